@@ -1,0 +1,93 @@
+"""``pile-tools``: the group of all commands, and how every one of them ends."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from pile_tools import __version__
+from pile_tools.errors import ExitCode, PileToolsError
+
+from .options import Session, debug_option
+
+# A command's module is imported when the command is used, so that `--help` and a usage error are quick.
+COMMANDS = {
+    "dedup": "Remove near-duplicate documents from a corpus.",
+    "tokenize": "Turn a corpus into a token dataset.",
+    "order": "Make the order in which training reads a token dataset.",
+    "batch": "Show the sequences of one step.",
+    "demo": "Run the whole pipeline on this Python's own standard library.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in ``pile_tools_cli.NAME``, each as the function ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{cmd_name.replace('-', '_')}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: pile-tools batch --data tokens/ --step 65000",
+)
+@click.version_option(__version__, prog_name="pile-tools")
+@debug_option
+def cli() -> None:
+    """Exactly what a language model had read by step N, and where it came from."""
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, PileToolsError):
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return f"{' -> '.join(names) or 'input/output'}: {error.strerror or error}"
+    return " ".join(str(error).split())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line ``arguments`` and return its exit code; print an error as one line."""
+    session = Session()
+    try:
+        cli.main(args=list(arguments), prog_name="pile-tools", standalone_mode=False, obj=session)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("pile-tools: interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`pile-tools batch … | head`): nothing is left to say.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return ExitCode.DONE
+    except click.ClickException as error:
+        if session.debug:
+            raise
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see `{ctx.command_path} --help`)" if ctx is not None else ""
+        click.echo(f"pile-tools: {' '.join(error.format_message().split())}{hint}", err=True)
+        return error.exit_code
+    except (PileToolsError, OSError) as error:
+        if session.debug:
+            raise
+        click.echo(f"pile-tools: {_one_line(error)}", err=True)
+        return error.exit_code if isinstance(error, PileToolsError) else ExitCode.ERROR
+    return ExitCode.DONE
+
+
+def main() -> NoReturn:
+    """Entry point of the installed command."""
+    sys.exit(run(sys.argv[1:]))

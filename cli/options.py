@@ -1,0 +1,92 @@
+"""Options that several commands share, each spelled once, and how commands report."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Session:
+    """What holds for one run of the command line, whichever command it is."""
+
+    debug: bool = False
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Session).debug = True
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_set_debug,
+    help="Show a traceback where an error would be one line.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
+
+data_option = click.option(
+    "--data",
+    type=str,
+    envvar="PILE_TOOLS_DATA",
+    default=".",
+    show_envvar=True,
+    show_default="current directory",
+    help="Directory (or prefix) of the token dataset.",
+)
+
+output_directory_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory to write; a finished one is left as it is, an unfinished one is resumed.",
+)
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    show_default="one for each core",
+    help="Processes to use; the output does not depend on their number.",
+)
+
+on_bad_record_option = click.option(
+    "--on-bad-record",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="What to do with a record that is not JSON or has no text.",
+)
+
+
+def command(*, example: str, **settings: Any) -> Callable[[F], click.Command]:
+    """Make a function a command that has ``--debug`` and whose help ends with ``example``."""
+
+    def decorate(function: F) -> click.Command:
+        decorated: Callable[..., Any] = debug_option(function)
+        return click.command(epilog=f"Example: {example}", **settings)(decorated)
+
+    return decorate
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on a line of standard output."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print left-aligned first column and right-aligned others under a header."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+        click.echo("  ".join(cells).rstrip())

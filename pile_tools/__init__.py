@@ -1,0 +1,39 @@
+"""pile-tools: exactly what a language model had read by step N, and where it came from."""
+
+from typing import TYPE_CHECKING
+
+from pile_tools.errors import (
+    DataError,
+    OutOfRangeError,
+    ParameterError,
+    PileToolsError,
+    UnfinishedError,
+)
+
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BatchViewer",
+    "DataError",
+    "OutOfRangeError",
+    "ParameterError",
+    "PileToolsError",
+    "UnfinishedError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Resolved on first use, so that `import pile_tools` loads no Arrow and no numba.
+    if name == "BatchViewer":
+        from pile_tools.viewer import BatchViewer
+
+        return BatchViewer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

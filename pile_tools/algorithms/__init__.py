@@ -1,0 +1,1 @@
+"""Arrays to arrays: no file, no clock and no global random state."""

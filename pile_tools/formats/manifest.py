@@ -1,0 +1,161 @@
+"""``manifest.json``: what a directory was made from, with which parameters, and what is in it.
+
+Canonical JSON: sorted keys, no floats, no clock times and no absolute paths, so that the same work
+gives the same bytes. The SHA-256 of those bytes is the manifest's identity, by which a later stage's
+manifest names its parents.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats.atomic import atomic_write
+
+__all__ = [
+    "MANIFEST_NAME",
+    "FileEntry",
+    "Manifest",
+    "canonical_json",
+    "file_entry",
+    "sha256_file",
+]
+
+MANIFEST_NAME = "manifest.json"
+_FORMAT = "pile-tools manifest 1"
+
+
+def _refuse_floats(value: object, where: str) -> None:
+    if isinstance(value, float):
+        raise TypeError(f"{where}: a float has no canonical form; store an integer or a string")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_floats(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _refuse_floats(item, f"{where}[{index}]")
+
+
+def canonical_json(value: object) -> bytes:
+    """Return ``value`` as UTF-8 JSON with sorted keys, two-space indents and a final newline.
+
+    Raises TypeError for a float anywhere in ``value``.
+    """
+    _refuse_floats(value, "$")
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file named by a manifest: ``name`` relative to its directory, with "/" between parts."""
+
+    name: str
+    bytes: int
+    sha256: str
+    documents: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        entry: dict[str, Any] = {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
+        if self.documents is not None:
+            entry["documents"] = self.documents
+        return entry
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        return cls(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"]), entry.get("documents"))
+
+
+def file_entry(path: Path, name: str | None = None, documents: int | None = None) -> FileEntry:
+    """Measure and hash the file ``path``; its entry carries ``name`` (default: the file's own)."""
+    return FileEntry(name or path.name, path.stat().st_size, sha256_file(path), documents)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a stage did.
+
+    ``counts`` holds the stage's own integers (documents in, removed, kept, …); ``parents`` the
+    identities of the manifests of the directories that the inputs came from; ``versions`` the
+    libraries whose release can change a byte of the outputs.
+    """
+
+    stage: str
+    parameters: Mapping[str, Any]
+    inputs: Sequence[FileEntry]
+    outputs: Sequence[FileEntry]
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    parents: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(
+            {
+                "format": _FORMAT,
+                "stage": self.stage,
+                "parameters": dict(self.parameters),
+                "inputs": [entry.to_json() for entry in self.inputs],
+                "outputs": [entry.to_json() for entry in self.outputs],
+                "counts": dict(self.counts),
+                "parents": list(self.parents),
+                "versions": dict(self.versions),
+            }
+        )
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the manifest's bytes, 64 hexadecimal digits."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def write(self, directory: Path) -> None:
+        """Write ``manifest.json``; everything that it lists must be in its place already."""
+        with atomic_write(directory / MANIFEST_NAME) as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Read the manifest of ``directory``.
+
+        Raises UnfinishedError where there is none and DataError where its bytes are not a manifest
+        in canonical form.
+        """
+        path = directory / MANIFEST_NAME
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            if not directory.is_dir():
+                raise PileToolsError(f"{directory}: no such directory") from None
+            raise UnfinishedError(
+                f"{path}: missing, so {directory} is unfinished; run the command that makes it again"
+            ) from None
+        try:
+            value = orjson.loads(content)
+            if value["format"] != _FORMAT:
+                raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
+            manifest = cls(
+                stage=value["stage"],
+                parameters=value["parameters"],
+                inputs=[FileEntry.from_json(entry) for entry in value["inputs"]],
+                outputs=[FileEntry.from_json(entry) for entry in value["outputs"]],
+                counts=value["counts"],
+                parents=value["parents"],
+                versions=value["versions"],
+            )
+            same = manifest.to_bytes() == content
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: not a pile-tools manifest ({error}); make {directory} again") from None
+        if not same:
+            raise DataError(f"{path}: edited by hand or damaged; make {directory} again")
+        return manifest

@@ -1,0 +1,1 @@
+"""Files to files and a manifest: dedup, tokenize, order; resume and parallelism."""
