@@ -1,6 +1,8 @@
 """Options that several commands share, each spelled once, and how commands report."""
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,9 +76,33 @@ def command(*, example: str, **settings: Any) -> Callable[[F], click.Command]:
 
     def decorate(function: F) -> click.Command:
         decorated: Callable[..., Any] = debug_option(function)
-        return click.command(epilog=f"Example: {example}", **settings)(decorated)
+        return click.command(cls=click.Command, epilog=f"Example: {example}", **settings)(decorated)
 
     return decorate
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a `Progress` function that draws a bar on a terminal's standard error and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda label, done, total: None
+        return
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def progress(label: str, done: int, total: int) -> None:
+        if label not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars[label] = tqdm(total=total, desc=label, unit_scale=True, leave=False, file=sys.stderr)
+        bars[label].update(done - bars[label].n)
+
+    try:
+        yield progress
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -1,0 +1,144 @@
+"""A corpus: the shards that inputs stand for, under the names by which outputs and tables call them."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+
+__all__ = ["SHARD_SUFFIXES", "UNFINISHED_NAME", "Shard", "list_shards", "natural_key"]
+
+SHARD_SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".parquet", ".txt")
+"""What a shard's name ends with. A ``.txt`` file is one document."""
+
+UNFINISHED_NAME = ".unfinished"
+"""Name of the work folder in the output directory of a stage that has not ended."""
+
+# A directory of shards often holds a README.txt too: text files must be asked for by name or pattern.
+_DIRECTORY_SUFFIXES = SHARD_SUFFIXES[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of documents: where it is, its name (relative, "/" between parts), its format.
+
+    ``parent`` is the identity of the manifest that lists it, where a stage of ours made it.
+    """
+
+    path: Path
+    name: str
+    parent: str | None = None
+
+    @property
+    def format(self) -> str:
+        """The suffix of ``SHARD_SUFFIXES`` that the name ends with."""
+        return next(suffix for suffix in SHARD_SUFFIXES if self.name.endswith(suffix))
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], ...]:
+    """Sort key that puts "2" before "10" and a folder's files together."""
+    return tuple(
+        tuple(
+            (0, int(part)) if part.isdecimal() else (1, part)
+            for part in re.split(r"([0-9]+)", folder)
+            if part
+        )
+        for folder in name.split("/")
+    )
+
+
+def _stage_manifest(directory: Path) -> Manifest | None:
+    """Manifest of a directory that a stage of ours made; None for any other directory."""
+    if (directory / UNFINISHED_NAME).exists():
+        raise UnfinishedError(f"{directory}: unfinished; run the command that makes it again")
+    try:
+        content = (directory / MANIFEST_NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Manifest.read(directory) if b'"pile-tools manifest ' in content else None
+
+
+def _shards_of_stage(directory: Path, manifest: Manifest) -> list[Shard]:
+    entries = [entry for entry in manifest.outputs if entry.documents is not None]
+    if manifest.stage != "dedup":
+        raise ParameterError(
+            f"{directory}: the output of `pile-tools {manifest.stage}`, which is no corpus; "
+            "give a directory of shards"
+        )
+    for entry in entries:
+        path = directory / entry.name
+        if not path.is_file():
+            raise DataError(f"{path}: listed in {MANIFEST_NAME} but missing; make {directory} again")
+        if path.stat().st_size != entry.bytes:
+            raise DataError(
+                f"{path}: {path.stat().st_size} bytes, but {MANIFEST_NAME} says {entry.bytes}; "
+                f"make {directory} again"
+            )
+    return [Shard(directory / entry.name, entry.name, manifest.identity) for entry in entries]
+
+
+def _shards_of_directory(directory: Path) -> list[Shard]:
+    manifest = _stage_manifest(directory)
+    if manifest is not None:
+        return _shards_of_stage(directory, manifest)
+    found = [
+        path
+        for path in directory.rglob("*")
+        if path.name.endswith(_DIRECTORY_SUFFIXES) and not path.name.startswith(".") and path.is_file()
+    ]
+    if not found:
+        raise PileToolsError(
+            f"{directory}: no shards in it; a directory is searched for {', '.join(_DIRECTORY_SUFFIXES)}"
+        )
+    return [Shard(path, path.relative_to(directory).as_posix()) for path in found]
+
+
+def _shard_of_file(path: Path) -> Shard:
+    if not path.name.endswith(SHARD_SUFFIXES):
+        raise ParameterError(f"{path}: not a shard; its name must end in {', '.join(SHARD_SUFFIXES)}")
+    manifest = _stage_manifest(path.parent)
+    listed = manifest is not None and any(
+        entry.name == path.name and entry.documents is not None for entry in manifest.outputs
+    )
+    return Shard(path, path.name, manifest.identity if manifest is not None and listed else None)
+
+
+def list_shards(inputs: Iterable[str | os.PathLike[str]]) -> list[Shard]:
+    """Return the shards that files, directories and glob patterns stand for, in natural order of names.
+
+    A directory is searched through all its folders and its shards are named relative to it; a
+    directory that `pile-tools dedup` made gives the shards that its manifest lists. A file's name is
+    its last part.
+
+    Raises PileToolsError where an input is missing or stands for nothing, ParameterError where two
+    files would have the same name, and UnfinishedError for the directory of an unfinished stage.
+    """
+    shards: list[Shard] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            shards += _shards_of_directory(path)
+        elif path.exists():
+            shards.append(_shard_of_file(path))
+        else:
+            matches = sorted(glob.glob(os.fspath(given), recursive=True))
+            if not matches:
+                raise PileToolsError(
+                    f"{given}: no such file or directory, and no file matches it as a pattern"
+                )
+            shards += [_shard_of_file(Path(match)) for match in matches if Path(match).is_file()]
+    if not shards:
+        raise PileToolsError("no input: name at least one file, directory or pattern")
+    shards.sort(key=lambda shard: (natural_key(shard.name), shard.name))
+    for one, two in pairwise(shards):
+        if one.name == two.name:
+            raise ParameterError(
+                f"{one.path} and {two.path}: both would be called {one.name}; give each file once, "
+                "and files of different folders by the directory above them"
+            )
+    return shards

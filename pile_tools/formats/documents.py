@@ -1,0 +1,278 @@
+"""Documents out of a shard, whatever its format, in batches of UTF-8 bytes; and shards out of shards.
+
+Text is repaired in one way only: each invalid UTF-8 sequence and each lone surrogate becomes U+FFFD,
+and is counted. Every other fault is a bad record, which is an error or, on request, skipped and counted.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from pile_tools.errors import DataError
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.utf8 import repair_utf8, replace_surrogates
+from pile_tools.formats.zstd import zstd_chunks
+
+__all__ = ["BadRecordPolicy", "DocumentBatch", "LinePiece", "ReadCounts", "ShardReader", "shard_lines"]
+
+BadRecordPolicy = Literal["error", "skip"]
+
+_CHUNK_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentBatch:
+    """n documents of one shard, in order.
+
+    rows: int64 [n], each document's row in the shard. text: uint8, the UTF-8 bytes of all documents
+    end to end. offsets: int64 [n + 1], document i is ``text[offsets[i]:offsets[i + 1]]``. sources: the
+    name of each document's source, None where the record names none.
+    """
+
+    rows: NDArray[np.int64]
+    text: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    sources: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def texts(self) -> list[str]:
+        """The documents as Python strings."""
+        data, ends = self.text.tobytes(), self.offsets.tolist()
+        return [data[a:b].decode() for a, b in pairwise(ends)]
+
+
+@dataclass(slots=True)
+class ReadCounts:
+    """What reading one shard met. Rows = documents + blank_lines + skipped_records + oversized_records."""
+
+    rows: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+    blank_lines: int = 0
+    skipped_records: int = 0
+    oversized_records: int = 0
+    repaired_documents: int = 0
+    replaced_characters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinePiece:
+    """A line, or a part of one that is longer than ``max_bytes``: ``start`` and ``end`` say which."""
+
+    data: bytes
+    start: bool
+    end: bool
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _gzip_chunks(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+            if file.tell() == 0 and path.stat().st_size == 0:
+                raise DataError(f"{path}: empty file, but a gzip file has a header; fetch the file again")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip data ({error}); fetch the file again") from None
+
+
+_CHUNKS = {".jsonl.zst": zstd_chunks, ".jsonl.gz": _gzip_chunks, ".jsonl": _file_chunks}
+
+
+def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiece]:
+    """Yield the lines of a JSONL shard, newlines included, the last one as it stands.
+
+    A line of more than ``max_bytes`` comes in pieces, so that no line is held whole beyond that size.
+    """
+    kept: list[bytes] = []  # pieces of the line that has not ended yet
+    held, start = 0, True
+    for chunk in _CHUNKS[shard.format](shard.path):
+        lines = chunk.splitlines(keepends=True) if b"\r" not in chunk else _split_newlines(chunk)
+        for line in lines:
+            ended = line.endswith(b"\n")
+            if start and not kept and ended and (max_bytes is None or len(line) <= max_bytes):
+                yield LinePiece(line, True, True)
+                continue
+            kept.append(line)
+            held += len(line)
+            if ended or (max_bytes is not None and held > max_bytes):
+                yield LinePiece(b"".join(kept), start, ended)
+                kept, held, start = [], 0, ended
+    if kept or not start:
+        yield LinePiece(b"".join(kept), start, True)
+
+
+def _split_newlines(chunk: bytes) -> list[bytes]:
+    """Lines that end in a newline alone: bytes.splitlines would end one at a carriage return too."""
+    lines = chunk.split(b"\n")
+    last = lines.pop()
+    lines = [line + b"\n" for line in lines]
+    return [*lines, last] if last else lines
+
+
+class _BadRecordError(Exception):
+    """Why a record is no document."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _reach(record: object, keys: tuple[str, ...]) -> object:
+    for key in keys:
+        if not isinstance(record, dict):
+            return None
+        record = record.get(key)
+    return record
+
+
+def _loads_repaired(line: bytes, errors: Literal["replace", "ignore"]) -> object:
+    try:
+        return json.loads(line.decode("utf-8", errors), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _BadRecordError(f"not JSON ({error})") from None
+
+
+@dataclass(slots=True)
+class ShardReader:
+    """Read the documents of one shard; iterate once.
+
+    ``text_field`` and ``source_field`` are paths of keys (or struct columns), with dots between them.
+    ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
+    DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
+    passed over and counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are
+    complete when the iteration has ended.
+    """
+
+    shard: Shard
+    text_field: str = "text"
+    source_field: str = "meta.pile_set_name"
+    on_bad_record: BadRecordPolicy = "error"
+    batch_bytes: int = 8 << 20
+    max_record_bytes: int | None = None
+    counts: ReadCounts = field(default_factory=ReadCounts)
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+    oversized: list[int] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[DocumentBatch]:
+        if self.shard.format == ".parquet":
+            from pile_tools.formats.parquet_shard import parquet_documents
+
+            return parquet_documents(self)
+        if self.shard.format == ".txt":
+            return self._text_file()
+        return self._json_lines()
+
+    def bad_record(self, row: int, reason: str) -> None:
+        """Count the record of ``row`` as bad, or raise DataError."""
+        if self.on_bad_record == "error":
+            raise DataError(
+                f"{self.shard.path}:{row}: {reason}; mend the record, or pass over such records with "
+                "`--on-bad-record skip`"
+            )
+        self.counts.skipped_records += 1
+        self.skipped.append((row, reason))
+
+    def oversized_record(self, row: int) -> None:
+        """Count the record of ``row`` as too large to be held."""
+        self.counts.oversized_records += 1
+        self.oversized.append(row)
+
+    def repaired(self, replaced: int) -> None:
+        """Count a document into which ``replaced`` U+FFFD were put."""
+        self.counts.repaired_documents += replaced > 0
+        self.counts.replaced_characters += replaced
+
+    def make_batch(self, rows: list[int], texts: list[bytes], sources: list[str | None]) -> DocumentBatch:
+        """Count and join documents."""
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+        self.counts.documents += len(rows)
+        self.counts.text_bytes += int(offsets[-1])
+        text = np.frombuffer(b"".join(texts), dtype=np.uint8)
+        return DocumentBatch(np.array(rows, dtype=np.int64), text, offsets, sources)
+
+    def _text_file(self) -> Iterator[DocumentBatch]:
+        self.counts.rows = 1
+        size = self.shard.path.stat().st_size
+        if self.max_record_bytes is not None and size > self.max_record_bytes:
+            self.oversized_record(0)
+            return
+        text, replaced = repair_utf8(self.shard.path.read_bytes())
+        self.repaired(replaced)
+        yield self.make_batch([0], [text.encode()], [None])
+
+    def _json_lines(self) -> Iterator[DocumentBatch]:
+        text_keys, source_keys = tuple(self.text_field.split(".")), tuple(self.source_field.split("."))
+        rows: list[int] = []
+        texts: list[bytes] = []
+        sources: list[str | None] = []
+        held = 0
+        for piece in shard_lines(self.shard, self.max_record_bytes):
+            row = self.counts.rows
+            self.counts.rows += piece.end
+            if not (piece.start and piece.end):
+                if piece.start:
+                    self.oversized_record(row)
+                continue
+            try:
+                text, source = self._parse(piece.data, row, text_keys, source_keys)
+            except _BadRecordError as error:
+                self.bad_record(row, str(error))
+                continue
+            if text is None:
+                self.counts.blank_lines += 1
+                continue
+            rows.append(row)
+            texts.append(text)
+            sources.append(source)
+            held += len(text)
+            if held >= self.batch_bytes:
+                yield self.make_batch(rows, texts, sources)
+                rows, texts, sources, held = [], [], [], 0
+        if rows:
+            yield self.make_batch(rows, texts, sources)
+
+    def _parse(
+        self, line: bytes, row: int, text_keys: tuple[str, ...], source_keys: tuple[str, ...]
+    ) -> tuple[bytes | None, str | None]:
+        """Text and source of a line; no text for a blank one. Raises _BadRecordError."""
+        try:
+            record: Any = orjson.loads(line)
+            text = _reach(record, text_keys)
+            if type(text) is str:
+                source = _reach(record, source_keys)
+                return text.encode(), source if type(source) is str else None
+        except orjson.JSONDecodeError:
+            if row == 0:
+                line = line.removeprefix(_BOM)
+            if not line.strip():
+                return None, None
+            record = _loads_repaired(line, "replace")
+            text = _reach(record, text_keys)
+        if not isinstance(text, str):
+            raise _BadRecordError(
+                f"no text under {self.text_field!r}" if text is None else f"{self.text_field!r} is no string"
+            )
+        clean = replace_surrogates(text)
+        before = _reach(_loads_repaired(line, "ignore"), text_keys)
+        self.repaired(clean.count("\ufffd") - (before.count("\ufffd") if isinstance(before, str) else 0))
+        source = _reach(record, source_keys)
+        return clean.encode(), replace_surrogates(source) if isinstance(source, str) else None

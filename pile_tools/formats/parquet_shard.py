@@ -1,0 +1,125 @@
+"""Documents out of a Parquet shard, by columns."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pile_tools.errors import DataError
+from pile_tools.formats.utf8 import repair_utf8
+
+if TYPE_CHECKING:
+    from pile_tools.formats.documents import DocumentBatch, ShardReader
+
+__all__ = ["open_parquet", "parquet_documents"]
+
+_BATCH_ROWS = 1024
+
+
+def open_parquet(path: object) -> pq.ParquetFile:
+    """Open a Parquet file; a file that is none is a DataError. Page checksums are verified where present."""
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"{path}: not a readable Parquet file ({_brief(error)}); fetch the file again"
+        ) from None
+
+
+def _brief(error: Exception) -> str:
+    return str(error).split("\n")[0].rstrip(".")
+
+
+def _column(batch: pa.RecordBatch, path: str) -> pa.Array | None:
+    """The column at a dotted path, through structs; None where there is none."""
+    name, *rest = path.split(".")
+    if name not in batch.schema.names:
+        return None
+    column = batch.column(name)
+    for part in rest:
+        if not pa.types.is_struct(column.type) or column.type.get_field_index(part) < 0:
+            return None
+        column = pc.struct_field(column, part)
+    return column
+
+
+def _plain(column: pa.Array) -> pa.Array | None:
+    """The column as large binary; None where its values are no strings."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    strings = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    binaries = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    if not any(is_kind(kind) for is_kind in (*strings, *binaries)):
+        return None
+    if kind is not column.type:
+        column = column.cast(kind)
+    return column.cast(pa.large_binary())
+
+
+def parquet_documents(reader: "ShardReader") -> Iterator["DocumentBatch"]:
+    """Yield the documents of ``reader.shard``, counting into ``reader``.
+
+    Raises DataError for a damaged file and for a file without a string column ``reader.text_field``.
+    """
+    path = reader.shard.path
+    file = open_parquet(path)
+    top = {reader.text_field.split(".")[0], reader.source_field.split(".")[0]}
+    columns = [name for name in file.schema_arrow.names if name in top]
+    batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: damaged Parquet data ({_brief(error)}); fetch the file again") from None
+        if batch is None:
+            return
+        texts = _column(batch, reader.text_field)
+        plain = None if texts is None else _plain(texts)
+        if plain is None:
+            found = "is missing" if texts is None else f"holds {texts.type}, not strings"
+            raise DataError(
+                f"{path}: column {reader.text_field!r} {found}; its columns are "
+                f"{', '.join(file.schema_arrow.names)}: name the text with `--text-field`"
+            )
+        yield from _documents_of_batch(reader, plain, _column(batch, reader.source_field))
+
+
+def _documents_of_batch(
+    reader: "ShardReader", texts: pa.Array, sources: pa.Array | None
+) -> Iterator["DocumentBatch"]:
+    first = reader.counts.rows
+    reader.counts.rows += len(texts)
+    keep = texts.is_valid().to_numpy(zero_copy_only=False)
+    for index in np.flatnonzero(~keep).tolist():
+        reader.bad_record(first + index, f"no text in column {reader.text_field!r}")
+    if reader.max_record_bytes is not None:
+        lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+        large = lengths > reader.max_record_bytes
+        for index in np.flatnonzero(large).tolist():
+            reader.oversized_record(first + index)
+        keep &= ~large
+    kept = np.flatnonzero(keep)
+    if not len(kept):
+        return
+    values: list[bytes] = texts.take(pa.array(kept)).to_pylist()
+    plain = None if sources is None else _plain(sources)
+    names: list[str | None] = [None] * len(kept)
+    if plain is not None:
+        names = [
+            None if name is None else name.decode("utf-8", "replace")
+            for name in plain.take(pa.array(kept)).to_pylist()
+        ]
+    repaired = [_repair(reader, value) for value in values]
+    yield reader.make_batch((kept + first).tolist(), repaired, names)
+
+
+def _repair(reader: "ShardReader", value: bytes) -> bytes:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        text, replaced = repair_utf8(value)
+        reader.repaired(replaced)
+        return text.encode()
+    return value

@@ -1,0 +1,113 @@
+"""A shard that keeps some rows of another: lines byte for byte, Parquet rows with all their columns."""
+
+import gzip
+import shutil
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pile_tools.errors import DataError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.documents import shard_lines
+from pile_tools.formats.parquet_shard import open_parquet
+from pile_tools.formats.zstd import FRAME_BYTES, RowFrameWriter
+
+__all__ = ["copy_rows"]
+
+
+class _LineWriter(Protocol):
+    def write(self, line: bytes) -> object: ...
+    def write_piece(self, piece: bytes, *, first: bool) -> None: ...
+    def close(self) -> None: ...
+
+
+class _PlainWriter:
+    """Lines into a file as they are, or through gzip with nothing of the moment in its header."""
+
+    def __init__(self, file: BinaryIO, *, compress: bool) -> None:
+        self._gzip = gzip.GzipFile("", "wb", 6, file, mtime=0) if compress else None
+        self._file = self._gzip or file
+
+    def write(self, line: bytes) -> None:
+        self._file.write(line)
+
+    def write_piece(self, piece: bytes, *, first: bool) -> None:
+        self._file.write(piece)
+
+    def close(self) -> None:
+        if self._gzip is not None:
+            self._gzip.close()
+
+
+def copy_rows(shard: Shard, keep: NDArray[np.bool_], path: Path) -> None:
+    """Write to ``path`` the rows of ``shard`` for which ``keep`` (bool, [rows]) is true.
+
+    The file appears whole and its bytes depend on the rows alone. A ``.txt`` shard has one row, and a
+    copy without it is no file. Raises DataError where the shard does not have ``len(keep)`` rows.
+    """
+    if shard.format == ".txt":
+        _check_rows(shard, 1, keep)
+        if keep[0]:
+            with shard.path.open("rb") as source, atomic_write(path) as file:
+                shutil.copyfileobj(source, file)
+        return
+    with atomic_write(path) as file:
+        if shard.format == ".parquet":
+            _copy_parquet(shard, keep, file)
+        else:
+            _copy_lines(shard, keep, file)
+
+
+def _check_rows(shard: Shard, rows: int, keep: NDArray[np.bool_]) -> None:
+    if rows != len(keep):
+        raise DataError(f"{shard.path}: {rows} rows, but {len(keep)} were read before; it changed meanwhile")
+
+
+def _copy_lines(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> None:
+    zstd = shard.format == ".jsonl.zst"
+    writer: _LineWriter = (
+        RowFrameWriter(file) if zstd else _PlainWriter(file, compress=shard.format == ".jsonl.gz")
+    )
+    row = 0
+    for piece in shard_lines(shard, FRAME_BYTES):
+        if row >= len(keep):
+            _check_rows(shard, row + 1, keep)
+        if keep[row]:
+            if piece.start and piece.end:
+                writer.write(piece.data)
+            else:
+                writer.write_piece(piece.data, first=piece.start)
+        row += piece.end
+    _check_rows(shard, row, keep)
+    writer.close()
+
+
+def _copy_parquet(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> None:
+    source = open_parquet(shard.path)
+    _check_rows(shard, source.metadata.num_rows, keep)
+    groups = range(source.metadata.num_row_groups)
+    codec = source.metadata.row_group(0).column(0).compression.lower() if len(groups) else "zstd"
+    start = 0
+    with pq.ParquetWriter(
+        file,
+        source.schema_arrow,
+        compression="none" if codec == "uncompressed" else codec,
+        write_page_checksum=True,
+    ) as writer:
+        for group in groups:
+            try:
+                table = source.read_row_group(group)
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(
+                    f"{shard.path}: damaged Parquet data ({error}); fetch the file again"
+                ) from None
+            rows = keep[start : start + table.num_rows]
+            start += table.num_rows
+            kept = table if rows.all() else table.filter(pa.array(rows))
+            if kept.num_rows:
+                writer.write_table(kept, row_group_size=kept.num_rows)

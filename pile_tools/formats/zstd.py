@@ -1,0 +1,166 @@
+"""Zstandard streams: a reader that notices every cut, and frames that can be reached one by one.
+
+Reading: all frames of a file are read, skippable ones are passed over, and a file that ends inside a
+frame is an error (``zstandard``'s own stream readers return the prefix of a cut frame without
+complaint, and by default stop after the first frame).
+
+Writing: ``RowFrameWriter`` ends a checksummed frame every ``FRAME_BYTES`` of text, at the end of a
+line, and closes with two skippable frames that other readers pass over: the number of lines of each
+frame, and the seek table of the zstd seekable format (compressed and decompressed size of each frame).
+``docs/formats.md`` gives their bytes.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from pile_tools.errors import DataError
+
+__all__ = ["FRAME_BYTES", "FrameIndex", "RowFrameWriter", "read_frame_index", "zstd_chunks"]
+
+FRAME_BYTES = 1 << 20
+LEVEL = 3
+
+# A block of zstd can stand for 32,000 times its size: what is fed at once bounds what comes out.
+_FEED_BYTES = 2048
+
+_ROWS_MAGIC = 0x184D2A5D
+_SEEK_MAGIC = 0x184D2A5E
+_SEEKABLE_MAGIC = 0x8F92EAB1
+_ROWS_TAG = b"PILEROWS"
+_SEEK_FOOTER = struct.Struct("<IBI")
+
+
+def zstd_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the decompressed bytes of the file ``path`` in order, in pieces of bounded size.
+
+    Raises DataError for a file that is cut, damaged, empty or no zstd file.
+    """
+    context = zstandard.ZstdDecompressor()
+    frame = None
+    with path.open("rb", buffering=1 << 20) as file:
+        while data := file.read(_FEED_BYTES):
+            while data:
+                if frame is None or frame.eof:
+                    frame = context.decompressobj()
+                try:
+                    out = frame.decompress(data)
+                except zstandard.ZstdError as error:
+                    raise DataError(
+                        f"{path}: damaged zstd data before byte {file.tell()} ({error}); fetch the file again"
+                    ) from None
+                if out:
+                    yield out
+                data = frame.unused_data if frame.eof else b""
+    if frame is None:
+        raise DataError(f"{path}: empty file, but a zstd file has at least one frame; fetch the file again")
+    if not frame.eof:
+        raise DataError(f"{path}: truncated, the last zstd frame does not end; fetch the file again")
+
+
+class RowFrameWriter:
+    """Write lines into independent zstd frames, so that a row can be reached without the others.
+
+    The caller closes it; ``file`` stays open. The bytes depend on the lines alone.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
+        self._lines: list[bytes] = []
+        self._buffered = 0
+        self._rows_here = 0
+        self._frames: list[tuple[int, int, int]] = []  # compressed bytes, decompressed bytes, rows
+
+    def write(self, line: bytes) -> None:
+        """Add one line, its newline included."""
+        self._lines.append(line)
+        self._buffered += len(line)
+        self._rows_here += 1
+        if self._buffered >= FRAME_BYTES:
+            self._end_frame()
+
+    def write_piece(self, piece: bytes, *, first: bool) -> None:
+        """Add a piece of a line that is too long to be held at once.
+
+        Its frames hold no more than a piece each; the row is counted where it begins.
+        """
+        if self._lines:
+            self._end_frame()
+        self._rows_here = int(first)
+        self._lines.append(piece)
+        self._buffered = len(piece)
+        self._end_frame()
+
+    def _end_frame(self) -> None:
+        content = b"".join(self._lines)
+        compressed = self._compressor.compress(content)
+        self._file.write(compressed)
+        self._frames.append((len(compressed), len(content), self._rows_here))
+        self._lines = []
+        self._buffered = self._rows_here = 0
+
+    def close(self) -> None:
+        """Write what is left and the two index frames. A file without lines has one empty frame."""
+        if self._lines or not self._frames:
+            self._end_frame()
+        rows = np.array([frame[2] for frame in self._frames], dtype="<u4").tobytes()
+        sizes = np.array([frame[:2] for frame in self._frames], dtype="<u4").tobytes()
+        footer = _SEEK_FOOTER.pack(len(self._frames), 0, _SEEKABLE_MAGIC)
+        for magic, content in ((_ROWS_MAGIC, _ROWS_TAG + rows), (_SEEK_MAGIC, sizes + footer)):
+            self._file.write(struct.pack("<II", magic, len(content)) + content)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """Where the frames of a file lie; arrays of int64 with one entry for each frame and one more.
+
+    Frame i holds rows ``rows[i]`` up to ``rows[i + 1]`` (those that begin in it) and compressed bytes
+    ``offsets[i]`` up to ``offsets[i + 1]``.
+    """
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    def frame_of_row(self, row: int) -> int:
+        """Number of the frame in which row ``row`` begins."""
+        return int(np.searchsorted(self.rows, row, side="right")) - 1
+
+
+def read_frame_index(path: Path) -> FrameIndex | None:
+    """Read the index at the end of a file of ours; None for a file that has none.
+
+    Raises DataError for an index that contradicts itself or the file's length.
+    """
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        if length < _SEEK_FOOTER.size:
+            return None
+        file.seek(-_SEEK_FOOTER.size, os.SEEK_END)
+        n_frames, descriptor, magic = _SEEK_FOOTER.unpack(file.read(_SEEK_FOOTER.size))
+        seek_length = 8 * n_frames + _SEEK_FOOTER.size
+        rows_length = len(_ROWS_TAG) + 4 * n_frames
+        start = length - (8 + seek_length) - (8 + rows_length)
+        if magic != _SEEKABLE_MAGIC or descriptor != 0 or start < 0:
+            return None
+        file.seek(start)
+        tail = file.read()
+    if tail[:16] != struct.pack("<II", _ROWS_MAGIC, rows_length) + _ROWS_TAG:
+        return None  # seekable, but made by another writer
+    seek_start = 8 + rows_length
+    sizes = np.frombuffer(tail, "<u4", 2 * n_frames, seek_start + 8).reshape(-1, 2).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(sizes[:, 0])])
+    if (
+        tail[seek_start : seek_start + 8] != struct.pack("<II", _SEEK_MAGIC, seek_length)
+        or offsets[-1] != start
+    ):
+        raise DataError(f"{path}: its frame index does not fit its length {length}; fetch the file again")
+    rows = np.frombuffer(tail, "<u4", n_frames, 16).astype(np.int64)
+    return FrameIndex(offsets, np.concatenate([[0], np.cumsum(rows)]))

@@ -1,0 +1,124 @@
+"""Run the tasks of a stage in local processes.
+
+A task is a pure function of files and parameters that publishes its outputs whole, so a task whose
+outputs exist is done, one that died is run again, and neither the number of workers nor their fate can
+change a byte.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pile_tools.errors import UnfinishedError
+
+__all__ = ["Progress", "Task", "default_workers", "no_progress", "run_tasks"]
+
+Progress = Callable[[str, int, int], None]
+"""Told of progress: what is being done, how much of it is done, and of how much."""
+
+_PARENT_CHECK_SECONDS = 0.5
+
+
+def no_progress(label: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a module-level ``function`` with ``arguments``; done when all ``outputs`` exist.
+
+    ``weight`` is its share of the work in any unit (bytes, as a rule).
+    """
+
+    name: str
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+    outputs: tuple[Path, ...]
+    weight: int = 1
+
+    @property
+    def done(self) -> bool:
+        return all(path.exists() for path in self.outputs)
+
+
+def default_workers() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker(parent: int) -> None:
+    # The parent answers an interrupt for all; a worker whose parent was killed must not live on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_CHECK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    workers: int | None = None,
+    label: str = "tasks",
+    progress: Progress = no_progress,
+    start_method: str | None = None,
+) -> None:
+    """Run every task that is not done, in at most ``workers`` processes (default: one for each core).
+
+    ``start_method`` is one of `multiprocessing`'s ("spawn" unless given: a fork of a process with
+    threads is not safe). The first error of a task is raised when the tasks that already run have been ended.
+    Raises UnfinishedError naming the tasks that were under way when a worker process died.
+    """
+    total = sum(task.weight for task in tasks)
+    todo = [task for task in tasks if not task.done]
+    done = total - sum(task.weight for task in todo)
+    progress(label, done, total)
+    workers = min(workers or default_workers(), len(todo))
+    if workers <= 1:
+        for task in todo:
+            task.function(*task.arguments)
+            done += task.weight
+            progress(label, done, total)
+        return
+    # The heaviest first, so that the end does not wait for one that was begun late.
+    queue = sorted(todo, key=lambda task: -task.weight)
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context(start_method or "spawn"),
+        initializer=_start_worker,
+        initargs=(os.getpid(),),
+    )
+    running: dict[Future[None], Task] = {}
+    try:
+        while queue or running:
+            while queue and len(running) < workers:
+                task = queue.pop(0)
+                running[pool.submit(task.function, *task.arguments)] = task
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                done += running.pop(future).weight
+                progress(label, done, total)
+    except BrokenProcessPool:
+        names = ", ".join(sorted(task.name for task in running.values()))
+        raise UnfinishedError(
+            f"{names}: a worker process died (killed, or out of memory); run the same command again, "
+            "perhaps with fewer `--workers`"
+        ) from None
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

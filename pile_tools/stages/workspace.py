@@ -1,0 +1,194 @@
+"""The output directory of a stage: one run at a time, resumed by the same job, finished by a manifest."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from pile_tools.errors import PileToolsError, UnfinishedError
+from pile_tools.formats.atomic import atomic_write, fsync_directory
+from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
+
+__all__ = ["InputFile", "Workspace"]
+
+_LOCK_NAME = "lock"
+_REMOVED_NAME = ".finished"
+_JOB_NAME = "job.json"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that a job reads, under the name that manifests give it."""
+
+    path: Path
+    name: str
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
+    """The places in which two jobs differ, as "name: old value, now new value"."""
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        one, two = old.get(key), new.get(key)
+        if isinstance(one, dict) and isinstance(two, dict):
+            found += _differences(one, two, f"{where}{key}: ")
+        elif one != two:
+            found.append(f"{where}{key} {one!r}, now {two!r}")
+    return found
+
+
+class Workspace:
+    """Hold the output directory ``directory`` for a job, from its start to its manifest.
+
+    Use it as a context manager. ``finished`` is the manifest where the very same job has been done
+    before, and then there is nothing to do. Otherwise the stage writes its work files under ``work``
+    and its outputs into ``directory`` (each of them whole: `formats.atomic`), and calls ``finish``.
+
+    Raises PileToolsError where the directory holds something else, another run is at work in it, or it
+    was begun or finished by a different job (named); a full disk inside the block becomes
+    UnfinishedError.
+    """
+
+    def __init__(
+        self, directory: Path, *, stage: str, parameters: Mapping[str, Any], inputs: Sequence[InputFile]
+    ) -> None:
+        self.directory = directory
+        self.work = directory / UNFINISHED_NAME
+        self.finished: Manifest | None = None
+        self.input_entries: list[FileEntry] = []
+        self._stage = stage
+        self._parameters = dict(parameters)
+        self._inputs = list(inputs)
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        self._refuse_foreign()
+        if (self.directory / MANIFEST_NAME).exists() and not self.work.exists():
+            self._compare_finished()
+            return self
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock(self.work / _LOCK_NAME)
+        try:
+            self._begin_or_resume()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def _take_lock(self, path: Path) -> int:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A run that ended between the two calls has removed the file whose lock we now hold.
+            if not path.exists() or not os.path.samestat(os.fstat(lock), path.stat()):
+                raise BlockingIOError
+        except OSError:
+            os.close(lock)
+            raise PileToolsError(
+                f"{self.directory}: another run is at work in it; wait for it or name another directory"
+            ) from None
+        return lock
+
+    def _refuse_foreign(self) -> None:
+        if self.directory.exists() and not self.directory.is_dir():
+            raise PileToolsError(f"{self.directory}: not a directory; name another with `-o`")
+        if not self.directory.exists() or self.work.is_dir() or (self.directory / MANIFEST_NAME).exists():
+            return
+        found = next(iter(sorted(path.name for path in self.directory.iterdir())), None)
+        if found is not None:
+            raise PileToolsError(
+                f"{self.directory}: already holds something else ({found}); "
+                "name a new or empty directory with `-o`"
+            )
+
+    def _compare_finished(self) -> None:
+        manifest = Manifest.read(self.directory)
+        entries = [file_entry(file.path, file.name) for file in self._inputs]
+        old = {
+            "stage": manifest.stage,
+            **manifest.parameters,
+            "inputs": {entry.name: entry.sha256 for entry in manifest.inputs},
+        }
+        new = {
+            "stage": self._stage,
+            **orjson.loads(canonical_json(self._parameters)),
+            "inputs": {entry.name: entry.sha256 for entry in entries},
+        }
+        self._refuse_difference("finished", old, new)
+        for entry in manifest.outputs:
+            path = self.directory / entry.name
+            if not path.is_file() or path.stat().st_size != entry.bytes:
+                raise PileToolsError(
+                    f"{path}: changed or missing since the run that finished {self.directory}; "
+                    "remove the directory and run again"
+                )
+        self.finished, self.input_entries = manifest, entries
+
+    def _refuse_difference(self, state: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        found = _differences(old, new)
+        if found:
+            more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+            raise PileToolsError(
+                f"{self.directory}: {state} by a different job: {'; '.join(found[:3])}{more}; "
+                "name another directory with `-o`, or remove this one"
+            )
+
+    def _begin_or_resume(self) -> None:
+        path = self.work / _JOB_NAME
+        old = orjson.loads(path.read_bytes()) if path.exists() else None
+        known = {} if old is None else old["files"]
+        files: dict[str, dict[str, Any]] = {}
+        for file in self._inputs:
+            status = file.path.stat()
+            stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+            before = known.get(file.name, {})
+            # An input that was not touched since is not hashed again: a resumed run starts at once.
+            same = all(before.get(key) == value for key, value in stamp.items())
+            entry = (
+                FileEntry(file.name, status.st_size, before["sha256"])
+                if same
+                else file_entry(file.path, file.name)
+            )
+            files[file.name] = {**stamp, "sha256": entry.sha256}
+            self.input_entries.append(entry)
+        job = {"stage": self._stage, "parameters": self._parameters, "files": files}
+        new = orjson.loads(canonical_json(job))
+        if old is not None:
+            self._refuse_difference("half-finished", old, new)
+            return
+        with atomic_write(path) as target:
+            target.write(canonical_json(job))
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, the last of all files, and remove the work files."""
+        for file in self._inputs:
+            recorded = next(entry for entry in self.input_entries if entry.name == file.name)
+            if file.path.stat().st_size != recorded.bytes:
+                raise PileToolsError(
+                    f"{file.path}: changed during the run; remove {self.directory} and run again"
+                )
+        manifest.write(self.directory)
+        # Renamed first: a work folder that is half removed must not look like one to resume.
+        removed = self.directory / _REMOVED_NAME
+        shutil.rmtree(removed, ignore_errors=True)
+        self.work.rename(removed)
+        shutil.rmtree(removed)
+        fsync_directory(self.directory)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UnfinishedError(
+                f"{error.filename or self.directory}: no space left on the disk; make room and run the "
+                "same command again to resume"
+            ) from error
