@@ -99,7 +99,7 @@ _CHUNKS = {".jsonl.zst": zstd_chunks, ".jsonl.gz": _gzip_chunks, ".jsonl": _file
 def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiece]:
     """Yield the lines of a JSONL shard, newlines included, the last one as it stands.
 
-    A line of more than ``max_bytes`` comes in pieces, so that no line is held whole beyond that size.
+    A line of more than ``max_bytes`` may come in pieces, so that memory stays bounded.
     """
     kept: list[bytes] = []  # pieces of the line that has not ended yet
     held, start = 0, True
@@ -228,7 +228,8 @@ class ShardReader:
         for piece in shard_lines(self.shard, self.max_record_bytes):
             row = self.counts.rows
             self.counts.rows += piece.end
-            if not (piece.start and piece.end):
+            whole = piece.start and piece.end
+            if not whole or (self.max_record_bytes is not None and len(piece.data) > self.max_record_bytes):
                 if piece.start:
                     self.oversized_record(row)
                 continue

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from pile_tools.formats.atomic import atomic_write
+
+
+def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    with atomic_write(target) as file:
+        file.write(b"new")
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_error_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+
+    def write() -> None:
+        with atomic_write(target) as file:
+            file.write(b"half of the ne")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,197 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pile_tools.errors import DataError
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.documents import ShardReader, repair_utf8, shard_lines
+
+
+def shard(path: Path, content: bytes) -> Shard:
+    if path.name.endswith(".zst"):
+        content = zstandard.ZstdCompressor().compress(content)
+    elif path.name.endswith(".gz"):
+        content = gzip.compress(content)
+    path.write_bytes(content)
+    return Shard(path, path.name)
+
+
+def read(reader: ShardReader) -> list[tuple[int, str, str | None]]:
+    found = []
+    for batch in reader:
+        assert batch.offsets[0] == 0
+        assert batch.offsets[-1] == len(batch.text)
+        found += list(zip(batch.rows.tolist(), batch.texts(), batch.sources, strict=True))
+    return found
+
+
+LINES = (
+    b'{"text": "one", "meta": {"pile_set_name": "A"}}\n'
+    b"\n"
+    b'{"meta": {"pile_set_name": "B"}, "text": "zw\\u00f6lf \\ud83d\\ude00"}\r\n'
+    b'{"text": "", "meta": null}'
+)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst"])
+def test_lines_of_every_format(tmp_path: Path, name: str) -> None:
+    reader = ShardReader(shard(tmp_path / name, LINES))
+    assert read(reader) == [(0, "one", "A"), (2, "zwölf 😀", "B"), (3, "", None)]
+    counts = reader.counts
+    assert (counts.rows, counts.documents, counts.blank_lines, counts.repaired_documents) == (4, 3, 1, 0)
+    assert counts.text_bytes == len("onezwölf 😀".encode())
+
+
+@given(
+    lines=st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"\r")), max_size=12),
+    end=st.booleans(),
+    limit=st.none() | st.integers(1, 20),
+)
+def test_lines_are_cut_at_newlines_alone(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], end: bool, limit: int | None
+) -> None:
+    content = b"\n".join(lines) + b"\n" * end
+    pieces = list(shard_lines(shard(tmp_path_factory.mktemp("l") / "x.jsonl", content), limit))
+    assert b"".join(piece.data for piece in pieces) == content
+    rebuilt: list[bytes] = []
+    for piece in pieces:
+        if piece.start:
+            rebuilt.append(b"")
+        rebuilt[-1] += piece.data
+    whole, last = content.split(b"\n")[:-1], content.split(b"\n")[-1]
+    assert rebuilt == [line + b"\n" for line in whole] + [last] * (last != b"")
+    assert all(piece.start and piece.end for piece in pieces) or limit is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"not json", "not JSON"),
+        (b'{"text": "a"', "not JSON"),
+        (b'{"text": "a", "x": NaN}', "not JSON"),
+        (b'{"meta": {}}', "no text under 'text'"),
+        (b'{"text": null}', "no text under 'text'"),
+        (b'{"text": 7}', "'text' is no string"),
+        (b'["text"]', "no text under 'text'"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_bad_record_is_named_or_skipped(tmp_path: Path, line: bytes, reason: str) -> None:
+    given = shard(tmp_path / "x.jsonl", b'{"text": "a"}\n' + line + b'\n{"text": "b"}\n')
+    with pytest.raises(DataError, match=rf"x\.jsonl:1: .*{reason}.*--on-bad-record"):
+        read(ShardReader(given))
+    reader = ShardReader(given, on_bad_record="skip")
+    assert read(reader) == [(0, "a", None), (2, "b", None)]
+    assert reader.counts.skipped_records == 1
+    assert reader.skipped[0][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "replaced"),
+    [
+        (b'{"text": "a\xffb"}', "a\ufffdb", 1),
+        (b'{"text": "a\\ud800b"}', "a\ufffdb", 1),
+        (b'{"text": "\\udc00\\ud83d\\ude00\\ud83d"}', "\ufffd😀\ufffd", 2),
+        (b'{"text": "\xe2\x82 \xef\xbf\xbd \\ufffd"}', "\ufffd \ufffd \ufffd", 1),
+        (b'{"text": "fine \\ufffd", "other": "\xff"}', "fine \ufffd", 0),
+        (b'{"text": "\xed\xa0\x80"}', "\ufffd\ufffd\ufffd", 3),
+    ],
+)
+def test_invalid_text_is_repaired_and_counted(tmp_path: Path, raw: bytes, text: str, replaced: int) -> None:
+    reader = ShardReader(shard(tmp_path / "x.jsonl", raw + b"\n"))
+    assert read(reader) == [(0, text, None)]
+    assert (reader.counts.replaced_characters, reader.counts.repaired_documents) == (replaced, replaced > 0)
+
+
+def test_byte_order_mark_before_the_first_record(tmp_path: Path) -> None:
+    assert read(ShardReader(shard(tmp_path / "x.jsonl", b'\xef\xbb\xbf{"text": "a"}\n'))) == [(0, "a", None)]
+
+
+def test_fields_by_path(tmp_path: Path) -> None:
+    given = shard(tmp_path / "x.jsonl", b'{"body": {"raw": "a"}, "set": "S", "text": "no"}\n')
+    assert read(ShardReader(given, text_field="body.raw", source_field="set")) == [(0, "a", "S")]
+
+
+def test_oversized_record_is_passed_over_and_counted(tmp_path: Path) -> None:
+    large = json.dumps({"text": "x" * 3_000_000}).encode()
+    given = shard(tmp_path / "x.jsonl.zst", b'{"text": "a"}\n' + large + b'\n{"text": "b"}\n')
+    reader = ShardReader(given, max_record_bytes=1000)
+    assert read(reader) == [(0, "a", None), (2, "b", None)]
+    assert (reader.oversized, reader.counts.oversized_records, reader.counts.rows) == ([1], 1, 3)
+
+
+def test_batches_are_bounded(tmp_path: Path) -> None:
+    content = b"".join(json.dumps({"text": "x" * 100}).encode() + b"\n" for _ in range(100))
+    batches = list(ShardReader(shard(tmp_path / "x.jsonl", content), batch_bytes=1000))
+    assert [len(batch) for batch in batches] == [10] * 10
+
+
+def test_text_file_is_one_document(tmp_path: Path) -> None:
+    assert read(ShardReader(shard(tmp_path / "x.txt", b"a\r\nb\xff"))) == [(0, "a\r\nb\ufffd", None)]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.zst", "x.jsonl.gz"])
+def test_cut_or_empty_compressed_file(tmp_path: Path, name: str) -> None:
+    given = shard(tmp_path / name, LINES)
+    data = given.path.read_bytes()
+    for length in (0, 5, len(data) // 2, len(data) - 1):
+        given.path.write_bytes(data[:length])
+        with pytest.raises(DataError, match=name):
+            read(ShardReader(given))
+
+
+META = pa.array([{"pile_set_name": "A"}, {"pile_set_name": None}, None])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.dictionary(pa.int32(), pa.string())],
+)
+def test_parquet_of_every_string_type(tmp_path: Path, kind: Any) -> None:
+    values: list[Any] = ["one", "", "zwölf"]
+    if kind == pa.binary():
+        values = [value.encode() for value in values]
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": pa.array(values, kind), "meta": META}), path)
+    reader = ShardReader(Shard(path, path.name))
+    assert read(reader) == [(0, "one", "A"), (1, "", None), (2, "zwölf", None)]
+
+
+def test_parquet_bad_records_repairs_and_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": pa.array([b"a\xff", None, b"b" * 50], pa.binary())}), path)
+    with pytest.raises(DataError, match=r"x\.parquet:1: no text"):
+        read(ShardReader(Shard(path, path.name)))
+    reader = ShardReader(Shard(path, path.name), on_bad_record="skip", max_record_bytes=40)
+    assert read(reader) == [(0, "a\ufffd", None)]
+    assert (reader.counts.replaced_characters, reader.skipped[0][0], reader.oversized) == (1, 1, [2])
+
+
+def test_parquet_without_text_and_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"body": ["a"]}), path)
+    with pytest.raises(DataError, match="--text-field"):
+        read(ShardReader(Shard(path, path.name)))
+    pq.write_table(pa.table({"text": [1]}), path)
+    with pytest.raises(DataError, match="int64"):
+        read(ShardReader(Shard(path, path.name)))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="not a readable Parquet"):
+        read(ShardReader(Shard(path, path.name)))
+
+
+@given(data=st.binary(max_size=20))
+def test_repair_counts_what_it_puts_in(data: bytes) -> None:
+    text, replaced = repair_utf8(data)
+    ignored = data.decode("utf-8", "ignore")
+    assert text == data.decode("utf-8", "replace")
+    assert len(text) == len(ignored) + replaced

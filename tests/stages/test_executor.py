@@ -1,0 +1,94 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pile_tools.errors import DataError, UnfinishedError
+from pile_tools.stages.executor import Task, run_tasks
+
+
+def write(path: Path, content: str) -> None:
+    path.write_text(content)
+
+
+def fail(path: Path) -> None:
+    raise DataError(f"{path}: broken")
+
+
+def die(path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def doze(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_runs_what_is_not_done_and_reports(tmp_path: Path, workers: int) -> None:
+    paths = [tmp_path / str(number) for number in range(4)]
+    paths[2].write_text("old")
+    seen: list[tuple[str, int, int]] = []
+    tasks = [Task(p.name, write, (p, "new"), (p,), weight=i + 1) for i, p in enumerate(paths)]
+    run_tasks(tasks, workers=workers, label="write", progress=lambda *report: seen.append(report))
+    assert [p.read_text() for p in paths] == ["new", "new", "old", "new"]
+    assert (seen[0], seen[-1]) == (("write", 3, 10), ("write", 10, 10))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_first_error_is_raised(tmp_path: Path, workers: int) -> None:
+    tasks = [Task(str(n), fail, (tmp_path / str(n),), (tmp_path / str(n),)) for n in range(3)]
+    with pytest.raises(DataError, match="broken"):
+        run_tasks(tasks, workers=workers)
+
+
+def test_dead_worker_is_named_and_resumable(tmp_path: Path) -> None:
+    tasks = [
+        Task("good", write, (tmp_path / "a", "x"), (tmp_path / "a",)),
+        Task("killed", die, (tmp_path / "b",), (tmp_path / "b",)),
+    ]
+    with pytest.raises(UnfinishedError, match=r"killed.*worker process died"):
+        run_tasks(tasks, workers=2)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from pile_tools.stages.executor import Task, run_tasks
+from tests.stages.test_executor import doze
+if __name__ == "__main__":
+    paths = [Path(sys.argv[1]) / name for name in "ab"]
+    run_tasks([Task(p.name, doze, (p,), (p,)) for p in paths], workers=2)
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(tmp_path: Path, kind: signal.Signals) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
+    )
+    written = [tmp_path / name for name in "ab"]
+    deadline = time.monotonic() + 60
+    while not all(path.exists() and path.read_text() for path in written):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.send_signal(kind)
+    parent.wait(timeout=30)
+    children = [int(path.read_text()) for path in written]
+    while any(alive(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
