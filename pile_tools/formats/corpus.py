@@ -19,6 +19,8 @@ SHARD_SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".parquet", ".txt")
 UNFINISHED_NAME = ".unfinished"
 """Name of the work folder in the output directory of a stage that has not ended."""
 
+_CORPUS_STAGES = ("dedup", "demo")
+
 # A directory of shards often holds a README.txt too: text files must be asked for by name or pattern.
 _DIRECTORY_SUFFIXES = SHARD_SUFFIXES[:-1]
 
@@ -65,7 +67,7 @@ def _stage_manifest(directory: Path) -> Manifest | None:
 
 def _shards_of_stage(directory: Path, manifest: Manifest) -> list[Shard]:
     entries = [entry for entry in manifest.outputs if entry.documents is not None]
-    if manifest.stage != "dedup":
+    if manifest.stage not in _CORPUS_STAGES:
         raise ParameterError(
             f"{directory}: the output of `pile-tools {manifest.stage}`, which is no corpus; "
             "give a directory of shards"
