@@ -5,7 +5,6 @@ import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -18,7 +17,6 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import MapNames, OrderMaps, OrderPlace, find_order
 from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
-from pile_tools.formats.tokenizer_file import TOKENIZER_NAME, find_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["BatchViewer", "PieceView"]
 
 Tokens = npt.NDArray[Any]
+# Beside the dataset, a copy of the tokenizer that made it.
+TOKENIZER_NAME: Final = "tokenizer.json"
 # An order up to this long is checked whole when it is opened (some 10 ms), a longer one where it is read.
 _WHOLE_CHECK: Final = 1 << 20
 
@@ -81,7 +81,7 @@ class BatchViewer:
         place: OrderPlace,
         *,
         batch_size: int | None = None,
-        tokenizer: str | Path | None = None,
+        tokenizer: str | None = None,
     ) -> None:
         self.dataset = dataset
         self.order = place
@@ -316,29 +316,38 @@ class BatchViewer:
     def _decode(self, tokens: Tokens) -> str:
         if "tokenizer" not in self._loaded:
             self._loaded["tokenizer"] = self._load_tokenizer()
-        tokenizer = self._loaded["tokenizer"]
+        tokenizer, max_id = self._loaded["tokenizer"]
         ids = tokens.tolist()
         largest = max(ids, default=0)
-        if largest >= tokenizer.get_vocab_size():
+        if largest > max_id:
             raise DataError(
-                f"{self.dataset.prefix}: token {largest} is outside the tokenizer's vocabulary of "
-                f"{tokenizer.get_vocab_size()}; give the tokenizer that made the dataset"
+                f"{self.dataset.prefix}: token {largest}, but the tokenizer's largest is {max_id}; "
+                "give the tokenizer that made the dataset"
             )
         text: str = tokenizer.decode(ids, skip_special_tokens=False)
         return text
 
-    def _load_tokenizer(self) -> Any:
+    def _load_tokenizer(self) -> tuple[Any, int]:
+        """Return the tokenizer and its largest id."""
+        from pile_tools.formats.tokenizer import read_tokenizer
+
+        given = self._tokenizer_name
+        if given is None:
+            path = self.dataset.directory / TOKENIZER_NAME
+            if not path.is_file():
+                raise ParameterError(
+                    f"{path}: no tokenizer beside the dataset; give one with --tokenizer (tokenizer=)"
+                )
+            given = str(path)
+        found = read_tokenizer(given, allow_id_gaps=True)
         manifest = self.dataset.manifest
-        recorded = manifest.parameters.get("tokenizer") if manifest else None
-        sha256 = recorded.get("sha256") if isinstance(recorded, dict) else None
-        if self._tokenizer_name is not None:
-            return load_tokenizer(find_tokenizer(self._tokenizer_name), sha256)
-        path = self.dataset.directory / TOKENIZER_NAME
-        if not path.is_file():
-            raise ParameterError(
-                f"{path}: no tokenizer beside the dataset; give one with --tokenizer (tokenizer=)"
+        recorded = manifest.parameters["tokenizer"]["sha256"] if manifest else found.sha256
+        if found.sha256 != recorded:
+            raise DataError(
+                f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
+                f"{recorded[:12]}…; give the tokenizer that made it"
             )
-        return load_tokenizer(path, sha256)
+        return found.load(), found.max_id
 
     def _provenance(self) -> "Provenance | None":
         if "provenance" not in self._loaded:

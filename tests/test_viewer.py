@@ -254,7 +254,7 @@ def test_text_needs_the_tokenizer_of_the_dataset(data: Path, tmp_path: Path) -> 
     with pytest.raises(ParameterError, match="--tokenizer"):
         viewer.text(0, 0)
     save_tokenizer(tmp_path / "small.json", 1000)
-    with pytest.raises(DataError, match=r"outside the tokenizer's vocabulary of 1000"):
+    with pytest.raises(DataError, match=r"the tokenizer's largest is 999"):
         BatchViewer.open(data, tokenizer=tmp_path / "small.json").text(0, 0)
     save_tokenizer(tmp_path / "large.json", 60_000)
     given_one = BatchViewer.open(data, tokenizer=tmp_path / "large.json")
@@ -263,7 +263,7 @@ def test_text_needs_the_tokenizer_of_the_dataset(data: Path, tmp_path: Path) -> 
     shutil.copy(tmp_path / "large.json", data / "tokenizer.json")
     assert BatchViewer.open(data).text(0, 0) == text
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(DataError, match="not a tokenizer"):
+    with pytest.raises(DataError, match="not a usable tokenizer"):
         BatchViewer.open(data, tokenizer=tmp_path / "bad.json").text(0, 0)
 
 

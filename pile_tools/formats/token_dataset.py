@@ -19,17 +19,13 @@ from pile_tools.errors import DataError, ParameterError, PileToolsError, Unfinis
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json
 from pile_tools.formats.mmidx import MMapIndex, read_index
+from pile_tools.formats.pieces import shard_name
 
-__all__ = ["TokenDataset", "find_prefix", "sampled_sha256", "shard_name"]
+__all__ = ["TokenDataset", "find_prefix", "sampled_sha256"]
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})\.bin\Z")
 _SAMPLE_WHOLE: Final = 4 << 20
 _SAMPLE_BLOCK: Final = 64 << 10
-
-
-def shard_name(prefix: str, index: int, last: int) -> str:
-    """Return the file name of data shard ``index`` of a dataset whose last shard is ``last``."""
-    return f"{prefix}-{index:05d}-of-{last:05d}.bin"
 
 
 def find_prefix(location: str | os.PathLike[str]) -> Path:
