@@ -7,8 +7,8 @@ from pathlib import Path
 os.environ["COLUMNS"] = "100"
 os.environ.pop("PILE_TOOLS_DATA", None)
 
-import click  # noqa: E402
-from pile_tools_cli.main import cli  # noqa: E402
+import click
+from pile_tools_cli.main import cli
 
 PAGE = Path(__file__).parent / "command-line.md"
 HEAD = """\

@@ -95,7 +95,7 @@ class Manifest:
     inputs: Sequence[FileEntry]
     outputs: Sequence[FileEntry]
     counts: Mapping[str, Any] = field(default_factory=dict)
-    parents: Sequence[str] = ()
+    parents: Sequence[str] = field(default_factory=list)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:

@@ -1,0 +1,30 @@
+"""Fixtures that many tests share."""
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from pile_tools.stages.demo import make_demo_corpus
+
+# Small packages of the standard library; encodings/ holds true near-duplicates.
+PACKAGES = ("encodings", "json", "asyncio", "email")
+
+
+@pytest.fixture(scope="session")
+def small_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory like a standard library, but small."""
+    directory = tmp_path_factory.mktemp("library")
+    for name in PACKAGES:
+        source = Path(sysconfig.get_path("stdlib")) / name
+        shutil.copytree(source, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def demo_corpus(small_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's corpus made of the small library, with its tokenizer. Do not write into it."""
+    directory = tmp_path_factory.mktemp("demo") / "corpus"
+    make_demo_corpus(directory, library=small_library)
+    return directory

@@ -1,0 +1,45 @@
+"""What the README says is what happens."""
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from pile_tools_cli.main import run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_commands_and_snippet_run(
+    demo_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(demo_corpus, "demo/corpus")
+    for line in "".join(blocks("bash")).splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "pile-tools"
+        assert run(arguments) == 0, capsys.readouterr().err
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        for block in blocks("python"):
+            exec(compile(block, "README.md", "exec"), {})
+    assert "'shard': 'stdlib-0" in out.getvalue()
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
