@@ -1,0 +1,98 @@
+"""``pile-tools tokenize``."""
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    command as make_command,
+)
+from .options import (
+    json_option,
+    on_bad_record_option,
+    output_directory_option,
+    print_json,
+    print_table,
+    progress_bar,
+    workers_option,
+)
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """A number of bytes, written as 30000000000 or 30e9."""
+    if value is None:
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise click.BadParameter(f"{value!r} is not a number of bytes; write 30000000000 or 30e9") from None
+    if not number.is_finite() or number != number.to_integral_value() or number <= 0:
+        raise click.BadParameter(f"{value!r} is not a positive whole number of bytes")
+    return int(number)
+
+
+@make_command(example="pile-tools tokenize kept/ -o tokens/ --tokenizer EleutherAI/gpt-neox-20b")
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
+@output_directory_option
+@click.option(
+    "--tokenizer", required=True, metavar="FILE|HUB_ID", help="A tokenizer.json, or an id on the Hub."
+)
+@click.option(
+    "--eod-token", default="<|endoftext|>", show_default=True, help="The token put after each document."
+)
+@click.option(
+    "--append-eod/--no-append-eod", default=True, show_default=True, help="Whether to put it there."
+)
+@click.option(
+    "--skip-empty",
+    is_flag=True,
+    help="Pass over documents whose text is empty, as GPT-NeoX's preprocessing does.",
+)
+@click.option(
+    "--shard-bytes",
+    metavar="BYTES",
+    callback=parse_bytes,
+    help="Cut the data into shards of this many bytes (30e9, say).",
+)
+@click.option("--text-field", default="text", show_default=True, help="Where a record has its text.")
+@click.option(
+    "--source-field",
+    default="meta.pile_set_name",
+    show_default=True,
+    help="Where a record names its source.",
+)
+@click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
+@on_bad_record_option
+@workers_option
+@json_option
+def command(inputs: tuple[str, ...], output: Path, as_json: bool, **settings: Any) -> None:
+    """Turn a corpus into a token dataset that GPT-NeoX and Megatron can train on.
+
+    IN are files, directories or patterns of .jsonl.zst, .jsonl.gz, .jsonl and .parquet shards. Documents
+    keep the order of the corpus, and documents.parquet says where each of them came from.
+    """
+    from pile_tools.stages.tokenize import tokenize
+
+    with progress_bar() as progress:
+        manifest = tokenize(inputs, output, progress=progress, **settings)
+    counts = manifest.counts
+    if as_json:
+        print_json({"output": str(output), "parameters": manifest.parameters, "counts": counts})
+        return
+    rows = [
+        (entry["source"] or "(no source)", *(f"{entry[key]:,}" for key in ("documents", "bytes", "tokens")))
+        for entry in counts["sources"]
+    ]
+    total = ("total", *(f"{counts[key]:,}" for key in ("documents", "text_bytes", "tokens")))
+    print_table(("source", "documents", "text bytes", "tokens"), [*rows, total])
+    for name, label in (
+        ("skipped_records", "bad records passed over"),
+        ("repaired_documents", "documents repaired with U+FFFD"),
+        ("empty_documents", "empty documents"),
+        ("eod_inside", "EOD tokens inside a text"),
+    ):
+        if counts[name]:
+            click.echo(f"{counts[name]:,} {label}")
+    click.echo(f"{output}: {manifest.parameters['dtype']} tokens")

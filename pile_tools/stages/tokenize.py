@@ -1,0 +1,200 @@
+"""``tokenize``: a corpus to a token dataset, with the address of every document.
+
+A task for each shard leaves a part (tokens, addresses, counts) under the work folder; then the parts
+are laid end to end in corpus order, so that neither the number of workers nor the order in which they
+end can change a byte.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard, list_shards
+from pile_tools.formats.documents import BadRecordPolicy
+from pile_tools.formats.manifest import Manifest, file_entry
+from pile_tools.formats.mmidx import token_dtype, write_index
+from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
+from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter
+from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
+from pile_tools.stages.executor import Progress, Task, no_progress, run_tasks
+from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
+from pile_tools.stages.workspace import InputFile, Workspace
+
+__all__ = ["DEFAULT_EOD_TOKEN", "PREFIX", "tokenize"]
+
+DEFAULT_EOD_TOKEN = "<|endoftext|>"
+PREFIX = "document"
+# Their releases can change a byte of the outputs: ids, or the encoding of documents.parquet.
+_VERSIONED = ("pyarrow", "tokenizers")
+
+
+def tokenize(
+    inputs: Iterable[str | Path],
+    output: str | Path,
+    *,
+    tokenizer: str,
+    eod_token: str = DEFAULT_EOD_TOKEN,
+    append_eod: bool = True,
+    skip_empty: bool = False,
+    shard_bytes: int | None = None,
+    text_field: str = "text",
+    source_field: str = "meta.pile_set_name",
+    on_bad_record: BadRecordPolicy = "error",
+    allow_id_gaps: bool = False,
+    workers: int | None = None,
+    start_method: str | None = None,
+    progress: Progress = no_progress,
+) -> Manifest:
+    """Tokenize the shards that ``inputs`` stand for into the directory ``output``; return its manifest.
+
+    ``tokenizer`` is the path of a tokenizer.json or an id on the Hub. Each document is encoded without
+    special tokens and ended by ``eod_token`` (not with ``append_eod`` False: then an empty document has
+    no tokens at all). Documents keep the order of the corpus. ``skip_empty`` passes over documents whose
+    text is empty, as GPT-NeoX's own preprocessing does. ``shard_bytes`` cuts the data into shards of
+    that many bytes. What is finished is returned as it is, and what was interrupted is resumed.
+
+    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json and manifest.json.
+    Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
+    two, DataError for input that cannot be read, and what `Workspace` raises.
+    """
+    shards = list_shards(inputs)
+    checked = read_tokenizer(tokenizer, allow_id_gaps=allow_id_gaps)
+    encoding = Encoding(
+        tokenizer=checked,
+        eod=_eod_id(checked, eod_token) if append_eod else None,
+        dtype=token_dtype(checked.max_id + 1).name,
+        text_field=text_field,
+        source_field=source_field,
+        on_bad_record=on_bad_record,
+        skip_empty=skip_empty,
+    )
+    itemsize = np.dtype(encoding.dtype).itemsize
+    if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % itemsize):
+        raise ParameterError(f"--shard-bytes {shard_bytes}: must be a positive multiple of {itemsize}")
+    parameters = _parameters(encoding, eod_token if append_eod else None, shard_bytes)
+    files = [InputFile(shard.path, shard.name) for shard in shards]
+    with Workspace(Path(output), stage="tokenize", parameters=parameters, inputs=files) as space:
+        if space.finished is not None:
+            return space.finished
+        parts = [Part.of(space.work, number) for number in range(len(shards))]
+        tasks = [
+            Task(shard.name, tokenize_shard, (shard, encoding, part), (part.summary,), entry.bytes)
+            for shard, part, entry in zip(shards, parts, space.input_entries, strict=True)
+        ]
+        run_tasks(tasks, workers=workers, label="tokenize", progress=progress, start_method=start_method)
+        summaries = [part.read_summary() for part in parts]
+        if not any(summary.documents for summary in summaries):
+            raise DataError(f"{shards[0].path}{' and others' * (len(shards) > 1)}: no documents to tokenize")
+        outputs = _place(space, parts, summaries, encoding, shard_bytes, progress)
+        manifest = Manifest(
+            stage="tokenize",
+            parameters=parameters,
+            inputs=[
+                replace(entry, documents=summary.documents)
+                for entry, summary in zip(space.input_entries, summaries, strict=True)
+            ],
+            outputs=[file_entry(space.directory / name, name) for name in outputs],
+            counts=_counts(summaries),
+            parents=_parents(shards),
+            versions={name: version(name) for name in _VERSIONED},
+        )
+        space.finish(manifest)
+        return manifest
+
+
+def _eod_id(tokenizer: TokenizerFile, eod_token: str) -> int:
+    found = tokenizer.load().token_to_id(eod_token)
+    if found is None:
+        raise ParameterError(
+            f"{tokenizer.path}: the tokenizer has no token {eod_token!r}; name its end-of-document token "
+            "with `--eod-token`, or say `--no-append-eod`"
+        )
+    return int(found)
+
+
+def _parameters(encoding: Encoding, eod_token: str | None, shard_bytes: int | None) -> dict[str, Any]:
+    return {
+        "tokenizer": {"name": encoding.tokenizer.name, "sha256": encoding.tokenizer.sha256},
+        "vocab_size": encoding.tokenizer.vocab_size,
+        "max_id": encoding.tokenizer.max_id,
+        "dtype": encoding.dtype,
+        "eod_token": eod_token,
+        "eod_id": encoding.eod,
+        "shard_bytes": shard_bytes,
+        "skip_empty": encoding.skip_empty,
+        "text_field": encoding.text_field,
+        "source_field": encoding.source_field,
+        "on_bad_record": encoding.on_bad_record,
+    }
+
+
+def _place(
+    space: Workspace,
+    parts: list[Part],
+    summaries: list[PartSummary],
+    encoding: Encoding,
+    shard_bytes: int | None,
+    progress: Progress,
+) -> list[str]:
+    """Put the parts into their final files; return the names of all outputs."""
+    out = space.directory
+    sizes_path = space.work / "sizes.bin"
+    with (
+        atomic_write(sizes_path) as size_file,
+        atomic_write(out / PROVENANCE_NAME) as file,
+        ProvenanceWriter(file) as writer,
+    ):
+        for part in parts:
+            for table in Provenance(part.documents).tables():
+                writer.write(table)
+                size_file.write(table.column("n_tokens").to_numpy().astype("<i4").tobytes())
+        documents = writer.rows
+    # Mapped: four bytes for each document of a large corpus are more than memory is promised to hold.
+    sizes = np.memmap(sizes_path, "<i4", "r", shape=(documents,))
+    write_index(out / f"{PREFIX}.idx", encoding.dtype, sizes)
+
+    pieces = [Piece(part.tokens, summary.token_bytes) for part, summary in zip(parts, summaries, strict=True)]
+    total = sum(piece.bytes for piece in pieces)
+    lengths = shard_sizes(total, shard_bytes)
+    names = (
+        [f"{PREFIX}.bin"]
+        if shard_bytes is None
+        else [shard_name(PREFIX, index, len(lengths) - 1) for index in range(len(lengths))]
+    )
+    targets = [Piece(out / name, length) for name, length in zip(names, lengths, strict=True)]
+    join_pieces(
+        pieces, targets, space.work, consume=True, progress=lambda done: progress("place", done, total)
+    )
+    with atomic_write(out / TOKENIZER_NAME) as file:
+        file.write(encoding.tokenizer.content)
+    return [f"{PREFIX}.idx", *names, PROVENANCE_NAME, TOKENIZER_NAME]
+
+
+_SUMMED = ("documents", "text_bytes", "tokens", "empty_documents", "eod_inside")
+_READ = ("rows", "blank_lines", "skipped_records", "repaired_documents", "replaced_characters")
+
+
+def _counts(summaries: list[PartSummary]) -> dict[str, Any]:
+    sources: dict[str | None, dict[str, Any]] = {}
+    for entry in (entry for summary in summaries for entry in summary.sources):
+        known = sources.setdefault(entry["source"], {"source": entry["source"]})
+        for name in ("documents", "bytes", "tokens"):
+            known[name] = known.get(name, 0) + entry[name]
+    return {
+        **{name: sum(getattr(summary, name) for summary in summaries) for name in _SUMMED},
+        **{name: sum(summary.read[name] for summary in summaries) for name in _READ},
+        "max_id": max(summary.max_id for summary in summaries),
+        "sources": [
+            sources[name] for name in sorted(sources, key=lambda name: (name is not None, name or ""))
+        ],
+    }
+
+
+def _parents(shards: list[Shard]) -> list[str]:
+    return list(dict.fromkeys(shard.parent for shard in shards if shard.parent is not None))
