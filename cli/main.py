@@ -19,6 +19,7 @@ COMMANDS = {
     "tokenize": "Turn a corpus into a token dataset.",
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
+    "train": "Train a model on a stream, with checkpoints that prove what they have read.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
 
