@@ -63,6 +63,13 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     show_default=True,
     help="Where a record names its source.",
 )
+@click.option(
+    "--encoder",
+    type=click.Choice(["auto", "tokenizers"]),
+    default="auto",
+    show_default=True,
+    help="auto is fastokens, judged by tokenizers, where the two agree; the tokens are the same.",
+)
 @click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
 @on_bad_record_option
 @workers_option
@@ -95,4 +102,10 @@ def command(inputs: tuple[str, ...], output: Path, as_json: bool, **settings: An
     ):
         if counts[name]:
             click.echo(f"{counts[name]:,} {label}")
+    encoder = counts["encoder"]
+    if encoder["name"] == "fastokens":
+        how = f"fastokens, {encoder['judged_documents']:,} documents judged equal by tokenizers"
+    else:
+        how = f"tokenizers, because {encoder['because']}"
+    click.echo(f"encoded by {how}")
     click.echo(f"{output}: {manifest.parameters['dtype']} tokens")
