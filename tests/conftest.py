@@ -5,8 +5,13 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pile_tools.stages.demo import make_demo_corpus
+
+# A first call compiles a kernel: a deadline would say nothing about our code.
+settings.register_profile("pile-tools", deadline=None)
+settings.load_profile("pile-tools")
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.
 PACKAGES = ("encodings", "json", "asyncio", "email")
