@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from pile_tools_cli.main import run
 
 LINE = '{{"text": "{}", "meta": {{"pile_set_name": "{}"}}}}\n'
