@@ -46,6 +46,29 @@ data_option = click.option(
     help="Directory (or prefix) of the token dataset.",
 )
 
+order_option = click.option(
+    "--order",
+    default=None,
+    show_default="the only one",
+    help="Order of the dataset: its name, or the directory or file where it is.",
+)
+
+batch_size_option = click.option(
+    "--batch-size",
+    type=int,
+    default=None,
+    show_default="as recorded with the order",
+    help="Read the order at this batch size; needed for maps that another tool saved.",
+)
+
+tokenizer_option = click.option(
+    "--tokenizer",
+    default=None,
+    metavar="FILE|HUB_ID",
+    show_default="the one beside the dataset",
+    help="Tokenizer that turns tokens to text.",
+)
+
 output_directory_option = click.option(
     "-o",
     "--output",

@@ -7,7 +7,6 @@ from pathlib import Path
 os.environ["COLUMNS"] = "100"
 os.environ.pop("PILE_TOOLS_DATA", None)
 
-import click
 from pile_tools_cli.main import cli
 
 PAGE = Path(__file__).parent / "command-line.md"
@@ -25,12 +24,12 @@ given, and else the current directory.
 
 def page() -> str:
     """The whole page."""
-    context = click.Context(cli, info_name="pile-tools", max_content_width=100)
+    context = cli.make_context("pile-tools", [], resilient_parsing=True)
     parts = [HEAD, f"```\n{cli.get_help(context)}\n```\n"]
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, info_name=name, parent=context, max_content_width=100)
+        inner = command.make_context(name, [], parent=context, resilient_parsing=True)
         parts.append(f"## {name}\n\n```\n{command.get_help(inner)}\n```\n")
     return "\n".join(parts)
 

@@ -5,8 +5,13 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pile_tools.stages.demo import make_demo_corpus
+
+# No timed assertions: the first example of a kernel's test compiles it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.
 PACKAGES = ("encodings", "json", "asyncio", "email")

@@ -44,8 +44,8 @@ class _PlainWriter:
             self._gzip.close()
 
 
-def copy_rows(shard: Shard, keep: NDArray[np.bool_], path: Path) -> None:
-    """Write to ``path`` the rows of ``shard`` for which ``keep`` (bool, [rows]) is true.
+def copy_rows(shard: Shard, keep: NDArray[np.bool_], path: Path) -> int:
+    """Write to ``path`` the rows of ``shard`` for which ``keep`` (bool, [rows]) is true; return their number.
 
     The file appears whole and its bytes depend on the rows alone. A ``.txt`` shard has one row, and a
     copy without it is no file. Raises DataError where the shard does not have ``len(keep)`` rows.
@@ -55,12 +55,11 @@ def copy_rows(shard: Shard, keep: NDArray[np.bool_], path: Path) -> None:
         if keep[0]:
             with shard.path.open("rb") as source, atomic_write(path) as file:
                 shutil.copyfileobj(source, file)
-        return
+        return int(keep[0])
     with atomic_write(path) as file:
         if shard.format == ".parquet":
-            _copy_parquet(shard, keep, file)
-        else:
-            _copy_lines(shard, keep, file)
+            return _copy_parquet(shard, keep, file)
+        return _copy_lines(shard, keep, file)
 
 
 def _check_rows(shard: Shard, rows: int, keep: NDArray[np.bool_]) -> None:
@@ -68,16 +67,17 @@ def _check_rows(shard: Shard, rows: int, keep: NDArray[np.bool_]) -> None:
         raise DataError(f"{shard.path}: {rows} rows, but {len(keep)} were read before; it changed meanwhile")
 
 
-def _copy_lines(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> None:
+def _copy_lines(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> int:
     zstd = shard.format == ".jsonl.zst"
     writer: _LineWriter = (
         RowFrameWriter(file) if zstd else _PlainWriter(file, compress=shard.format == ".jsonl.gz")
     )
-    row = 0
+    row = copied = 0
     for piece in shard_lines(shard, FRAME_BYTES):
         if row >= len(keep):
             _check_rows(shard, row + 1, keep)
         if keep[row]:
+            copied += piece.end
             if piece.start and piece.end:
                 writer.write(piece.data)
             else:
@@ -85,14 +85,15 @@ def _copy_lines(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> None:
         row += piece.end
     _check_rows(shard, row, keep)
     writer.close()
+    return copied
 
 
-def _copy_parquet(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> None:
+def _copy_parquet(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> int:
     source = open_parquet(shard.path)
     _check_rows(shard, source.metadata.num_rows, keep)
     groups = range(source.metadata.num_row_groups)
     codec = source.metadata.row_group(0).column(0).compression.lower() if len(groups) else "zstd"
-    start = 0
+    start = copied = 0
     with pq.ParquetWriter(
         file,
         source.schema_arrow,
@@ -111,3 +112,5 @@ def _copy_parquet(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> None
             kept = table if rows.all() else table.filter(pa.array(rows))
             if kept.num_rows:
                 writer.write_table(kept, row_group_size=kept.num_rows)
+                copied += kept.num_rows
+    return copied

@@ -10,14 +10,16 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pile_tools import __version__
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import OutOfRangeError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.documents import shard_lines
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.formats.zstd import RowFrameWriter
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 
-__all__ = ["DEMO_EPOCHS", "TOKENIZER_NAME", "demo_steps", "make_demo_corpus"]
+__all__ = ["DEMO_EPOCHS", "TOKENIZER_NAME", "demo_file", "demo_steps", "make_demo_corpus"]
 
 EOD_TOKEN = "<|endoftext|>"
 TOKENIZER_NAME = "tokenizer.json"
@@ -113,6 +115,15 @@ def make_demo_corpus(
         )
         space.finish(manifest)
         return manifest
+
+
+def demo_file(corpus: Path, shard: str, row: int) -> str:
+    """Name of the library's file that became row ``row`` of ``shard`` of a corpus made of the demo's."""
+    for number, piece in enumerate(shard_lines(Shard(corpus / shard, shard))):
+        if number == row:
+            name: str = orjson.loads(piece.data)["meta"]["file"]
+            return name
+    raise OutOfRangeError(f"{corpus / shard}: no row {row}")
 
 
 def demo_steps(tokens: int, seq_length: int, batch_size: int) -> int:

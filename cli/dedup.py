@@ -1,0 +1,123 @@
+"""``pile-tools dedup``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options
+
+
+@options.command(example="pile-tools dedup corpus/ -o kept/ --threshold 0.87")
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@options.output_directory_option
+@click.option(
+    "--threshold", default="0.87", show_default=True, help="Least Jaccard similarity of duplicates."
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["exact", "none"]),
+    default=None,
+    show_default="exact",
+    help="Verify candidates by their exact similarity, or take every pair that shares a band.",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["first", "last", "longest"]),
+    default=None,
+    show_default="first",
+    help="Which document of a component stays.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["datasketch"]),
+    default=None,
+    help="Do as datasketch.MinHashLSH does (its bands, nothing verified).",
+)
+@click.option("--exact", is_flag=True, help="Remove only documents whose whole text was there before.")
+@click.option("--ngram", type=int, default=5, show_default=True, help="Words in a shingle.")
+@click.option("--num-perm", type=int, default=None, show_default="128", help="Values in a signature.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the permutations.")
+@click.option(
+    "--text-field", default="text", show_default=True, help="Field of a record that holds its text."
+)
+@click.option(
+    "--source-field",
+    default="meta.pile_set_name",
+    show_default=True,
+    help="Field of a record that names its source.",
+)
+@options.on_bad_record_option
+@click.option(
+    "--max-document-bytes",
+    default="64M",
+    show_default=True,
+    help="Larger records pass through without being compared.",
+)
+@options.workers_option
+@click.option(
+    "--memory",
+    default=None,
+    show_default="half of the machine's",
+    help="Memory to use, like 8G; the output does not depend on it.",
+)
+@options.json_option
+def command(
+    inputs: tuple[str, ...],
+    output: Path,
+    exact: bool,
+    max_document_bytes: str,
+    workers: int | None,
+    memory: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Remove near-duplicate documents from a corpus.
+
+    IN are shards (.jsonl.zst, .jsonl.gz, .jsonl, .parquet), directories of them, or patterns. OUTPUT gets
+    what stays, under the same names and unchanged record by record, dedup.parquet with a row for
+    each removed document and the one that it duplicates, and manifest.json.
+    """
+    from pile_tools.formats.sizes import parse_bytes
+    from pile_tools.stages.dedup import dedup
+    from pile_tools.stages.dedup_job import resolve_job
+
+    job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
+    with options.progress_bar() as progress:
+        manifest = dedup(
+            inputs,
+            output,
+            job,
+            workers=workers,
+            memory=None if memory is None else parse_bytes(memory),
+            progress=progress,
+        )
+    if as_json:
+        options.print_json(
+            {"output": str(output), "parameters": dict(manifest.parameters), **manifest.counts}
+        )
+        return
+    _print_summary(dict(manifest.parameters), dict(manifest.counts))
+
+
+def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
+    header = ("source", "documents", "removed", "kept", "bytes", "removed bytes", "kept bytes")
+    fields = ("documents", "removed", "kept", "bytes", "removed_bytes", "kept_bytes")
+    rows = [
+        (name or "(none)", *(f"{sums[field]:,}" for field in fields))
+        for name, sums in sorted(counts["sources"].items())
+    ]
+    totals = ("documents", "removed", "kept", "text_bytes", "removed_bytes", "kept_bytes")
+    rows.append(("all", *(f"{counts[name]:,}" for name in totals)))
+    options.print_table(header, rows)
+    if parameters["method"] == "minhash":
+        click.echo(
+            f"threshold {parameters['threshold']}, {parameters['bands']} bands of {parameters['rows']} rows, "
+            f"verify {parameters['verify']}"
+        )
+    for name, what in (("components", "components by size"), ("similarities", "removed by similarity")):
+        if counts[name]:
+            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
+    for name in ("skipped_records", "oversized_records", "blank_lines", "repaired_documents"):
+        if counts[name]:
+            click.echo(f"{name.replace('_', ' ')}: {counts[name]:,}")

@@ -1,0 +1,103 @@
+"""``pile-tools demo``."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from . import options
+
+SEQ_LENGTH = 2048
+BATCH_SIZE = 8
+SEED = 1234
+
+T = TypeVar("T")
+
+
+@options.command(example="pile-tools demo demo/")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@options.workers_option
+def command(directory: Path, workers: int | None) -> None:
+    """Run the whole pipeline on this Python's own standard library, into DIRECTORY.
+
+    Makes a Pile-style corpus of the library's source files and a small tokenizer, then does what
+    `dedup`, `tokenize`, `order` and `batch` do, and shows a row of one step. Run again, it finds
+    everything done.
+    """
+    from pile_tools.stages.dedup import dedup
+    from pile_tools.stages.dedup_job import resolve_job
+    from pile_tools.stages.demo import TOKENIZER_NAME, demo_file, demo_steps, make_demo_corpus
+    from pile_tools.stages.order import make_order
+    from pile_tools.stages.tokenize import tokenize
+    from pile_tools.viewer import BatchViewer
+
+    corpus, kept, tokens = directory / "corpus", directory / "kept", directory / "tokens"
+    seconds: dict[str, float] = {}
+
+    def timed(stage: str, work: Callable[[], T]) -> T:
+        click.echo(f"{stage} …", err=True)
+        start = time.perf_counter()
+        result = work()
+        seconds[stage] = time.perf_counter() - start
+        return result
+
+    with options.progress_bar() as progress:
+        timed("corpus", lambda: make_demo_corpus(corpus, progress=progress))
+        deduped = timed(
+            "dedup", lambda: dedup([corpus], kept, resolve_job(), workers=workers, progress=progress)
+        )
+        tokenized = timed(
+            "tokenize",
+            lambda: tokenize(
+                [kept], tokens, tokenizer=str(corpus / TOKENIZER_NAME), workers=workers, progress=progress
+            ),
+        )
+    steps = demo_steps(tokenized.counts["tokens"], SEQ_LENGTH, BATCH_SIZE)
+    order = timed(
+        "order",
+        lambda: make_order(tokens, seq_length=SEQ_LENGTH, batch_size=BATCH_SIZE, steps=steps, seed=SEED),
+    )
+    viewer = timed("batch", lambda: BatchViewer.open(tokens))
+    step = steps // 2
+    row = max(range(BATCH_SIZE), key=lambda row: viewer.trace(step, row).num_rows)
+
+    click.echo(f"\nStep {step}, row {row}: what the model reads there, and the file each part came from\n")
+    for piece in viewer.pieces(step, row):
+        name = demo_file(kept, piece.shard or "", piece.row or 0)
+        click.echo(
+            f"--- {name} (document {piece.document}, tokens {piece.offset} to {piece.last} "
+            f"of {piece.document_tokens}, {piece.shard}:{piece.row})"
+        )
+        click.echo(_excerpt(piece.text or ""))
+    click.echo()
+    counts = deduped.counts
+    options.print_table(
+        ("what", "number"),
+        [
+            ("documents in", f"{counts['documents']:,}"),
+            ("documents removed", f"{counts['removed']:,}"),
+            ("documents kept", f"{counts['kept']:,}"),
+            ("tokens", f"{order.tokens:,}"),
+            ("epochs", f"{order.record.epochs:,}"),
+            ("samples", f"{order.record.samples:,}"),
+            ("steps", f"{order.record.steps:,}"),
+            *((f"seconds for {stage}", f"{value:.1f}") for stage, value in seconds.items()),
+        ],
+    )
+    click.echo(
+        "\nTry next:\n"
+        f"  pile-tools batch --data {tokens} --step {step} --row {row}\n"
+        f"  pile-tools batch --data {tokens} --step 0 --format npy -o step0.npy\n"
+        f"  pile-tools dedup {corpus} -o kept-070 --threshold 0.7\n"
+        f"  pile-tools order {tokens} --seq-length 512 --batch-size 16 --steps 100 --name short"
+    )
+
+
+def _excerpt(text: str, lines: int = 6) -> str:
+    """The first and last lines of a long text, to be read on a terminal."""
+    rows = text.split("\n")
+    if len(rows) <= 2 * lines + 1:
+        return text
+    return "\n".join([*rows[:lines], f"    … {len(rows) - 2 * lines} lines …", *rows[-lines:]])

@@ -1,0 +1,140 @@
+"""What one deduplication is asked to do, with everything resolved that a preset or a default leaves open."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pile_tools.algorithms.lsh import Bands, datasketch_bands, recall_bands
+from pile_tools.algorithms.minhash import Scheme
+from pile_tools.algorithms.shingle import MAX_NGRAM
+from pile_tools.errors import ParameterError
+from pile_tools.formats.documents import BadRecordPolicy
+
+__all__ = ["DedupJob", "Keep", "Preset", "Verify", "resolve_job"]
+
+Verify = Literal["exact", "none"]
+Keep = Literal["first", "last", "longest"]
+Preset = Literal["datasketch", "pile-dedupe"]
+
+DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DedupJob:
+    """A resolved job. ``method``: "minhash", "text" (equal texts only) or "pile-dedupe".
+
+    ``threshold`` keeps the digits as they were given, since a manifest holds no floats.
+    """
+
+    method: Literal["minhash", "text", "pile-dedupe"]
+    threshold: str
+    verify: Verify
+    keep: Keep
+    preset: Preset | None
+    ngram: int
+    num_perm: int
+    seed: int
+    scheme: Scheme
+    bands: Bands
+    on_bad_record: BadRecordPolicy
+    max_document_bytes: int
+    text_field: str
+    source_field: str
+    save_signatures: bool
+
+    @property
+    def threshold_value(self) -> float:
+        return float(self.threshold)
+
+    @property
+    def wide_keys(self) -> bool:
+        """Whether band keys have 128 bits: where nothing is verified, a key stands for its values."""
+        return self.verify == "none"
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as a manifest states them: all that can change a byte of the outputs."""
+        common: dict[str, Any] = {
+            "method": self.method,
+            "keep": self.keep,
+            "on_bad_record": self.on_bad_record,
+            "max_document_bytes": self.max_document_bytes,
+            "text_field": self.text_field,
+            "source_field": self.source_field,
+        }
+        if self.method == "text":
+            return common
+        return common | {
+            "threshold": self.threshold,
+            "verify": self.verify,
+            "preset": self.preset,
+            "ngram": self.ngram,
+            "num_perm": self.num_perm,
+            "seed": self.seed,
+            "scheme": self.scheme,
+            "bands": self.bands.bands,
+            "rows": self.bands.rows,
+            "save_signatures": self.save_signatures,
+        }
+
+
+def _threshold(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1.0:
+        raise ParameterError(f"threshold {text}: must be a number above 0 and at most 1")
+    return text.strip()
+
+
+def resolve_job(
+    *,
+    threshold: str | float = "0.87",
+    verify: Verify | None = None,
+    keep: Keep | None = None,
+    preset: Preset | None = None,
+    exact: bool = False,
+    ngram: int = 5,
+    num_perm: int | None = None,
+    seed: int = 1,
+    on_bad_record: BadRecordPolicy = "error",
+    max_document_bytes: int = DEFAULT_MAX_DOCUMENT_BYTES,
+    text_field: str = "text",
+    source_field: str = "meta.pile_set_name",
+    save_signatures: bool = False,
+) -> DedupJob:
+    """Fill in what is left open. Raises ParameterError for values out of range or at odds with each other."""
+    threshold = _threshold(str(threshold))
+    if not 1 <= ngram <= MAX_NGRAM:
+        raise ParameterError(f"ngram {ngram}: must be from 1 to {MAX_NGRAM}")
+    if max_document_bytes < 1:
+        raise ParameterError(f"max_document_bytes {max_document_bytes}: must be at least 1")
+    if exact and (preset or verify or save_signatures):
+        raise ParameterError("--exact compares whole texts: it goes with no preset, --verify or signatures")
+    if preset and verify == "exact":
+        raise ParameterError(f"--preset {preset} verifies nothing: leave out --verify exact")
+    resolved_verify: Verify = verify or ("none" if preset else "exact")
+    perms = 128 if num_perm is None else num_perm
+    value = float(threshold)
+    if exact:
+        bands = Bands(1, 1)
+    elif resolved_verify == "none":
+        bands = datasketch_bands(value, perms)
+    else:
+        bands = recall_bands(value, perms)
+    return DedupJob(
+        method="text" if exact else "minhash",
+        threshold=threshold,
+        verify=resolved_verify,
+        keep=keep or "first",
+        preset=preset,
+        ngram=ngram,
+        num_perm=perms,
+        seed=seed,
+        scheme="affine32",
+        bands=bands,
+        on_bad_record=on_bad_record,
+        max_document_bytes=max_document_bytes,
+        text_field=text_field,
+        source_field=source_field,
+        save_signatures=save_signatures,
+    )

@@ -1,0 +1,87 @@
+"""What a deduplication did, in the integers that its manifest keeps and its summary shows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pile_tools.formats.npy import NpyFile
+from pile_tools.stages.dedup_files import CorpusFiles, read_info
+from pile_tools.stages.dedup_write import read_written
+
+__all__ = ["READ_COUNTS", "count_everything", "histograms"]
+
+READ_COUNTS = (
+    "documents",
+    "text_bytes",
+    "blank_lines",
+    "skipped_records",
+    "oversized_records",
+    "repaired_documents",
+    "replaced_characters",
+)
+
+_SOURCE_FIELDS = ("documents", "removed", "bytes", "removed_bytes")
+
+
+def _size_bin(size: int) -> str:
+    """Components of 2, 3 and 4, then 5-8, 9-16 and so on."""
+    if size <= 4:
+        return str(size)
+    high = 1 << (size - 1).bit_length()
+    return f"{high // 2 + 1}-{high}"
+
+
+def histograms(files: CorpusFiles) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many components there are by size, and removed documents by similarity.
+
+    A component's size counts what was removed and what stays; a similarity falls into the hundredth
+    below it, and there is none where nothing was verified.
+    """
+    sizes: dict[int, int] = {}
+    similarities: dict[str, int] = {}
+    file = NpyFile.open(files.paths.decision)
+    for start in range(0, len(file), 1 << 18):
+        rows = file.read(start, min(start + (1 << 18), len(file)))
+        for number, count in zip(*np.unique(rows["component"], return_counts=True), strict=True):
+            sizes[int(number)] = sizes.get(int(number), 1) + int(count)
+        verified = rows[rows["union"] > 0]
+        hundredths = verified["common"] * 100 // verified["union"]
+        for value, count in zip(*np.unique(hundredths, return_counts=True), strict=True):
+            name = f"{int(value) // 100}.{int(value) % 100:02}"
+            similarities[name] = similarities.get(name, 0) + int(count)
+    components: dict[str, int] = {}
+    for size in sizes.values():
+        components[_size_bin(size)] = components.get(_size_bin(size), 0) + 1
+    return components, similarities
+
+
+def count_everything(files: CorpusFiles, shards: Iterable[int]) -> dict[str, Any]:
+    """The counts of a manifest, over the shards with numbers ``shards``."""
+    counts: dict[str, Any] = dict.fromkeys(READ_COUNTS, 0)
+    sources: dict[str, list[int]] = {}
+    removed = kept_records = 0
+    for shard in shards:
+        info = read_info(files.paths.info(shard))
+        for name in READ_COUNTS:
+            counts[name] += info[name]
+        entry, gone, by_source = read_written(files.paths.written(shard))
+        removed += gone
+        kept_records += 0 if entry is None or entry.documents is None else entry.documents
+        for name, sums in by_source.items():
+            old = sources.setdefault(name, [0] * len(_SOURCE_FIELDS))
+            sources[name] = [one + two for one, two in zip(old, sums, strict=True)]
+    counts["removed"] = removed
+    counts["kept"] = kept_records - counts["oversized_records"]
+    counts["sources"] = {name: _with_kept(sums) for name, sums in sources.items()}
+    counts["removed_bytes"] = sum(sums[3] for sums in sources.values())
+    counts["kept_bytes"] = counts["text_bytes"] - counts["removed_bytes"]
+    counts["components"], counts["similarities"] = histograms(files)
+    return counts
+
+
+def _with_kept(sums: list[int]) -> Mapping[str, int]:
+    values = dict(zip(_SOURCE_FIELDS, sums, strict=True))
+    values["kept"] = values["documents"] - values["removed"]
+    values["kept_bytes"] = values["bytes"] - values["removed_bytes"]
+    return values

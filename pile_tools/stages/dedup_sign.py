@@ -1,0 +1,135 @@
+"""Read one shard and write what the rest of a deduplication needs of it: a few numbers a document."""
+
+from contextlib import ExitStack
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from pile_tools.algorithms.lsh import band_keys
+from pile_tools.algorithms.minhash import permutations
+from pile_tools.algorithms.shingle import first_words, sign_documents
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.documents import DocumentBatch, ShardReader
+from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.npy import NpyWriter
+from pile_tools.stages.dedup_files import DOCUMENT, KEY_CHUNK, DedupPaths
+from pile_tools.stages.dedup_job import DedupJob
+
+__all__ = ["READ_BYTES", "open_reader", "sign_shard", "signed_outputs"]
+
+READ_BYTES = 4 << 20
+"""Text that is read from a shard at once."""
+
+_coefficients = cache(permutations)
+
+
+def open_reader(shard: Shard, job: DedupJob) -> ShardReader:
+    """A reader of ``shard`` as ``job`` wants it read, the same in every pass."""
+    return ShardReader(
+        shard,
+        text_field=job.text_field,
+        source_field=job.source_field,
+        on_bad_record=job.on_bad_record,
+        batch_bytes=READ_BYTES,
+        max_record_bytes=job.max_document_bytes,
+    )
+
+
+def signed_outputs(job: DedupJob, paths: DedupPaths, shard: int) -> tuple[Path, ...]:
+    """The files that ``sign_shard`` writes."""
+    outputs = [paths.documents(shard)]
+    if job.method != "text":
+        outputs.append(paths.keys(shard))
+    if job.save_signatures:
+        outputs.append(paths.signatures(shard))
+    return (*outputs, paths.info(shard))
+
+
+class _KeyWriter:
+    """Gather signatures and write their band keys in chunks of ``KEY_CHUNK`` documents."""
+
+    def __init__(self, job: DedupJob, writer: NpyWriter) -> None:
+        self._job = job
+        self._writer = writer
+        self._waiting: list[NDArray[np.uint32]] = []
+        self._count = 0
+
+    def append(self, signatures: NDArray[np.uint32]) -> None:
+        self._waiting.append(signatures)
+        self._count += len(signatures)
+        if self._count >= KEY_CHUNK:
+            self._write(self._count - self._count % KEY_CHUNK)
+
+    def _write(self, count: int) -> None:
+        signatures = np.concatenate(self._waiting)
+        for start in range(0, count, KEY_CHUNK):
+            chunk = signatures[start : min(start + KEY_CHUNK, count)]
+            self._writer.append(band_keys(chunk, self._job.bands, wide=self._job.wide_keys).ravel())
+        self._waiting = [signatures[count:].copy()]
+        self._count -= count
+
+    def close(self) -> None:
+        if self._count:
+            self._write(self._count)
+
+
+def _text_hashes(batch: DocumentBatch) -> NDArray[np.uint64]:
+    view = batch.text.data
+    ends = batch.offsets.tolist()
+    digests = b"".join(xxhash.xxh3_128_digest(view[a:b]) for a, b in pairwise(ends))
+    return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> None:
+    """Write the documents, band keys and counts of ``shard`` under ``paths``, as number ``index``."""
+    reader = open_reader(shard, job)
+    numbers: dict[str | None, int] = {}
+    with ExitStack() as stack:
+
+        def writer(path: Path, dtype: object, row_shape: tuple[int, ...] = ()) -> NpyWriter:
+            file = stack.enter_context(atomic_write(path))
+            return stack.enter_context(NpyWriter(file, dtype, row_shape))  # type: ignore[arg-type]
+
+        documents = writer(paths.documents(index), DOCUMENT)
+        keys = _KeyWriter(job, writer(paths.keys(index), np.uint64)) if job.method != "text" else None
+        kept = writer(paths.signatures(index), np.uint32, (job.num_perm,)) if job.save_signatures else None
+        for batch in reader:
+            table = np.zeros(len(batch), dtype=DOCUMENT)
+            table["row"] = batch.rows
+            table["bytes"] = np.diff(batch.offsets)
+            table["source"] = [numbers.setdefault(source, len(numbers)) for source in batch.sources]
+            if keys is None:
+                table["words"] = first_words(batch.text, batch.offsets)
+                table["hash"] = _text_hashes(batch)
+            else:
+                coefficients = _coefficients(job.num_perm, job.seed, job.scheme)
+                signed = sign_documents(batch.text, batch.offsets, job.ngram, coefficients)
+                table["words"] = signed.words
+                table["hash"] = signed.word_hashes
+                keys.append(signed.signatures)
+                if kept is not None:
+                    kept.append(signed.signatures)
+            documents.append(table)
+        if keys is not None:
+            keys.close()
+    counts = reader.counts
+    info = {
+        "sources": list(numbers),
+        "rows": counts.rows,
+        "documents": counts.documents,
+        "text_bytes": counts.text_bytes,
+        "blank_lines": counts.blank_lines,
+        "skipped_records": counts.skipped_records,
+        "oversized_records": counts.oversized_records,
+        "repaired_documents": counts.repaired_documents,
+        "replaced_characters": counts.replaced_characters,
+        "skipped": [list(entry) for entry in reader.skipped],
+        "oversized": reader.oversized,
+    }
+    with atomic_write(paths.info(index)) as file:
+        file.write(canonical_json(info))

@@ -1,0 +1,167 @@
+"""Write what a deduplication leaves: the kept shards, and the tables of removed and skipped documents."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pile_tools.errors import PileToolsError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.manifest import FileEntry, canonical_json, file_entry
+from pile_tools.formats.npy import NpyFile
+from pile_tools.formats.shard_copy import copy_rows
+from pile_tools.stages.dedup_files import CorpusFiles, read_info
+
+__all__ = [
+    "DEDUP_NAME",
+    "DEDUP_SCHEMA",
+    "SKIPPED_NAME",
+    "SKIPPED_SCHEMA",
+    "read_written",
+    "write_kept",
+    "write_removed",
+    "write_skipped",
+]
+
+DEDUP_NAME = "dedup.parquet"
+DEDUP_SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("duplicate_of_shard", pa.string(), nullable=False),
+        pa.field("duplicate_of_row", pa.int64(), nullable=False),
+        pa.field("jaccard", pa.float64()),
+        pa.field("component", pa.int64(), nullable=False),
+    ]
+)
+"""One row for each removed document, in corpus order."""
+
+SKIPPED_NAME = "skipped.parquet"
+SKIPPED_SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+"""One row for each record that was skipped on request, in corpus order."""
+
+_ROWS_AT_ONCE = 1 << 18
+
+
+def _decisions(files: CorpusFiles) -> Iterator[NDArray[Any]]:
+    file = NpyFile.open(files.paths.decision)
+    for start in range(0, len(file), _ROWS_AT_ONCE):
+        yield file.read(start, min(start + _ROWS_AT_ONCE, len(file)))
+
+
+def _removed_of_shard(files: CorpusFiles, index: int) -> NDArray[np.bool_]:
+    start, stop = int(files.starts[index]), int(files.starts[index + 1])
+    file = NpyFile.open(files.paths.decision)
+
+    def document(row: int) -> int:
+        return int(file.read(row, row + 1)["document"][0])
+
+    low, high = (bisect_left(range(len(file)), bound, key=document) for bound in (start, stop))
+    removed = np.zeros(stop - start, dtype=np.bool_)
+    removed[file.read(low, high)["document"] - start] = True
+    return removed
+
+
+def write_kept(shard: Shard, files: CorpusFiles, index: int, output: Path) -> None:
+    """Write the shard without its removed documents to ``output``, and a record of what was written.
+
+    Records too large to be compared pass through; blank lines and skipped records do not.
+    """
+    info = read_info(files.paths.info(index))
+    removed = _removed_of_shard(files, index)
+    keep = np.zeros(info["rows"], dtype=np.bool_)
+    keep[np.array(info["oversized"], dtype=np.int64)] = True
+    counts: dict[str, list[int]] = {}
+    for first, piece in files.read_documents(index):
+        start = first - int(files.starts[index])
+        gone = removed[start : start + len(piece)]
+        keep[piece["row"][~gone]] = True
+        for number in np.unique(piece["source"]).tolist():
+            own = piece["source"] == number
+            name = info["sources"][number]
+            sums = counts.setdefault("" if name is None else name, [0, 0, 0, 0])
+            sums[0] += int(own.sum())
+            sums[1] += int((own & gone).sum())
+            sums[2] += int(piece["bytes"][own].sum())
+            sums[3] += int(piece["bytes"][own & gone].sum())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    copied = copy_rows(shard, keep, output)
+    kept = len(removed) - int(removed.sum())
+    if copied != kept + info["oversized_records"]:
+        raise PileToolsError(
+            f"{output}: {copied} records written, but {kept} documents and {info['oversized_records']} "
+            "records too large to compare were to be kept; this is a defect of pile-tools"
+        )
+    entry = file_entry(output, shard.name, copied).to_json() if output.exists() else None
+    with atomic_write(files.paths.written(index)) as file:
+        file.write(canonical_json({"entry": entry, "removed": int(removed.sum()), "sources": counts}))
+
+
+def read_written(path: Path) -> tuple[FileEntry | None, int, dict[str, list[int]]]:
+    """Read what ``write_kept`` recorded: the output's entry, how many were removed, and sums by source.
+
+    The sums are [documents, removed, bytes, removed bytes].
+    """
+    value = read_info(path)
+    entry = None if value["entry"] is None else FileEntry.from_json(value["entry"])
+    return entry, int(value["removed"]), value["sources"]
+
+
+def _write_table(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    with (
+        atomic_write(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+
+
+def _removed_tables(files: CorpusFiles, names: list[str]) -> Iterator[pa.Table]:
+    for decisions in _decisions(files):
+        columns = []
+        for field in ("document", "partner"):
+            ids, back = np.unique(decisions[field], return_inverse=True)
+            rows = files.gather(ids, "row")
+            shards = pa.DictionaryArray.from_arrays(
+                pa.array(files.shard_of(ids)[back]), pa.array(names, pa.string())
+            )
+            columns += [shards.cast(pa.string()), pa.array(rows[back])]
+        verified = decisions["union"] > 0
+        similarity = decisions["common"] / np.where(verified, decisions["union"], 1)
+        columns += [pa.array(similarity, mask=~verified), pa.array(decisions["component"])]
+        yield pa.Table.from_arrays(columns, schema=DEDUP_SCHEMA)
+
+
+def write_removed(files: CorpusFiles, names: list[str], path: Path) -> None:
+    """Write ``dedup.parquet``; ``names`` are those of all shards, a compared corpus's first."""
+    _write_table(path, DEDUP_SCHEMA, _removed_tables(files, names))
+
+
+def write_skipped(files: CorpusFiles, names: list[str], path: Path) -> None:
+    """Write ``skipped.parquet`` for the shards after those of a compared corpus."""
+
+    def tables() -> Iterator[pa.Table]:
+        for index in range(files.n_against_shards, files.n_shards):
+            skipped = read_info(files.paths.info(index))["skipped"]
+            rows, reasons = [row for row, _ in skipped], [reason for _, reason in skipped]
+            columns = [
+                pa.array([names[index]] * len(rows), pa.string()),
+                pa.array(rows, pa.int64()),
+                pa.array(reasons, pa.string()),
+            ]
+            if rows:
+                yield pa.Table.from_arrays(columns, schema=SKIPPED_SCHEMA)
+
+    _write_table(path, SKIPPED_SCHEMA, tables())

@@ -1,0 +1,79 @@
+"""Pieces of samples against a plain walk over all tokens, and copies of their bytes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pile_tools.algorithms.locate import byte_ranges, copy_pieces, locate
+from pile_tools.algorithms.recipes import neox_order
+from pile_tools.errors import DataError
+
+SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=20).filter(lambda sizes: sum(sizes) >= 2)
+
+
+@settings(deadline=None)
+@given(sizes=SIZES, seq_length=st.integers(1, 25), seed=st.integers(0, 9), cut=st.integers(1, 60))
+def test_pieces_are_the_tokens_of_the_stream(sizes: list[int], seq_length: int, seed: int, cut: int) -> None:
+    array = np.array(sizes, np.int32)
+    order = neox_order(array, seq_length=seq_length, num_samples=9, seed=seed)
+    pieces = locate(order.shuffle_idx, order.sample_idx, order.doc_idx, array, seq_length)
+    stream = [(number, offset) for number in order.doc_idx.tolist() for offset in range(sizes[number])]
+    found: list[list[tuple[int, int]]] = [[] for _ in order.shuffle_idx]
+    for row, position, document, offset, n_tokens in zip(
+        *(getattr(pieces, name).tolist() for name in ("row", "position", "document", "offset", "n_tokens")),
+        strict=True,
+    ):
+        assert n_tokens >= 1
+        assert position == len(found[row])
+        found[row] += [(document, offset + token) for token in range(n_tokens)]
+    for row, sample in enumerate(order.shuffle_idx.tolist()):
+        assert found[row] == stream[sample * seq_length : (sample + 1) * seq_length + 1]
+
+    # The same pieces as bytes, from data in parts of `cut` bytes that tokens may straddle.
+    pointers = np.concatenate([[0], np.cumsum(array[:-1], dtype=np.int64)]) * 2
+    data = np.arange(2 * array.sum()) % 251
+    starts, lengths = byte_ranges(pieces, pointers, array, 2, len(data))
+    out = np.zeros(len(found) * (seq_length + 1) * 2, np.uint8)
+    targets = (pieces.row * (seq_length + 1) + pieces.position) * 2
+    for start in range(0, len(data), cut):
+        copy_pieces(data[start : start + cut].astype(np.uint8), start, starts, lengths, targets, out)
+    expected = [
+        byte for row in found for number, at in row for byte in data[pointers[number] + 2 * at :][:2].tolist()
+    ]
+    assert out.tolist() == expected
+
+
+def test_contradictions_are_errors() -> None:
+    sizes = np.array([4, 4, 4], np.int32)
+    doc_idx = np.array([2, 0, 1], np.int32)
+    sample_idx = np.array([[0, 0], [0, 3], [1, 2]], np.int32)
+    assert locate(np.array([1]), sample_idx, doc_idx, sizes, 3).document.tolist() == [2, 0]
+    for sample in (-1, 2):
+        with pytest.raises(DataError, match=f"holds sample {sample}"):
+            locate(np.array([sample]), sample_idx, doc_idx, sizes, 3)
+    for wrong, message in [
+        ([[0, 0], [0, 4], [1, 2]], "outside of document 2"),
+        ([[0, 0], [3, 0], [1, 2]], "between places 0 and 3"),
+        ([[1, 0], [0, 3], [1, 2]], "between places 1 and 0"),
+        ([[0, -1], [0, 3], [1, 2]], "between"),
+        ([[0, 0], [0, 2], [1, 2]], "3 tokens instead of 4"),
+        ([[0, 0], [2, 3], [1, 2]], "tokens instead of 4"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            locate(np.array([0]), np.array(wrong, np.int32), doc_idx, sizes, 3)
+    with pytest.raises(DataError, match="holds document 7 at place 1"):
+        locate(np.array([1]), sample_idx, np.array([2, 7, 1], np.int32), sizes, 3)
+    with pytest.raises(DataError, match="outside of document 2, which has -4"):
+        locate(np.array([0]), sample_idx, doc_idx, -sizes, 3)
+
+
+def test_wrong_pointers_are_met_when_they_are_read() -> None:
+    sizes = np.array([4, 4, 4], np.int32)
+    sample_idx = np.array([[0, 0], [0, 3], [1, 2]], np.int32)
+    pieces = locate(np.array([1]), sample_idx, np.array([2, 0, 1], np.int32), sizes, 3)
+    pointers = np.array([0, 8, 16])
+    assert byte_ranges(pieces, pointers, sizes, 2, 24)[0].tolist() == [22, 0]
+    for wrong, length in [([0, 8, 17], 24), ([1, 9, 17], 26), ([0, 8, 16], 22)]:
+        with pytest.raises(DataError, match="points to byte"):
+            byte_ranges(pieces, np.array(wrong), sizes, 2, length)
