@@ -251,22 +251,21 @@ _READ = ("rows", "blank_lines", "skipped_records", "repaired_documents", "replac
 
 
 def _counts(summaries: list[PartSummary], because: str | None) -> dict[str, Any]:
-    judged = sum(summary.judged_documents for summary in summaries)
-    sources: dict[str | None, dict[str, Any]] = {}
-    for entry in (entry for summary in summaries for entry in summary.sources):
-        known = sources.setdefault(entry["source"], {"source": entry["source"]})
-        for name in ("documents", "bytes", "tokens"):
-            known[name] = known.get(name, 0) + entry[name]
+    sources: dict[str, dict[str, int]] = {}
+    for name, counts in (item for summary in summaries for item in summary.sources.items()):
+        known = sources.setdefault(name, dict.fromkeys(counts, 0))
+        for field, count in counts.items():
+            known[field] += count
+    encoder: dict[str, Any] = {"name": "tokenizers", "because": because}
+    if because is None:
+        judged = sum(summary.judged_documents for summary in summaries)
+        encoder = {"name": "fastokens", "judged_documents": judged}
     return {
         **{name: sum(getattr(summary, name) for summary in summaries) for name in _SUMMED},
         **{name: sum(summary.read[name] for summary in summaries) for name in _READ},
         "max_id": max(summary.max_id for summary in summaries),
-        "encoder": {"name": "tokenizers", "because": because}
-        if because
-        else {"name": "fastokens", "judged_documents": judged},
-        "sources": [
-            sources[name] for name in sorted(sources, key=lambda name: (name is not None, name or ""))
-        ],
+        "sources": sources,
+        "encoder": encoder,
     }
 
 

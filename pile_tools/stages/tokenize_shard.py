@@ -87,7 +87,7 @@ class PartSummary:
 
     ``encoder`` is the label of what encoded it, ``judged_documents`` how many of them were judged.
     ``eod_inside`` counts EOD tokens that a text itself held; ``read`` holds `ReadCounts`; ``sources``
-    the documents, text bytes and tokens of each source (None where records name none).
+    the documents, text bytes and tokens of each source ("" where records name none).
     """
 
     encoder: str
@@ -100,7 +100,7 @@ class PartSummary:
     eod_inside: int = 0
     max_id: int = -1
     read: dict[str, int] = field(default_factory=dict)
-    sources: list[dict[str, Any]] = field(default_factory=list)
+    sources: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
@@ -117,7 +117,6 @@ def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
     _limit_threads(encoding.threads)
     encode = _encoder(shard, encoding)
     summary = PartSummary(encoding.label)
-    by_source: dict[str | None, list[int]] = {}
     with (
         atomic_write(part.tokens) as token_file,
         atomic_write(part.documents) as document_file,
@@ -132,16 +131,12 @@ def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
             bounds = batch.offsets.tolist()
             digests = [text_digest(text[a:b]) for a, b in pairwise(bounds)]
             provenance.write(provenance_table(shard.name, batch.rows, batch.sources, sizes, digests))
-            _count(by_source, batch, sizes)
+            _count(summary.sources, batch, sizes)
             summary.documents += len(batch)
             summary.text_bytes += len(text)
             summary.tokens += len(tokens)
             summary.token_bytes += tokens.nbytes
     summary.read = asdict(reader.counts)
-    summary.sources = [
-        {"source": name, "documents": counts[0], "bytes": counts[1], "tokens": counts[2]}
-        for name, counts in sorted(by_source.items(), key=lambda item: (item[0] is not None, item[0] or ""))
-    ]
     with atomic_write(part.summary) as file:
         file.write(canonical_json(asdict(summary)))
 
@@ -232,10 +227,10 @@ def _with_eod(
     return tokens, sizes
 
 
-def _count(by_source: dict[str | None, list[int]], batch: DocumentBatch, sizes: NDArray[np.int64]) -> None:
+def _count(sources: dict[str, dict[str, int]], batch: DocumentBatch, sizes: NDArray[np.int64]) -> None:
     lengths = np.diff(batch.offsets)
     for source, length, size in zip(batch.sources, lengths.tolist(), sizes.tolist(), strict=True):
-        counts = by_source.setdefault(source, [0, 0, 0])
-        counts[0] += 1
-        counts[1] += length
-        counts[2] += size
+        counts = sources.setdefault(source or "", {"documents": 0, "bytes": 0, "tokens": 0})
+        counts["documents"] += 1
+        counts["bytes"] += length
+        counts["tokens"] += size
