@@ -28,9 +28,10 @@ from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, Encode
 from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.stages.workspace import InputFile, Workspace
 
-__all__ = ["DEFAULT_EOD_TOKEN", "PREFIX", "tokenize"]
+__all__ = ["DEFAULT_EOD_TOKEN", "DEFAULT_MAX_DOCUMENT_BYTES", "PREFIX", "tokenize"]
 
 DEFAULT_EOD_TOKEN = "<|endoftext|>"
+DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
 PREFIX = "document"
 # A process takes a second of work to start, and encodes with as many threads as there are cores anyway.
 _BYTES_WORTH_A_PROCESS = 16 << 20
@@ -50,6 +51,7 @@ def tokenize(
     text_field: str = "text",
     source_field: str = "meta.pile_set_name",
     on_bad_record: BadRecordPolicy = "error",
+    max_document_bytes: int = DEFAULT_MAX_DOCUMENT_BYTES,
     allow_id_gaps: bool = False,
     encoder: Literal["auto", "tokenizers"] = "auto",
     workers: int | None = None,
@@ -63,7 +65,8 @@ def tokenize(
     no tokens at all). Documents keep the order of the corpus. ``skip_empty`` passes over documents whose
     text is empty, as GPT-NeoX's own preprocessing does. ``shard_bytes`` cuts the data into shards of
     that many bytes. ``encoder`` "auto" is fastokens where it agrees with tokenizers: that changes the
-    speed and never a token, and the manifest's counts say what was used. What is finished is returned
+    speed and never a token, and the manifest's counts say what was used. A record of more than
+    ``max_document_bytes`` is a bad record. What is finished is returned
     as it is, and what was interrupted is resumed.
 
     Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json and manifest.json.
@@ -80,6 +83,7 @@ def tokenize(
         source_field=source_field,
         on_bad_record=on_bad_record,
         skip_empty=skip_empty,
+        max_document_bytes=max_document_bytes,
     )
     itemsize = np.dtype(encoding.dtype).itemsize
     if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % itemsize):
@@ -201,6 +205,7 @@ def _parameters(encoding: Encoding, eod_token: str | None, shard_bytes: int | No
         "text_field": encoding.text_field,
         "source_field": encoding.source_field,
         "on_bad_record": encoding.on_bad_record,
+        "max_document_bytes": encoding.max_document_bytes,
     }
 
 
@@ -247,7 +252,14 @@ def _place(
 
 
 _SUMMED = ("documents", "text_bytes", "tokens", "empty_documents", "eod_inside")
-_READ = ("rows", "blank_lines", "skipped_records", "repaired_documents", "replaced_characters")
+_READ = (
+    "rows",
+    "blank_lines",
+    "skipped_records",
+    "oversized_records",
+    "repaired_documents",
+    "replaced_characters",
+)
 
 
 def _counts(summaries: list[PartSummary], because: str | None) -> dict[str, Any]:
