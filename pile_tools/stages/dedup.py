@@ -53,7 +53,7 @@ from pile_tools.stages.dedup_write import (
     write_removed,
     write_skipped,
 )
-from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
+from pile_tools.stages.executor import Progress, Task, TaskPool, default_workers, no_progress
 from pile_tools.stages.workspace import InputFile, Workspace
 
 __all__ = ["dedup", "default_memory"]
@@ -78,12 +78,12 @@ class _Run:
     shards: list[Shard]
     output: Path
     files: CorpusFiles
-    workers: int
+    pool: TaskPool
     budget: int
     progress: Progress
 
     def _tasks(self, label: str, tasks: Sequence[Task], *, small: bool) -> None:
-        run_tasks(tasks, workers=1 if small else self.workers, label=label, progress=self.progress)
+        self.pool.run(tasks, label=label, progress=self.progress, in_process=small)
 
     def _shard_tasks(self, label: str, tasks: Sequence[Task]) -> None:
         self._tasks(label, tasks, small=sum(task.weight for task in tasks) < _SMALL_BYTES)
@@ -319,8 +319,9 @@ def dedup(
         if workspace.finished is not None:
             return workspace.finished
         files = CorpusFiles(DedupPaths(workspace.work), len(shards))
-        run = _Run(job, shards, output, files, workers, budget, progress)
-        run.run()
+        with TaskPool(workers) as pool:
+            run = _Run(job, shards, output, files, pool, budget, progress)
+            run.run()
         manifest = run.manifest(workspace.input_entries, parameters)
         workspace.finish(manifest)
     return manifest

@@ -28,7 +28,7 @@ READ_BYTES = 4 << 20
 _coefficients = cache(permutations)
 
 
-def open_reader(shard: Shard, job: DedupJob) -> ShardReader:
+def open_reader(shard: Shard, job: DedupJob, only_rows: NDArray[np.bool_] | None = None) -> ShardReader:
     """A reader of ``shard`` as ``job`` wants it read, the same in every pass."""
     return ShardReader(
         shard,
@@ -37,6 +37,7 @@ def open_reader(shard: Shard, job: DedupJob) -> ShardReader:
         on_bad_record=job.on_bad_record,
         batch_bytes=READ_BYTES,
         max_record_bytes=job.max_document_bytes,
+        only_rows=only_rows,
     )
 
 
