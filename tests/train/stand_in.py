@@ -10,7 +10,7 @@ import xxhash
 
 
 class StandIn:
-    """``samples`` random sequences of ``seq_length`` + 1 tokens below ``vocab``; ``seed`` names the content."""
+    """``samples`` random sequences of ``seq_length`` + 1 tokens below ``vocab``, made from ``seed``."""
 
     def __init__(
         self, samples: int = 96, batch_size: int = 6, seq_length: int = 16, vocab: int = 64, seed: int = 0
