@@ -18,6 +18,8 @@ from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import BadRecordPolicy
+from pile_tools.formats.history import carry_history
+from pile_tools.formats.locations import write_locations
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
@@ -69,7 +71,8 @@ def tokenize(
     ``max_document_bytes`` is a bad record. What is finished is returned
     as it is, and what was interrupted is resumed.
 
-    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json and manifest.json.
+    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json, parents/ where
+    the shards are another stage's output, locations.json and manifest.json.
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
     two, DataError for input that cannot be read, and what `Workspace` raises.
     """
@@ -109,6 +112,8 @@ def tokenize(
         if not any(summary.documents for summary in summaries):
             raise DataError(f"{shards[0].path}{' and others' * (len(shards) > 1)}: no documents to tokenize")
         outputs = _place(space, parts, summaries, encoding, shard_bytes, progress)
+        outputs += carry_history(shards, space.directory)
+        write_locations(shards, space.directory)
         manifest = Manifest(
             stage="tokenize",
             parameters=parameters,
