@@ -22,7 +22,7 @@ Int64Array = npt.NDArray[np.int64]
 _TABLE: Final = 1 << 16
 _CLASSES: Final = 7
 _ALONE: Final = 7
-_BLOCK: Final = 128
+_BLOCK: Final = 256
 _RESULTS: Final = 1 << 15
 
 
@@ -90,54 +90,55 @@ def _compare(tokens, start, limit, skip, texts, pattern, starts, content):  # ty
 def _search(  # type: ignore[no-untyped-def]
     tokens, begin, stop, table, heads, entries, texts, bounds, patterns, starts, content, out
 ):
-    """Write matches anchored at tokens [``begin``, ``stop``) until ``out`` may not hold another block's.
+    """Write matches anchored at tokens [``begin``, ``stop``) until ``out`` may not hold another token's.
 
     Returns (matches written, where to go on), or (−1, the place of a token without text).
     """
     mask = np.int64(_TABLE - 1)
     low = np.uint16(0xFF)
+    flags = np.zeros(_BLOCK, np.uint8)
+    words = flags.view(np.uint64)
     count = 0
     while begin < stop:
         end = min(begin + _BLOCK, stop)
-        block = tokens[begin : end + 1]
-        any_pair = np.uint16(0)
-        before = table[np.int64(block[0]) & mask]
-        for token in block[1:]:
-            value = table[np.int64(token) & mask]
-            any_pair |= before & (value >> np.uint16(8))
-            before = value
-        # Nothing follows the very last token; what must be followed is not there.
-        if end == len(tokens):
-            any_pair |= before
-        if not any_pair & low:
-            begin = end
-            continue
-        for place in range(begin, end):
-            value = table[np.int64(tokens[place]) & mask]
-            if place + 1 < len(tokens):
-                value &= table[np.int64(tokens[place + 1]) & mask] >> np.uint16(8)
-            if not value & low:
-                continue
-            token = np.int64(tokens[place])
-            if token < 0 or token >= len(heads) - 1:
-                continue
-            if count + heads[token + 1] - heads[token] > out.shape[1]:
-                return count, place
-            for entry in range(heads[token], heads[token + 1]):
-                number, back, skip = entries[entry, 0], entries[entry, 1], entries[entry, 2]
-                start = place - back
-                if start < 0:
+        any_flag = np.uint8(0)
+        before = np.uint8(table[np.int64(tokens[begin]) & mask] & low)
+        block = tokens[begin + 1 : end + 1]
+        for i in range(len(block)):
+            value = table[np.int64(block[i]) & mask]
+            flag = before & np.uint8(value >> np.uint16(8))
+            before = np.uint8(value & low)
+            flags[i] = flag
+            any_flag |= flag
+        flags[len(block) :] = 0
+        if end == len(tokens):  # nothing follows the last token; the comparison settles it
+            flags[len(block)] = before
+            any_flag |= before
+        if any_flag:
+            for word in range(_BLOCK // 8):
+                if not words[word]:
                     continue
-                pattern = patterns[bounds[number] : bounds[number + 1]]
-                length = _compare(tokens, start, len(tokens), skip, texts, pattern, starts, content)
-                if length == -2:
-                    return -1, start
-                if length > 0:
-                    out[0, count] = start
-                    out[1, count] = length
-                    out[2, count] = number
-                    out[3, count] = skip
-                    count += 1
+                for i in range(8 * word, 8 * word + 8):
+                    token = np.int64(tokens[begin + i]) if flags[i] else np.int64(-1)
+                    if token < 0 or token >= len(heads) - 1:
+                        continue
+                    if count + heads[token + 1] - heads[token] > out.shape[1]:
+                        return count, begin + i
+                    for entry in range(heads[token], heads[token + 1]):
+                        number, back, skip = entries[entry, 0], entries[entry, 1], entries[entry, 2]
+                        start = begin + i - back
+                        if start < 0:
+                            continue
+                        pattern = patterns[bounds[number] : bounds[number + 1]]
+                        length = _compare(tokens, start, len(tokens), skip, texts, pattern, starts, content)
+                        if length == -2:
+                            return -1, start
+                        if length > 0:
+                            out[0, count] = start
+                            out[1, count] = length
+                            out[2, count] = number
+                            out[3, count] = skip
+                            count += 1
         begin = end
     return count, stop
 
@@ -243,7 +244,9 @@ class Matcher:
                 )
             parts.append(out[:, :count].copy())
         found = np.concatenate(parts, axis=1)
-        return Matches(*found[:, np.lexsort((found[3], found[2], found[0]))])
+        if not self.texts and len(self.bounds) > 2:  # their anchors are not all at the same distance
+            found = found[:, np.lexsort((found[2], found[0]))]
+        return Matches(*found)
 
     def open_ends(
         self, tokens: npt.NDArray[Any], ends: Int64Array, floors: Int64Array
