@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: help setup test lint demo clean
+.PHONY: help setup test lint demo docs clean
 
 help:
 	@echo "make demo    the whole pipeline on your Python's own standard library, into $(DEMO)/"
 	@echo "make test    all tests"
 	@echo "make lint    ruff and mypy --strict"
+	@echo "make docs    the documentation as a site, into build/site"
 	@echo "make clean   remove the environment, the demo and the caches"
 
 setup: $(VENV)/.installed
@@ -20,7 +21,7 @@ $(VENV)/.runtime: pyproject.toml
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.runtime constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,test]'
 	@touch $@
 
 test: setup
@@ -34,6 +35,10 @@ lint: setup
 demo: $(VENV)/.runtime
 	$(BIN)/pile-tools demo $(DEMO)
 
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.algorithms.locate import Pieces, byte_ranges, copy_pieces, locate
-from pile_tools.algorithms.recipes import check_maps
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import MapNames, OrderMaps, OrderPlace, find_order

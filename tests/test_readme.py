@@ -1,4 +1,4 @@
-"""What the README says is what happens."""
+"""What the README and the quickstart say is what happens."""
 
 import contextlib
 import io
@@ -14,23 +14,26 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def test_commands_and_snippet_run(
-    demo_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_commands_and_snippets_run(
+    page: str,
+    demo_corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(demo_corpus, "demo/corpus")
-    for line in "".join(blocks("bash")).splitlines():
-        program, *arguments = shlex.split(line, comments=True)
-        assert program == "pile-tools"
-        assert run(arguments) == 0, capsys.readouterr().err
     out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        for block in blocks("python"):
-            exec(compile(block, "README.md", "exec"), {})
+    for language, block in re.findall(r"```(bash|python)\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+        if language == "python":
+            with contextlib.redirect_stdout(out):
+                exec(compile(block, page, "exec"), {})
+            continue
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            assert program == "pile-tools"
+            assert run(arguments) == 0, capsys.readouterr().err
     assert "'shard': 'stdlib-0" in out.getvalue()
 
 

@@ -120,9 +120,13 @@ def copy_pieces(  # type: ignore[no-untyped-def]
     for i in range(len(starts)):
         first = max(starts[i], part_start)
         stop = min(starts[i] + lengths[i], part_stop)
-        shift = targets[i] - starts[i]
-        for byte in range(first, stop):
-            out[byte + shift] = part[byte - part_start]
+        if first < stop:
+            target = targets[i] + first - starts[i]
+            source_bytes = part[first - part_start : stop - part_start]
+            target_bytes = out[target : target + stop - first]
+            # Counted from 0 to a length, which the compiler turns into wide copies.
+            for byte in range(len(source_bytes)):
+                target_bytes[byte] = source_bytes[byte]
 
 
 def byte_ranges(

@@ -157,8 +157,9 @@ class ShardReader:
     ``text_field`` and ``source_field`` are paths of keys (or struct columns), with dots between them.
     ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
     DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
-    passed over and counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are
-    complete when the iteration has ended.
+    passed over and counted. Of the rows that ``only_rows`` (bool, [rows]) leaves out nothing is parsed
+    or counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are complete when the
+    iteration has ended.
     """
 
     shard: Shard
@@ -167,6 +168,7 @@ class ShardReader:
     on_bad_record: BadRecordPolicy = "error"
     batch_bytes: int = 8 << 20
     max_record_bytes: int | None = None
+    only_rows: NDArray[np.bool_] | None = None
     counts: ReadCounts = field(default_factory=ReadCounts)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     oversized: list[int] = field(default_factory=list)
@@ -211,6 +213,8 @@ class ShardReader:
 
     def _text_file(self) -> Iterator[DocumentBatch]:
         self.counts.rows = 1
+        if self.only_rows is not None and not self.only_rows[:1].any():
+            return
         size = self.shard.path.stat().st_size
         if self.max_record_bytes is not None and size > self.max_record_bytes:
             self.oversized_record(0)
@@ -225,9 +229,12 @@ class ShardReader:
         texts: list[bytes] = []
         sources: list[str | None] = []
         held = 0
+        wanted = None if self.only_rows is None else self.only_rows.tolist()
         for piece in shard_lines(self.shard, self.max_record_bytes):
             row = self.counts.rows
             self.counts.rows += piece.end
+            if wanted is not None and not (row < len(wanted) and wanted[row]):
+                continue
             whole = piece.start and piece.end
             if not whole or (self.max_record_bytes is not None and len(piece.data) > self.max_record_bytes):
                 if piece.start:

@@ -1,0 +1,57 @@
+"""The training core: GPT-NeoX models with Pythia's recipe, whose checkpoints prove what they have read.
+
+Needs the extra ``train``; what checks checkpoints (``verify_checkpoint``, ``verify_run``) does not.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from pile_tools.errors import PileToolsError
+
+if TYPE_CHECKING:
+    from pile_tools.train.loop import Outcome, Start, train
+    from pile_tools.train.metrics import plot_loss, read_metrics
+    from pile_tools.train.model import GPTNeoX
+    from pile_tools.train.record import DataRecord
+    from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
+    from pile_tools.train.weights import load_model, save_model
+
+__all__ = [
+    "DataRecord",
+    "GPTNeoX",
+    "Outcome",
+    "Start",
+    "is_checkpoint",
+    "is_run",
+    "load_model",
+    "plot_loss",
+    "read_metrics",
+    "save_model",
+    "train",
+    "verify_checkpoint",
+    "verify_run",
+]
+
+_HOMES = {
+    "loop": ("Outcome", "Start", "train"),
+    "metrics": ("plot_loss", "read_metrics"),
+    "model": ("GPTNeoX",),
+    "record": ("DataRecord",),
+    "verify": ("is_checkpoint", "is_run", "verify_checkpoint", "verify_run"),
+    "weights": ("load_model", "save_model"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # Resolved on first use, so that verifying a checkpoint needs no torch.
+    for home, names in _HOMES.items():
+        if name in names:
+            try:
+                return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            except ModuleNotFoundError as error:
+                if error.name not in {"torch", "safetensors"}:
+                    raise
+                raise PileToolsError(
+                    f"{error.name} is not installed; training needs it: install `pile-tools[train]`"
+                ) from None
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,52 @@
+"""Which files a checkpoint has, and whether they are the ones that were written. Needs no torch."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, sha256_file
+
+__all__ = [
+    "CONFIG_NAME",
+    "DATA_NAME",
+    "DIGESTS_NAME",
+    "GENERATOR_NAME",
+    "OPTIMIZER_NAME",
+    "STAGE",
+    "WEIGHTS_NAME",
+    "check_files",
+    "list_checkpoints",
+]
+
+CONFIG_NAME: Final = "config.json"
+WEIGHTS_NAME: Final = "model.safetensors"
+OPTIMIZER_NAME: Final = "optimizer.json"
+GENERATOR_NAME: Final = "generator.safetensors"
+DATA_NAME: Final = "data.json"
+DIGESTS_NAME: Final = "digests.npy"
+STAGE: Final = "train"
+_STEP: Final = re.compile(r"step(0|[1-9]\d*)")
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the checkpoints ``stepN`` of the run directory ``run``, by step."""
+    found = [path for path in run.glob("step*") if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name[4:]))
+
+
+def check_files(directory: Path) -> Manifest:
+    """Return the manifest of a checkpoint; DataError where a file is not the one that it lists."""
+    if not (directory / DATA_NAME).is_file():
+        raise PileToolsError(f"{directory}: no checkpoint of `pile-tools train` ({DATA_NAME} is not there)")
+    manifest = Manifest.read(directory)
+    if manifest.stage != STAGE:
+        raise DataError(f"{directory / MANIFEST_NAME}: written by {manifest.stage!r}, not by training")
+    for entry in manifest.outputs:
+        path = directory / entry.name
+        if not path.is_file() or path.stat().st_size != entry.bytes or sha256_file(path) != entry.sha256:
+            raise DataError(
+                f"{path}: damaged or missing: not the file that {MANIFEST_NAME} lists; "
+                "use another checkpoint, or restore the file"
+            )
+    return manifest

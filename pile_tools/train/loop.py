@@ -1,0 +1,270 @@
+"""The training loop, from top to bottom: begin, read, accumulate, check, update, record, save.
+
+Which samples a step reads is a function of the step alone: the loop holds no iterator over data, and a
+checkpoint needs none. All else that a step depends on is in the checkpoint before it, so that a run that was
+interrupted and resumed has the same bits as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.train.checkpoints import State, load_state
+from pile_tools.train.hardware import DTYPES, describe, deterministic, peak_flops
+from pile_tools.train.metrics import MetricsFile
+from pile_tools.train.model import GPTNeoX, flops_per_token, initialise, loss_and_gradient
+from pile_tools.train.optimizer import FlatAdam
+from pile_tools.train.parallel import World, join, micro_batches
+from pile_tools.train.recipe import build_model, resolve
+from pile_tools.train.record import Stream, step_digest
+from pile_tools.train.run import Run, newest_checkpoint, read_begin
+from pile_tools.train.schedule import checkpoint_due
+from pile_tools.train.schedule import learning_rate as rate_at
+
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+__all__ = ["Outcome", "Start", "train"]
+
+# Exponents of float16's loss scale: the scale halves when a gradient overflows and doubles after a while.
+_FIRST_SCALE: Final = 8
+_LAST_SCALE: Final = 24
+_SCALE_WINDOW: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is known of a run before its next step; ``peak_flops`` is that of all processes together."""
+
+    steps_done: int
+    steps: int
+    parameters: int
+    processes: int
+    flops_per_token: int
+    peak_flops: float
+    peak_origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: after ``steps_done`` of ``steps``, with the checkpoint of that step."""
+
+    checkpoint: Path
+    steps_done: int
+    steps: int
+    interrupted: bool
+
+
+def train(
+    viewer: "BatchViewer",
+    output: Path,
+    *,
+    model: str | None = None,
+    steps: int | None = None,
+    micro_batch_size: int = 8,
+    learning_rate: float | None = None,
+    schedule: str | None = None,
+    seed: int | None = None,
+    dtype: str | None = None,
+    stop_at: int | None = None,
+    resume: bool = False,
+    source: Path | None = None,
+    device: str = "auto",
+    compile_layers: bool = False,
+    recompute: bool = False,
+    on_start: Callable[[Start], None] = lambda start: None,
+    on_step: Callable[[Mapping[str, Any]], None] = lambda metrics: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train ``model`` on the stream of ``viewer``; write checkpoints and metrics into ``output``.
+
+    ``model`` is a size or a config (``recipe.model_shape``); ``steps`` the length of the whole schedule
+    (default: the stream's); ``viewer.batch_size`` sequences make a step, ``micro_batch_size`` of them are
+    computed at a time. ``resume`` goes on with the newest checkpoint in ``output``; ``source`` begins with a
+    checkpoint of another run, on any stream; what is not given is then taken from there. ``stop_at`` ends
+    after so many steps, and ``should_stop`` is asked before each micro-batch: both leave a checkpoint to
+    resume from. Under ``torchrun`` each process calls this, and only the first is called back.
+
+    Raises DataError for a stream that is not the one that a run began with, PileToolsError for a loss that is
+    not finite, UnfinishedError where a checkpoint could not be written; those before it stay as they are.
+    """
+    if resume and source is not None:
+        raise ParameterError(
+            "--from begins a run and --resume goes on with one; to resume a fork leave --from out"
+        )
+    with join(device) as world, ExitStack() as stack:
+        stack.enter_context(deterministic(world.device))
+        begin = newest_checkpoint(output) if resume else source
+        record, recorded = read_begin(Stream.of(viewer), begin, fork=source is not None)
+        given = {
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "schedule": schedule,
+            "seed": seed,
+            "dtype": dtype,
+        }
+        recipe = resolve(viewer, model, given, recorded, begin=begin, fork=source is not None)
+        if record.steps > recipe["steps"]:
+            raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
+        machine = describe(world, micro_batch_size, compile_layers, recompute)
+        run = Run(stack, output, record, recipe, machine, world, resume=resume)
+        if run.finished:
+            return Outcome(
+                output / f"step{recipe['steps']}", recipe["steps"], recipe["steps"], interrupted=False
+            )
+
+        generator = torch.Generator().manual_seed(recipe["seed"])
+        network = build_model(recipe["model"])
+        if begin is None:
+            initialise(network, generator)
+        network.to(world.device).train()
+        scale = [_FIRST_SCALE if recipe["dtype"] == "float16" else 0, 0]
+        state = State(network, FlatAdam(network, world), generator, record, scale)
+        if begin is not None:
+            load_state(begin, state)
+        network.gpt_neox.recompute = recompute
+        if compile_layers:
+            for layer in network.gpt_neox.layers:
+                layer.compile()  # one graph serves all layers
+
+        peak, origin = peak_flops(world, DTYPES[recipe["dtype"]])
+        cost = flops_per_token(network, viewer.seq_length)
+        size = sum(parameter.numel() for parameter in network.parameters())
+        metrics = None
+        if world.rank == 0:
+            on_start(Start(record.steps, recipe["steps"], size, world.size, cost, peak, origin))
+            metrics = MetricsFile(output, record.steps)
+            stack.callback(metrics.close)
+        if not run.has(record.steps):
+            run.save(state)
+        last = min(recipe["steps"], recipe["steps"] if stop_at is None else stop_at)
+        due, interrupted = checkpoint_due(recipe["schedule"]), False
+        for line in _steps(state, viewer, last, recipe, micro_batch_size, run, should_stop):
+            if line is None:
+                interrupted = True
+                break
+            line["peak_share"] = line["tokens_per_second"] * cost / peak
+            if metrics is not None:
+                metrics.write(line)
+                on_step(line)
+            if due(state.record.steps):
+                run.save(state)
+        done = state.record.steps
+        if not run.has(done):
+            run.save(state)
+        if done == recipe["steps"]:
+            run.finish(state.record)
+        return Outcome(output / f"step{done}", done, recipe["steps"], interrupted)
+
+
+def _steps(
+    state: State,
+    viewer: "BatchViewer",
+    last: int,
+    recipe: Mapping[str, Any],
+    micro_batch_size: int,
+    run: Run,
+    should_stop: Callable[[], bool],
+) -> Iterator[dict[str, Any] | None]:
+    """Make the steps up to ``last``; yield the metrics of each, or None when asked to stop before its end."""
+    world, dtype = run.world, recipe["dtype"]
+    parts = micro_batches(viewer.batch_size, micro_batch_size, world.rank, world.size)
+    tokens = viewer.batch_size * viewer.seq_length
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Future[npt.NDArray[Any]] | None = None
+        for step in range(state.record.steps, last):
+            start = time.perf_counter()
+            # Every process reads the whole batch, 4 MB of Pythia's, so that each can tell what it is.
+            batch = (ahead or pool.submit(viewer.batch, step)).result()  # [batch_size, t + 1]
+            ahead = pool.submit(viewer.batch, step + 1) if step + 1 < last else None
+            waited = time.perf_counter() - start
+            _check_tokens(batch, state.model, viewer, step)
+            digest = step_digest(batch)
+            total = _accumulate(state, batch, parts, DTYPES[dtype], world, should_stop)
+            rows = world.table([total, float(should_stop()), *np.frombuffer(digest, "<u4").tolist()])
+            if any(row[2:] != rows[0][2:] for row in rows):
+                raise DataError(f"{viewer.order.name}: processes have read different bytes for step {step}")
+            if any(row[1] for row in rows):
+                yield None
+                return
+            loss = sum(row[0] for row in rows) / tokens
+            norm = state.adam.norm(tokens * 2.0 ** state.loss_scale[0])
+            _check_finite(loss, norm, dtype, step, run)
+            rate = rate_at(step, recipe["steps"], float(recipe["learning_rate"]))
+            line = {"step": step, "tokens": state.record.tokens + tokens, "loss": loss, "lr": rate}
+            line |= {"grad_norm": norm if math.isfinite(norm) else None}
+            if dtype == "float16":
+                line |= {"loss_scale": 2 ** state.loss_scale[0], "skipped": not math.isfinite(norm)}
+                _adjust_scale(state, norm, step, run)
+            if math.isfinite(norm):
+                state.adam.update(rate)
+            state.record = state.record.consume(digest)
+            seconds = time.perf_counter() - start
+            yield line | {"tokens_per_second": tokens / seconds, "data_share": waited / seconds}
+
+
+def _accumulate(
+    state: State,
+    batch: npt.NDArray[Any],
+    parts: list[slice],
+    dtype: torch.dtype,
+    world: World,
+    should_stop: Callable[[], bool],
+) -> float:
+    """Add up this process's gradients of a batch, not divided by its tokens; return its sum of losses."""
+    state.adam.gradients.zero_()
+    total, output, scale = 0.0, state.model.embed_out.weight, 2.0 ** state.loss_scale[0]
+    for part in parts:
+        if should_stop():
+            break
+        rows = torch.from_numpy(batch[part].astype(np.int64)).to(world.device)  # [m, t + 1]
+        hidden = state.model.hidden(rows[:, :-1], dtype).flatten(0, 1)  # [m · t, w]
+        loss, gradient = loss_and_gradient(hidden.detach(), output, rows[:, 1:].flatten(), scale)
+        torch.autograd.backward(hidden, gradient)
+        total += loss.item()
+    return total
+
+
+def _check_tokens(batch: npt.NDArray[Any], model: GPTNeoX, viewer: "BatchViewer", step: int) -> None:
+    largest = int(batch.max())
+    if largest >= model.vocab:
+        raise DataError(
+            f"{viewer.order.name}: step {step} has token {largest}, "
+            f"but the model's vocabulary is {model.vocab}; name a model with a larger one"
+        )
+
+
+def _check_finite(loss: float, norm: float, dtype: str, step: int, run: Run) -> None:
+    """Stop before the update where the loss or, outside float16, the gradient is not a number."""
+    if not math.isfinite(loss) or (not math.isfinite(norm) and dtype != "float16"):
+        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
+        raise PileToolsError(
+            f"{run.directory}: step {step}: the {what}, so training stops; {run.last_checkpoint()}: "
+            "look at the batch, or fork from a checkpoint (--from) with a lower --lr"
+        )
+
+
+def _adjust_scale(state: State, norm: float, step: int, run: Run) -> None:
+    """Halve the loss scale where a gradient overflowed; double it after a while without."""
+    exponent, age = state.loss_scale
+    if not math.isfinite(norm):
+        if exponent == 0:
+            raise PileToolsError(
+                f"{run.directory}: step {step}: the gradient overflows float16 without any loss scale; "
+                f"{run.last_checkpoint()}: fork from it (--from) with --dtype bfloat16 or float32"
+            )
+        state.loss_scale = [exponent - 1, 0]
+    elif age + 1 >= _SCALE_WINDOW and exponent < _LAST_SCALE:
+        state.loss_scale = [exponent + 1, 0]
+    else:
+        state.loss_scale = [exponent, age + 1]

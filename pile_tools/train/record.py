@@ -1,0 +1,178 @@
+"""``data.json`` and ``digests.npy``: what a checkpoint has read, in a form that can be proved."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import xxhash
+
+from pile_tools.errors import DataError
+from pile_tools.formats.manifest import canonical_json
+from pile_tools.train.files import DATA_NAME, DIGESTS_NAME
+
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+__all__ = ["DataRecord", "Segment", "Stream", "step_digest"]
+
+DIGEST_BYTES: Final = 16
+_FORMAT: Final = "pile-tools training data 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream as training read it: ``identity`` names dataset and order by content, ``dataset`` the former
+    alone; ``order`` is the order's name, ``seq_length`` and ``batch_size`` count tokens and sequences."""
+
+    identity: str
+    dataset: str
+    order: str
+    seq_length: int
+    batch_size: int
+
+    @classmethod
+    def of(cls, viewer: "BatchViewer") -> Self:
+        return cls(
+            identity=viewer.identity,
+            dataset=viewer.dataset.identity,
+            order=viewer.order.label,
+            seq_length=viewer.seq_length,
+            batch_size=viewer.batch_size,
+        )
+
+    def difference(self, other: "Stream") -> str | None:
+        """Say how ``other`` differs from this stream, or None where both read the same."""
+        found = [
+            f"{name} {_short(old)}, now {_short(new)}"
+            for name, old in asdict(self).items()
+            if (new := asdict(other)[name]) != old and name not in {"identity", "order"}
+        ]
+        if self.identity != other.identity and self.dataset == other.dataset:
+            found.append(
+                f"order {self.order} ({_short(self.identity)}), now {other.order} ({_short(other.identity)})"
+            )
+        return "; ".join(found) or None
+
+
+def step_digest(batch: npt.NDArray[Any]) -> bytes:
+    """Return XXH3-128 of a batch's bytes (C order, little endian), 16 bytes."""
+    return xxhash.xxh3_128_digest(np.ascontiguousarray(batch).data)
+
+
+def _short(value: object) -> str:
+    return f"{value[:12]}…" if isinstance(value, str) and len(value) > 12 else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Steps [first_step, last_step) of one stream. ``parent`` is the identity (manifest) of the checkpoint
+    that the segment began from, where that belongs to another run."""
+
+    stream: Stream
+    first_step: int
+    last_step: int
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """What a checkpoint has read: its ``lineage`` of segments, which join without gaps from step 0, and the
+    digest of every step, XXH3-128 of the bytes of its batch, end to end in ``digests``."""
+
+    lineage: tuple[Segment, ...]
+    digests: bytes
+
+    @property
+    def steps(self) -> int:
+        return self.lineage[-1].last_step
+
+    @property
+    def stream(self) -> Stream:
+        return self.lineage[-1].stream
+
+    @property
+    def samples(self) -> int:
+        return sum((s.last_step - s.first_step) * s.stream.batch_size for s in self.lineage)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that had a label: seq_length for each sample."""
+        return sum(
+            (s.last_step - s.first_step) * s.stream.batch_size * s.stream.seq_length for s in self.lineage
+        )
+
+    @property
+    def digest(self) -> str:
+        """The running digest: SHA-256 over the digests of all steps consumed, in order."""
+        return hashlib.sha256(self.digests).hexdigest()
+
+    def step_digest(self, step: int) -> bytes:
+        """Return the digest of ``step``."""
+        return self.digests[step * DIGEST_BYTES : (step + 1) * DIGEST_BYTES]
+
+    def consume(self, digest: bytes) -> "DataRecord":
+        """Return the record after one more step of the last segment's stream."""
+        *before, last = self.lineage
+        grown = Segment(last.stream, last.first_step, last.last_step + 1, last.parent)
+        return DataRecord((*before, grown), self.digests + digest)
+
+    def fork(self, stream: Stream, parent: str) -> "DataRecord":
+        """Return the record of a run that goes on from here on ``stream``."""
+        lineage = [s for s in self.lineage if s.first_step < s.last_step]
+        return DataRecord((*lineage, Segment(stream, self.steps, self.steps, parent)), self.digests)
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the contents of ``data.json`` and ``digests.npy`` (uint8 [steps, 16])."""
+        value = {
+            "format": _FORMAT,
+            "stream": asdict(self.stream),
+            "steps": self.steps,
+            "samples": self.samples,
+            "tokens": self.tokens,
+            "digest": self.digest,
+            "lineage": [asdict(segment) for segment in self.lineage],
+        }
+        array = io.BytesIO()
+        np.save(
+            array,
+            np.frombuffer(self.digests, np.uint8).reshape(self.steps, DIGEST_BYTES),
+            allow_pickle=False,
+        )
+        return {DATA_NAME: canonical_json(value), DIGESTS_NAME: array.getvalue()}
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Read and check the two files in ``directory``; DataError for what does not fit together."""
+        path = directory / DATA_NAME
+        try:
+            contents = {name: (directory / name).read_bytes() for name in (DATA_NAME, DIGESTS_NAME)}
+            value = orjson.loads(contents[DATA_NAME])
+            if value["format"] != _FORMAT:
+                raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
+            lineage = tuple(
+                Segment(**{**segment, "stream": Stream(**segment["stream"])}) for segment in value["lineage"]
+            )
+            digests = np.load(io.BytesIO(contents[DIGESTS_NAME]), allow_pickle=False)
+            record = cls(lineage, digests.tobytes())
+            same = record.to_files() == contents and _joins(lineage)
+        except FileNotFoundError as error:
+            raise DataError(f"{error.filename}: missing, so {directory} is no checkpoint") from None
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+        if not same:
+            raise DataError(f"{path}: edited by hand or damaged: it does not fit {DIGESTS_NAME} beside it")
+        return record
+
+
+def _joins(lineage: Sequence[Segment]) -> bool:
+    stops = [0, *(segment.last_step for segment in lineage)]
+    starts = [segment.first_step for segment in lineage]
+    return starts == stops[:-1] and stops == sorted(stops)

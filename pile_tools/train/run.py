@@ -1,0 +1,125 @@
+"""The directory of a run: begun, resumed or forked, locked while it is trained, finished by a manifest."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
+from pile_tools.stages.workspace import Workspace
+from pile_tools.train.checkpoints import State, write_checkpoint
+from pile_tools.train.files import STAGE, check_files, list_checkpoints
+from pile_tools.train.parallel import World
+from pile_tools.train.record import DataRecord, Segment, Stream
+
+__all__ = ["Run", "newest_checkpoint", "read_begin"]
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """Return the newest checkpoint of ``run``, None where it stopped before its first."""
+    if not run.is_dir():
+        raise PileToolsError(f"{run}: no run to resume; leave --resume out to begin one")
+    found = list_checkpoints(run)
+    return found[-1] if found else None
+
+
+def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataRecord, dict[str, Any] | None]:
+    """Return what a run that begins with the checkpoint ``begin`` has read, and the recipe recorded there.
+
+    Without a checkpoint that is nothing and None. A fork goes on with ``stream``, whichever it is; otherwise
+    DataError says how it differs from the stream that was read.
+    """
+    if begin is None:
+        return DataRecord((Segment(stream, 0, 0),), b""), None
+    manifest, record = check_files(begin), DataRecord.read(begin)
+    recorded: dict[str, Any] = manifest.parameters["recipe"]
+    if fork:
+        return record.fork(stream, manifest.identity), recorded
+    difference = record.stream.difference(stream)
+    if difference is not None:
+        raise DataError(
+            f"{begin}: was trained on another stream: {difference}; give that one with --data, "
+            f"or go on with this one in a fork (--from {begin} -o ANOTHER)"
+        )
+    return record, recorded
+
+
+class Run:
+    """The run in ``directory`` of the given ``recipe`` and lineage, held by the first process of ``world``.
+
+    ``finished`` says that the same run was finished before; then there is nothing to do. The lock is held
+    until ``stack`` is closed. Raises PileToolsError on every process where the directory holds something
+    else, another run is at work in it, or there is a run to ``resume`` and that was not asked for.
+    """
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        directory: Path,
+        record: DataRecord,
+        recipe: dict[str, Any],
+        machine: dict[str, Any],
+        world: World,
+        *,
+        resume: bool,
+    ) -> None:
+        self.directory, self.world = directory, world
+        self._recipe, self._machine = recipe, machine
+        self._parameters = {
+            "recipe": recipe,
+            "stream": asdict(record.stream),
+            "parent": record.lineage[-1].parent,
+        }
+        self._workspace = Workspace(directory, stage=STAGE, parameters=self._parameters, inputs=[])
+        problem: Exception | None = None
+        if world.rank == 0:
+            try:
+                stack.enter_context(self._workspace)
+                found = list_checkpoints(directory)
+                if self._workspace.finished is None and found and not resume:
+                    raise PileToolsError(
+                        f"{directory}: an unfinished run, at {found[-1].name}; go on with --resume"
+                    )
+            except (PileToolsError, OSError) as error:
+                problem = error
+        world.agree(problem)
+        self.finished = bool(world.table([float(self._workspace.finished is not None)])[0][0])
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint. UnfinishedError, which names the last one, where that fails."""
+        try:
+            write_checkpoint(
+                self.directory, self._workspace.work, state, self._recipe, self._machine, self.world
+            )
+        except PileToolsError as error:
+            raise UnfinishedError(
+                f"{self.directory}: step{state.record.steps} could not be written ({error}); "
+                f"{self.last_checkpoint()}; make room and go on with --resume"
+            ) from error
+
+    def has(self, step: int) -> bool:
+        """Return whether there is a checkpoint ``step``."""
+        return (self.directory / f"step{step}" / MANIFEST_NAME).is_file()
+
+    def last_checkpoint(self) -> str:
+        """Say which checkpoint is the last."""
+        found = list_checkpoints(self.directory)
+        return f"the last checkpoint, {found[-1].name}, is intact" if found else "there is no checkpoint yet"
+
+    def finish(self, record: DataRecord) -> None:
+        """Write the run's manifest, which names every checkpoint by its own manifest."""
+        if self.world.rank == 0:
+            names = [f"{path.name}/{MANIFEST_NAME}" for path in list_checkpoints(self.directory)]
+            parent = record.lineage[-1].parent
+            self._workspace.finish(
+                Manifest(
+                    stage=STAGE,
+                    parameters=self._parameters,
+                    inputs=[],
+                    outputs=[file_entry(self.directory / name, name) for name in names],
+                    counts={"steps": record.steps, "samples": record.samples, "tokens": record.tokens},
+                    parents=[record.stream.identity, *([parent] if parent else [])],
+                )
+            )
+        self.world.agree(None)

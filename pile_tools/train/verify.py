@@ -1,0 +1,155 @@
+"""Proof of what checkpoints have read, and a look for checkpoints that hold the same weights.
+
+Bytes are compared; no torch is needed.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints
+from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
+
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+__all__ = ["CheckpointReport", "RunReport", "is_checkpoint", "is_run", "verify_checkpoint", "verify_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointReport:
+    """A checkpoint whose files are those that its manifest lists.
+
+    ``digest`` is the running digest over its ``steps``, ``weights`` the SHA-256 of the file of its weights.
+    The segments of its ``lineage`` that are not in ``unproved`` were compared with a stream, every step.
+    """
+
+    directory: Path
+    steps: int
+    samples: int
+    tokens: int
+    digest: str
+    weights: str
+    lineage: tuple[Segment, ...]
+    unproved: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The checkpoints of a run, by step, and the names of those that hold the same weights, in groups."""
+
+    directory: Path
+    checkpoints: tuple[CheckpointReport, ...]
+    identical: tuple[tuple[str, ...], ...]
+
+
+class _Steps:
+    """A stream whose steps are read and hashed once."""
+
+    def __init__(self, viewer: "BatchViewer", advance: Callable[[int], None]) -> None:
+        self.stream, self.name, self.steps = Stream.of(viewer), viewer.order.name, viewer.steps
+        self._viewer, self._advance = viewer, advance
+        self._digests: dict[int, bytes] = {}
+
+    def compare(self, record: DataRecord, segment: Segment) -> str | None:
+        """Say where the stream differs from what ``segment`` records, None where every step is the same."""
+        difference = segment.stream.difference(self.stream)
+        hint = f" ({difference})" if difference else ""
+        for step in range(segment.first_step, segment.last_step):
+            if step >= self.steps:
+                return f"{self.name} has no step {step}{hint}"
+            if step not in self._digests:
+                self._digests[step] = step_digest(self._viewer.batch(step))
+                self._advance(1)
+            if self._digests[step] != record.step_digest(step):
+                return f"step {step} of {self.name} has other bytes than were read{hint}"
+        return None
+
+
+def is_checkpoint(directory: str | os.PathLike[str]) -> bool:
+    """Return whether ``directory`` is a checkpoint of `pile-tools train`."""
+    return (Path(directory) / DATA_NAME).is_file()
+
+
+def is_run(directory: str | os.PathLike[str]) -> bool:
+    """Return whether ``directory`` holds checkpoints of `pile-tools train`."""
+    return any(is_checkpoint(path) for path in list_checkpoints(Path(directory)))
+
+
+def verify_checkpoint(
+    directory: str | os.PathLike[str],
+    viewers: Sequence["BatchViewer"] = (),
+    *,
+    advance: Callable[[int], None] = lambda steps: None,
+) -> CheckpointReport:
+    """Check a checkpoint's files, and prove with ``viewers`` that it has read exactly the steps it records.
+
+    The bytes of every step are read and hashed again. A segment of the lineage is compared with its own
+    stream; where that is not given, with any other, since the bytes decide (an overlay, or another form of
+    the same stream, has them as well). An earlier segment of a fork may stay unproved, which the report says.
+    ``advance`` is called for each step that was read.
+
+    Raises DataError, naming the first step that differs, where the last segment, or one whose own stream is
+    given, is not what was read; DataError for damaged files and PileToolsError where there is no checkpoint.
+    """
+    return _verify(Path(directory), [_Steps(viewer, advance) for viewer in viewers])
+
+
+def verify_run(
+    directory: str | os.PathLike[str],
+    viewers: Sequence["BatchViewer"] = (),
+    *,
+    advance: Callable[[int], None] = lambda steps: None,
+) -> RunReport:
+    """Verify every checkpoint of a run, as ``verify_checkpoint`` does, and find those with the same weights.
+
+    DataError, too, where two checkpoints disagree on a step that both have read.
+    """
+    run = Path(directory)
+    paths = list_checkpoints(run)
+    if not paths:
+        raise PileToolsError(f"{run}: no checkpoint (stepN) in it; name the directory of a run")
+    streams = [_Steps(viewer, advance) for viewer in viewers]
+    newest, reports = DataRecord.read(paths[-1]).digests, []
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        own = DataRecord.read(path).digests
+        if not newest.startswith(own):
+            raise DataError(f"{path}: has read other bytes than {paths[-1].name} in steps of both")
+        reports.append(_verify(path, streams))
+        groups.setdefault(reports[-1].weights, []).append(path.name)
+    identical = tuple(tuple(names) for names in groups.values() if len(names) > 1)
+    return RunReport(run, tuple(reports), identical)
+
+
+def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
+    manifest, record = check_files(path), DataRecord.read(path)
+    if path.name.startswith("step") and path.name != f"step{record.steps}":
+        raise DataError(f"{path}: has read {record.steps} steps, so it is step{record.steps}: it was renamed")
+    unproved = []
+    for segment in record.lineage:
+        own = [stream for stream in streams if segment.stream.difference(stream.stream) is None]
+        failures = []
+        for stream in own or streams:
+            failure = stream.compare(record, segment)
+            if failure is None:
+                break
+            failures.append(failure)
+        else:
+            if failures and (own or segment is record.lineage[-1]):
+                steps = f"{segment.first_step}:{segment.last_step}"
+                raise DataError(f"{path}: its steps {steps} are not of this stream: {failures[0]}")
+            unproved.append(segment)
+    return CheckpointReport(
+        directory=path,
+        steps=record.steps,
+        samples=record.samples,
+        tokens=record.tokens,
+        digest=record.digest,
+        weights=next(entry.sha256 for entry in manifest.outputs if entry.name == WEIGHTS_NAME),
+        lineage=record.lineage,
+        unproved=tuple(unproved),
+    )
