@@ -19,6 +19,8 @@ COMMANDS = {
     "tokenize": "Turn a corpus into a token dataset.",
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
+    "trace": "Show which documents a sequence is made of, and where they came from.",
+    "lineage": "Print the chain of manifests behind a directory.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
 
