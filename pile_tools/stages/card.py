@@ -9,7 +9,7 @@ import orjson
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
-from pile_tools.formats.order_files import ORDER_NAME, OrderRecord
+from pile_tools.formats.order_record import ORDER_NAME, parse_record
 from pile_tools.stages.croissant import CROISSANT_NAME, Description, croissant
 from pile_tools.stages.lineage import Link, lineage
 
@@ -45,7 +45,7 @@ def _files(directory: Path, manifest: Manifest) -> list[FileEntry]:
     """Every file of the directory that is of known content: of the stage, and of the orders beside it."""
     files = [*manifest.outputs, file_entry(directory / MANIFEST_NAME)]
     for path in sorted([*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]):
-        files += [*OrderRecord.read(path).files, file_entry(path)]
+        files += [*parse_record(path.read_bytes(), str(path)).files, file_entry(path)]
     return files
 
 
