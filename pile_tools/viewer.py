@@ -3,7 +3,7 @@
 import hashlib
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,11 +17,13 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import MapNames, OrderMaps, OrderPlace, find_order
 from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
+from pile_tools.lookups.stream import Maps, Progress, no_progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pile_tools.formats.provenance import Provenance
+    from pile_tools.lookups.find import Counts
 
 __all__ = ["BatchViewer", "PieceView"]
 
@@ -363,6 +365,161 @@ class BatchViewer:
             self._loaded["provenance"] = provenance
         found: Provenance | None = self._loaded["provenance"]
         return found
+
+    @property
+    def name(self) -> str:
+        return self.order.name
+
+    @property
+    def first_step(self) -> int:
+        return 0
+
+    @property
+    def parts(self) -> "tuple[_Part, ...]":
+        """The datasets of the stream, as the lookups see them."""
+        return (_Part(self),)
+
+    def samples_at(
+        self, positions: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return np.zeros_like(positions), positions
+
+    def occurrences(
+        self,
+        document: int | None = None,
+        *,
+        documents: "Sequence[int] | npt.NDArray[Any] | None" = None,
+        shard: str | None = None,
+        row: int | None = None,
+        dataset: int | None = None,
+        world_size: int | None = None,
+        micro_batch_size: int | None = None,
+    ) -> "pa.Table":
+        """Return every piece in which the stream shows a document, in stream order, as an Arrow table.
+
+        The document is given by number (``document``) or by where it came from (``shard`` and ``row``);
+        ``documents`` asks for several at once. ``dataset`` is the number of the dataset in a blend.
+        Columns, all int64: step, row, position, offset, n_tokens as in ``trace``, and epoch: which of the
+        document's places in doc_idx, counted from 0, the piece is from. For ``documents``, document comes
+        first; with ``world_size`` (and ``micro_batch_size``), the data-parallel rank last.
+        """
+        from pile_tools.lookups.occurrences import document_at, occurrences, the_part
+
+        given = [document is not None, documents is not None, shard is not None or row is not None]
+        if sum(given) != 1:
+            raise ParameterError("name the document by its number, or by shard and row")
+        if shard is not None or row is not None:
+            if shard is None or row is None:
+                raise ParameterError("a shard and a row name a document together; give both")
+            document = document_at(the_part(self, dataset), shard, row)
+        wanted = document if documents is None else documents
+        assert wanted is not None
+        return occurrences(
+            self,
+            wanted,
+            dataset=dataset,
+            world_size=world_size,
+            micro_batch_size=micro_batch_size,
+        )
+
+    def find(
+        self,
+        text: "str | Sequence[str] | None" = None,
+        *,
+        tokens: "Sequence[int] | Sequence[Sequence[int]] | None" = None,
+        regex: str | None = None,
+        steps: tuple[int | None, int | None] | None = None,
+        first: bool = False,
+        limit: int | None = None,
+        context: int = 60,
+        progress: Progress = no_progress,
+    ) -> "pa.Table":
+        """Return where the stream shows a text, token ids or matches of a regular expression.
+
+        A text is found wherever it is in the decoded text of a sequence, at any alignment with the tokens
+        and after a space or not; a regular expression is applied to that text; ``tokens`` is one sequence of
+        ids, or several. A match lies in one sequence and may cross the documents in it; matches of texts
+        and tokens may overlap. ``steps`` (start, stop) restricts the search, ``first`` and ``limit`` the
+        answer; ``context`` is how many characters are given before and after.
+
+        An Arrow table in training order: step, row, position of the first token that the match touches,
+        n_tokens (int64), pattern (string), document, offset, source, shard, shard_row of the document that
+        it begins in (null where not known), before, match, after (string, null without a tokenizer).
+        """
+        from pile_tools.lookups.find import find, make_query
+
+        query = make_query(text, tokens, regex)
+        return find(
+            self,
+            query,
+            steps=steps,
+            first=first,
+            limit=limit,
+            context=context,
+            progress=progress,
+        )
+
+    def count(
+        self,
+        text: "str | Sequence[str] | None" = None,
+        *,
+        tokens: "Sequence[int] | Sequence[Sequence[int]] | None" = None,
+        regex: str | None = None,
+        steps: tuple[int | None, int | None] | None = None,
+        every: int | None = None,
+        progress: Progress = no_progress,
+    ) -> "Counts":
+        """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
+
+        ``table`` of the result has the columns checkpoint, pattern and count: occurrences in the steps
+        before the checkpoint, from the first of ``steps`` on; ``first_step`` says where each pattern is
+        first.
+        """
+        from pile_tools.lookups.find import count_occurrences, make_query
+
+        query = make_query(text, tokens, regex)
+        return count_occurrences(self, query, steps=steps, every=every, progress=progress)
+
+
+class _Part:
+    number = None
+
+    def __init__(self, viewer: BatchViewer) -> None:
+        self.viewer = viewer
+        self.name = str(viewer.dataset.prefix)
+        self.samples = viewer.steps * viewer.batch_size
+        self.n_tokens = viewer.dataset.n_tokens
+        self.dtype = viewer.dtype
+        self.n_documents = viewer.dataset.n_sequences
+
+    def maps(self) -> Maps:
+        maps, index = self.viewer._maps, self.viewer.dataset.index
+        return Maps(maps.doc_idx, maps.sample_idx, maps.shuffle_idx, index.sizes, index.pointers)
+
+    def read(self, start: int, stop: int) -> Tokens:
+        from pile_tools.formats.token_dataset import _bytes_between
+
+        size = self.dtype.itemsize
+        if len(self.viewer.dataset.parts) == 1:
+            tokens: Tokens = self.viewer.dataset.parts[0][start * size : stop * size].view(self.dtype)
+            return tokens
+        content = _bytes_between(list(self.viewer.dataset.parts), start * size, stop * size)
+        return np.frombuffer(content, self.dtype)
+
+    def tokens(self, samples: npt.NDArray[np.int64]) -> Tokens:
+        return self.viewer._tokens(self.viewer._maps.shuffle_idx[samples])
+
+    def pieces(self, samples: npt.NDArray[np.int64]) -> Pieces:
+        return self.viewer._pieces(self.viewer._maps.shuffle_idx[samples])
+
+    def positions(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return np.where(samples < self.samples, samples, -1)
+
+    def provenance(self) -> "Provenance | None":
+        return self.viewer._provenance()
+
+    def tokenizer(self) -> tuple[Any, int]:
+        return self.viewer._load_tokenizer()
 
 
 def _check_belongs(dataset: TokenDataset, place: OrderPlace) -> None:
