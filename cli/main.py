@@ -20,6 +20,9 @@ COMMANDS = {
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
     "trace": "Show which documents a sequence is made of, and where they came from.",
+    "verify": "Check that directories still hold what was made.",
+    "merge": "Copy a token dataset with its data in one .bin file.",
+    "split": "Copy a token dataset with its data in shards.",
     "lineage": "Print the chain of manifests behind a directory.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
