@@ -64,7 +64,7 @@ def command(
     form = "json" if as_json else form
     if form == "text" and not viewer.has_tokenizer:
         raise ParameterError(
-            f"{viewer.dataset.prefix}: no tokenizer beside the dataset to show text with; give one with "
+            f"{viewer.order.name}: no tokenizer beside the dataset to show text with; give one with "
             "--tokenizer, or choose --format tokens"
         )
     lines = _lines(viewer, step, row, form)

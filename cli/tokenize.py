@@ -46,10 +46,22 @@ from . import options
 )
 @click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
 @options.on_bad_record_option
+@click.option(
+    "--max-document-bytes",
+    metavar="BYTES",
+    default="64M",
+    show_default=True,
+    help="A larger record counts as a bad one: memory grows with it.",
+)
 @options.workers_option
 @options.json_option
 def command(
-    inputs: tuple[str, ...], output: Path, shard_bytes: str | None, as_json: bool, **settings: Any
+    inputs: tuple[str, ...],
+    output: Path,
+    shard_bytes: str | None,
+    max_document_bytes: str,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Turn a corpus into a token dataset that GPT-NeoX and Megatron can train on.
 
@@ -61,7 +73,14 @@ def command(
 
     cut = None if shard_bytes is None else parse_bytes(shard_bytes)
     with options.progress_bar() as progress:
-        manifest = tokenize(inputs, output, shard_bytes=cut, progress=progress, **settings)
+        manifest = tokenize(
+            inputs,
+            output,
+            shard_bytes=cut,
+            max_document_bytes=parse_bytes(max_document_bytes),
+            progress=progress,
+            **settings,
+        )
     counts = manifest.counts
     if as_json:
         options.print_json({"path": str(output), **manifest.parameters, **counts})
@@ -74,6 +93,7 @@ def command(
     options.print_table(("source", "documents", "text bytes", "tokens"), [*rows, total])
     for name, label in (
         ("skipped_records", "bad records passed over"),
+        ("oversized_records", "records passed over for their size"),
         ("repaired_documents", "documents repaired with U+FFFD"),
         ("empty_documents", "empty documents"),
         ("eod_inside", "EOD tokens inside a text"),

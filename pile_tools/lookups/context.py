@@ -117,7 +117,7 @@ class _Decoder:
                 self._tokenizer.decode(part.tolist(), skip_special_tokens=False) for part in parts
             )
             return before[-context:] if context else "", match, after[:context]
-        # Characters have up to four bytes, so this many tokens hold the context and a cut character is cut off.
+        # A character has up to four bytes: these tokens hold the context, and what is cut lies before it.
         reach = 4 * context + 4
         before_bytes = b"".join(self._bytes[token] for token in tokens[max(0, position - reach) : position])
         inner = b"".join(self._bytes[token] for token in tokens[position:end])

@@ -178,8 +178,8 @@ class _Search:
             total += len(hits)
             if total > MAX_LISTED:
                 raise ParameterError(
-                    f"more than {MAX_LISTED:,} occurrences; count them (--count), or list those of fewer steps "
-                    "(--steps) or the first (--limit)"
+                    f"more than {MAX_LISTED:,} occurrences; count them (--count), or list those of fewer "
+                    "steps (--steps) or the first (--limit)"
                 )
         return Hits.joined(found)
 

@@ -99,7 +99,8 @@ def _positions(part: Part, maps: Maps, rows: Int64Array) -> Int64Array:
     twice = np.flatnonzero(found[1:] == found[:-1])
     if len(twice):
         raise DataError(
-            f"{part.name}: shuffle_idx holds sample {found[twice[0]]} twice; the order is damaged, make it again"
+            f"{part.name}: shuffle_idx holds sample {found[twice[0]]} twice; the order is damaged, make it "
+            "again"
         )
     at = np.searchsorted(found, wanted)
     is_read = at < len(found)

@@ -3,19 +3,22 @@
 import operator
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import OutOfRangeError, ParameterError
-from pile_tools.formats.provenance import Provenance
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
+    "Addresses",
     "Int64Array",
     "Maps",
     "Part",
@@ -50,6 +53,22 @@ class Maps:
     shuffle_idx: npt.NDArray[Any]
     sizes: npt.NDArray[np.int32]
     pointers: Int64Array
+
+
+class Addresses(Protocol):
+    """Where the documents of a dataset came from."""
+
+    @property
+    def name(self) -> str: ...
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ...) -> "pa.Table":
+        """Return the rows of ``documents``, in their order."""
+
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the number of the document from (``shard``, ``row``), None where there is none."""
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
 
 
 class Part(Protocol):
@@ -88,7 +107,7 @@ class Part(Protocol):
     def positions(self, samples: Int64Array) -> Int64Array:
         """Return the positions in the stream of samples, −1 of one that is not read."""
 
-    def provenance(self) -> Provenance | None:
+    def provenance(self) -> Addresses | None:
         """Return where the documents came from, None where that is not recorded."""
 
     def tokenizer(self) -> tuple[Any, int]:

@@ -18,6 +18,8 @@ from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import BadRecordPolicy
+from pile_tools.formats.history import carry_history
+from pile_tools.formats.locations import write_locations
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
@@ -28,9 +30,10 @@ from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, Encode
 from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.stages.workspace import InputFile, Workspace
 
-__all__ = ["DEFAULT_EOD_TOKEN", "PREFIX", "tokenize"]
+__all__ = ["DEFAULT_EOD_TOKEN", "DEFAULT_MAX_DOCUMENT_BYTES", "PREFIX", "tokenize"]
 
 DEFAULT_EOD_TOKEN = "<|endoftext|>"
+DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
 PREFIX = "document"
 # A process takes a second of work to start, and encodes with as many threads as there are cores anyway.
 _BYTES_WORTH_A_PROCESS = 16 << 20
@@ -50,6 +53,7 @@ def tokenize(
     text_field: str = "text",
     source_field: str = "meta.pile_set_name",
     on_bad_record: BadRecordPolicy = "error",
+    max_document_bytes: int = DEFAULT_MAX_DOCUMENT_BYTES,
     allow_id_gaps: bool = False,
     encoder: Literal["auto", "tokenizers"] = "auto",
     workers: int | None = None,
@@ -63,10 +67,12 @@ def tokenize(
     no tokens at all). Documents keep the order of the corpus. ``skip_empty`` passes over documents whose
     text is empty, as GPT-NeoX's own preprocessing does. ``shard_bytes`` cuts the data into shards of
     that many bytes. ``encoder`` "auto" is fastokens where it agrees with tokenizers: that changes the
-    speed and never a token, and the manifest's counts say what was used. What is finished is returned
+    speed and never a token, and the manifest's counts say what was used. A record of more than
+    ``max_document_bytes`` is a bad record. What is finished is returned
     as it is, and what was interrupted is resumed.
 
-    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json and manifest.json.
+    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json, parents/ where
+    the shards are another stage's output, locations.json and manifest.json.
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
     two, DataError for input that cannot be read, and what `Workspace` raises.
     """
@@ -80,12 +86,13 @@ def tokenize(
         source_field=source_field,
         on_bad_record=on_bad_record,
         skip_empty=skip_empty,
+        max_document_bytes=max_document_bytes,
     )
     itemsize = np.dtype(encoding.dtype).itemsize
     if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % itemsize):
         raise ParameterError(f"--shard-bytes {shard_bytes}: must be a positive multiple of {itemsize}")
     parameters = _parameters(encoding, eod_token if append_eod else None, shard_bytes)
-    files = [InputFile(shard.path, shard.name) for shard in shards]
+    files = [InputFile(shard.path, shard.name, shard.sha256) for shard in shards]
     with Workspace(Path(output), stage="tokenize", parameters=parameters, inputs=files) as space:
         if space.finished is not None:
             return space.finished
@@ -105,6 +112,8 @@ def tokenize(
         if not any(summary.documents for summary in summaries):
             raise DataError(f"{shards[0].path}{' and others' * (len(shards) > 1)}: no documents to tokenize")
         outputs = _place(space, parts, summaries, encoding, shard_bytes, progress)
+        outputs += carry_history(shards, space.directory)
+        write_locations(shards, space.directory)
         manifest = Manifest(
             stage="tokenize",
             parameters=parameters,
@@ -201,6 +210,7 @@ def _parameters(encoding: Encoding, eod_token: str | None, shard_bytes: int | No
         "text_field": encoding.text_field,
         "source_field": encoding.source_field,
         "on_bad_record": encoding.on_bad_record,
+        "max_document_bytes": encoding.max_document_bytes,
     }
 
 
@@ -247,7 +257,14 @@ def _place(
 
 
 _SUMMED = ("documents", "text_bytes", "tokens", "empty_documents", "eod_inside")
-_READ = ("rows", "blank_lines", "skipped_records", "repaired_documents", "replaced_characters")
+_READ = (
+    "rows",
+    "blank_lines",
+    "skipped_records",
+    "oversized_records",
+    "repaired_documents",
+    "replaced_characters",
+)
 
 
 def _counts(summaries: list[PartSummary], because: str | None) -> dict[str, Any]:

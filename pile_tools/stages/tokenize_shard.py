@@ -41,7 +41,8 @@ class Encoding:
     """How documents become tokens: the same for all shards of a job.
 
     ``eod`` is the id put after each document, None for none; ``dtype`` the NumPy name of the tokens'.
-    ``skip_empty`` passes over documents whose text is empty. ``threads`` is how many a worker process
+    ``skip_empty`` passes over documents whose text is empty; a record of more than ``max_document_bytes``
+    is a bad record, since what is held in memory grows with it. ``threads`` is how many a worker process
     encodes with, None for one for each core.
     """
 
@@ -52,6 +53,7 @@ class Encoding:
     source_field: str
     on_bad_record: BadRecordPolicy
     skip_empty: bool
+    max_document_bytes: int
     encoder: EncoderName = "tokenizers"
     encoder_version: str = ""
     threads: int | None = None
@@ -113,6 +115,7 @@ def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
         text_field=encoding.text_field,
         source_field=encoding.source_field,
         on_bad_record=encoding.on_bad_record,
+        max_record_bytes=encoding.max_document_bytes,
     )
     _limit_threads(encoding.threads)
     encode = _encoder(shard, encoding)
@@ -136,9 +139,19 @@ def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
             summary.text_bytes += len(text)
             summary.tokens += len(tokens)
             summary.token_bytes += tokens.nbytes
+        _refuse_oversized(reader, encoding)
     summary.read = asdict(reader.counts)
     with atomic_write(part.summary) as file:
         file.write(canonical_json(asdict(summary)))
+
+
+def _refuse_oversized(reader: ShardReader, encoding: Encoding) -> None:
+    if reader.oversized and encoding.on_bad_record == "error":
+        raise DataError(
+            f"{reader.shard.path}:{reader.oversized[0]}: a record of more than {encoding.max_document_bytes} "
+            "bytes; raise `--max-document-bytes` (memory grows by some 16 times as much), or pass over such "
+            "records with `--on-bad-record skip`"
+        )
 
 
 def _limit_threads(threads: int | None) -> None:

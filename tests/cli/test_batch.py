@@ -10,8 +10,8 @@ from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.stages.order import make_order
-from tests.test_viewer import SIZES, add_provenance, save_tokenizer
 from tests.token_data import GOLDEN, random_documents, write_dataset
+from tests.viewer.test_view import SIZES, add_provenance, save_tokenizer
 
 
 @pytest.fixture

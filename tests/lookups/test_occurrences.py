@@ -1,6 +1,7 @@
 """Which steps show a document, against the trace of every row of every step."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.formats.order_files import find_order
 from tests.lookups.conftest import MakeStream
 from tests.reference import orders
 from tests.reference.asking import sample_tokens
@@ -72,7 +72,7 @@ def test_every_piece_of_every_document(
         batch_size=batch_sizes[0],
         tokenizer=False,
     )
-    viewer = BatchViewer.open(viewer.dataset.directory, batch_size=batch_sizes[1])
+    viewer = BatchViewer.open(viewer.dataset.store.name, batch_size=batch_sizes[1])
     expected = shown(viewer)
     epochs = pieces_by_token(sizes, seq_length, num_samples, viewer.steps * viewer.batch_size)
     for document in range(len(sizes)):
@@ -149,11 +149,11 @@ def test_documents_that_are_none(make_stream: MakeStream) -> None:
 
 
 def test_a_damaged_shuffle_is_met(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pile_tools.viewer._WHOLE_CHECK", 0)
+    monkeypatch.setattr("pile_tools.viewer.components.WHOLE_CHECK", 0)
     viewer = make_stream([[1] * 60], num_samples=10)
-    path = find_order(viewer.dataset.prefix, None).path("shuffle_idx")
+    path = Path(viewer.dataset.store.name, viewer.order.file_names()[2])
     shuffle = np.load(path)
     shuffle[1] = shuffle[0]
     np.save(path, shuffle)
     with pytest.raises(DataError, match=r"holds sample \d+ twice"):
-        BatchViewer.open(viewer.dataset.directory).occurrences(0)
+        BatchViewer.open(viewer.dataset.store.name).occurrences(0)

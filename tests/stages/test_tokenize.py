@@ -215,6 +215,16 @@ def test_bad_records_are_an_error_or_counted(small: Path, tmp_path: Path) -> Non
     assert [entry.documents for entry in manifest.inputs] == [2]
 
 
+def test_a_record_too_large_to_hold_is_an_error_or_counted(small: Path, tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "in/a.jsonl", [record("a"), record("x" * 500), record("b")])
+    settings: Any = {"tokenizer": str(small), "max_document_bytes": 200}
+    with pytest.raises(DataError, match=rf"{shard}:1: a record of more than 200 bytes.*--max-document-bytes"):
+        tokenize([tmp_path / "in"], tmp_path / "t", **settings)
+    manifest = tokenize([tmp_path / "in"], tmp_path / "u", on_bad_record="skip", **settings)
+    assert (manifest.counts["documents"], manifest.counts["oversized_records"]) == (2, 1)
+    assert pq.read_table(tmp_path / "u/documents.parquet").column("row").to_pylist() == [0, 2]
+
+
 def test_invalid_utf8_is_repaired_and_counted(small: Path, tmp_path: Path) -> None:
     write_shard(tmp_path / "in/a.jsonl", [b'{"text": "a\xff"}', b'{"text": "\\ud800"}', record("ok")])
     manifest = tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small))
