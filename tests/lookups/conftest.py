@@ -10,11 +10,16 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from pile_tools import BatchViewer
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.provenance import ProvenanceWriter, provenance_table
+from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
 from tests.token_data import write_dataset
 
 # Short tokens that overlap in many ways; two of them are halves of a character.
 VOCABULARY = ["a", "b", "ab", "ba", "aa", "aba", "c", "Ġ", "Ġa", "bab", "Ã", "©", "<|end|>"]
+
+RECIPES = ("neox", "megatron-core", "sequential")
+FORMS = (*RECIPES, "shards", "pread", "blend")
+"""Recipes, and other ways in which a stream lies on disk."""
 
 MakeStream = Callable[..., BatchViewer]
 
@@ -50,14 +55,30 @@ def make_stream(tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
         dtype: str = "<u2",
         provenance: bool = False,
         tokenizer: bool = True,
+        form: str = "neox",
     ) -> BatchViewer:
         directory = tmp_path_factory.mktemp("stream")
-        write_dataset(directory, [np.array(document, dtype) for document in documents])
-        make_order(directory, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples)
-        if provenance:
-            write_provenance(directory, [len(document) for document in documents])
-        if tokenizer:
-            save_small_tokenizer(directory / "tokenizer.json")
-        return BatchViewer.open(directory)
+        shape = {"seq_length": seq_length, "batch_size": batch_size, "num_samples": num_samples}
+        parts = [documents]
+        if form == "blend":
+            parts = [documents[::2], documents[1::2]]
+        elif form == "sequential":
+            tokens = [token for document in documents for token in document] + [0] * (seq_length + 1)
+            starts = range(0, len(tokens) - seq_length, seq_length + 1)
+            parts = [[tokens[start : start + seq_length + 1] for start in starts]]
+            shape["num_samples"] = min(num_samples, len(parts[0]))
+        places = [directory / str(number) for number in range(len(parts))]
+        for place, part in zip(places, parts, strict=True):
+            arrays = [np.array(document, dtype) for document in part]
+            write_dataset(place, arrays, shard_bytes=13 if form == "shards" else None)
+            if provenance:
+                write_provenance(place, [len(document) for document in part])
+            if tokenizer:
+                save_small_tokenizer(place / "tokenizer.json")
+        if form == "blend":
+            make_blend(places, ["0.7", "0.3"], directory / "blend", **shape)
+            return BatchViewer.open(directory / "blend")
+        make_order(places[0], recipe=form if form in RECIPES else "neox", **shape)
+        return BatchViewer.open(places[0], io="pread" if form == "pread" else "mmap")
 
     return make

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.lookups import find, search
-from tests.lookups.conftest import VOCABULARY, MakeStream
+from tests.lookups.conftest import FORMS, VOCABULARY, MakeStream
 from tests.reference.asking import text_matches, token_matches
 
 BYTES = [
@@ -24,6 +24,11 @@ documents = st.lists(st.lists(st.integers(0, 11), max_size=14), min_size=1, max_
 )
 # Longer ones come of the pieces of documents themselves, so that they are met.
 texts = st.text(alphabet="abc é", min_size=1, max_size=5)
+
+
+def usable(several: list[list[int]], form: str) -> list[list[int]]:
+    """The documents, with enough in each half for both datasets of a blend."""
+    return [[1, 2, 3], [4, 5, 6], *several] if form == "blend" else several
 
 
 def choose(way: str, patch: pytest.MonkeyPatch) -> None:
@@ -53,7 +58,7 @@ def sequences(viewer: BatchViewer) -> list[tuple[int, int, list[int]]]:
     ended=st.booleans(),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 30)),
     patterns=st.lists(texts, min_size=1, max_size=3, unique=True),
-    dtype=st.sampled_from(["<u2", "<i4"]),
+    form=st.sampled_from(FORMS),
     data=st.data(),
 )
 @pytest.mark.parametrize("way", ["gather", "scan", "scan in small blocks"])
@@ -62,7 +67,7 @@ def test_texts(
     ended: bool,
     shape: tuple[int, int, int],
     patterns: list[str],
-    dtype: str,
+    form: str,
     data: st.DataObject,
     way: str,
     make_stream: MakeStream,
@@ -70,7 +75,12 @@ def test_texts(
     several = [[*document, END] if ended else document for document in several]
     seq_length, batch_size, num_samples = shape
     viewer = make_stream(
-        several, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples, dtype=dtype
+        usable(several, form),
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        dtype=data.draw(st.sampled_from(["<u2", "<i4"])),
+        form=form,
     )
     if viewer.steps == 0:
         return
@@ -112,6 +122,7 @@ def test_texts(
         st.lists(st.integers(0, 11), min_size=1, max_size=3).map(tuple), min_size=1, max_size=4, unique=True
     ),
     alphabet=st.integers(1, 12),
+    form=st.sampled_from(FORMS),
 )
 @pytest.mark.parametrize("way", ["gather", "scan in small blocks"])
 def test_tokens(
@@ -119,12 +130,19 @@ def test_tokens(
     shape: tuple[int, int, int],
     patterns: list[tuple[int, ...]],
     alphabet: int,
+    form: str,
     way: str,
     make_stream: MakeStream,
 ) -> None:
     several = [[token % alphabet for token in document] for document in several]
     seq_length, batch_size, num_samples = shape
-    viewer = make_stream(several, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples)
+    viewer = make_stream(
+        usable(several, form),
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        form=form,
+    )
     patterns = [pattern for pattern in patterns if len(pattern) <= seq_length + 1]
     if viewer.steps == 0 or not patterns:
         return

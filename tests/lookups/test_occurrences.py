@@ -18,12 +18,14 @@ from tests.reference.asking import sample_tokens
 from tests.token_data import GOLDEN
 
 
-def shown(viewer: BatchViewer) -> dict[int, list[tuple[int, ...]]]:
+def shown(viewer: BatchViewer, dataset: int | None = None) -> dict[int, list[tuple[int, ...]]]:
     """(step, row, position, offset, n_tokens) of every piece of every document, by document."""
     found: dict[int, list[tuple[int, ...]]] = {}
     for step in range(viewer.steps):
         for row in range(viewer.batch_size):
             for piece in viewer.trace(step, row).to_pylist():
+                if piece.get("dataset") != dataset:
+                    continue
                 place = (step, row, piece["position"], piece["offset"], piece["n_tokens"])
                 found.setdefault(piece["document"], []).append(place)
     return found
@@ -86,6 +88,40 @@ def test_every_piece_of_every_document(
     ordered = [(place, document) for document in expected for place in expected[document]]
     assert [(place, document) for document, place in rows] == sorted(ordered)
     assert several.column_names == ["document", "step", "row", "position", "offset", "n_tokens", "epoch"]
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 30)),
+)
+@pytest.mark.parametrize("form", ["megatron-core", "shards", "pread", "blend"])
+def test_every_form_of_a_stream(
+    form: str, sizes: list[int], shape: tuple[int, int, int], make_stream: MakeStream
+) -> None:
+    seq_length, batch_size, num_samples = shape
+    documents = [[1] * size for size in [3, 3, *sizes]]
+    viewer = make_stream(
+        documents, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples, form=form
+    )
+    for part in viewer.parts:
+        expected = shown(viewer, part.number)
+        for document in range(part.n_documents or 0):
+            assert places(viewer.occurrences(document, dataset=part.number)) == expected.get(document, [])
+
+
+def test_a_document_of_a_blend_needs_its_dataset(make_stream: MakeStream) -> None:
+    viewer = make_stream([[1] * 9, [2] * 9], form="blend")
+    with pytest.raises(ParameterError, match=r"say which dataset the document is of .*: 0 .*0/document, 1 "):
+        viewer.occurrences(0)
+    with pytest.raises(OutOfRangeError, match="no dataset 2, from 0 to 1"):
+        viewer.occurrences(0, dataset=2)
+
+
+def test_documents_of_a_sequential_dataset_are_not_known(make_stream: MakeStream) -> None:
+    viewer = make_stream([[1] * 60], form="sequential")
+    with pytest.raises(PileToolsError, match="boundaries of its documents are not known"):
+        viewer.occurrences(0)
 
 
 @pytest.mark.parametrize(("label", "batch_size"), [("40ns_2048sl_1234s", 8), ("900ns_128sl_1234s", 7)])
