@@ -2,6 +2,7 @@
 
 import operator
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ __all__ = [
     "checkpoints",
     "in_threads",
     "no_progress",
+    "parse_steps",
     "step_range",
 ]
 
@@ -175,3 +177,13 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def parse_steps(text: str) -> tuple[int | None, int | None]:
+    """Return the steps [start, stop) written as "10:20", "10:", ":20" or, one step, "10"."""
+    match = re.fullmatch(r"(\d*):(\d*)|(\d+)", text.strip(), re.ASCII)
+    if match is None:
+        raise ParameterError(f"steps {text!r} are not of the form START:STOP, such as 0:10")
+    if match[3]:
+        return int(match[3]), int(match[3]) + 1
+    return int(match[1]) if match[1] else None, int(match[2]) if match[2] else None

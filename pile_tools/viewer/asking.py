@@ -157,3 +157,29 @@ class Asking:
 
         query = make_query(text, tokens, regex)
         return count_occurrences(self, query, steps=steps, every=every, progress=progress)
+
+    def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+        """Return how many documents, samples and tokens had been seen how often by each checkpoint.
+
+        Checkpoints are the multiples of ``every`` steps and the last step. Columns: checkpoint (int64), kind
+        ("documents", "samples", "tokens"; no documents where their boundaries are not known), times (int64)
+        and count (int64): how many had been seen exactly so many times. A token is seen when it is among the
+        inputs of a sequence, its first seq_length tokens; a document once for each of its places in doc_idx
+        of which a token has been seen. All of the dataset is counted, what the order leaves out as seen 0
+        times.
+        """
+        from pile_tools.lookups.exposure import repeats
+
+        return repeats(self, every=every, progress=progress)
+
+    def mixture(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+        """Return how many tokens of each source the model saw between checkpoints.
+
+        Columns: start and checkpoint (int64; steps from start up to checkpoint, not included), source
+        (string, null where documents name none), tokens (int64, inputs), share of the interval (float64),
+        cumulative (int64, since the first step). The largest source first. Raises PileToolsError where the
+        sources are not known.
+        """
+        from pile_tools.lookups.exposure import mixture
+
+        return mixture(self, every=every, progress=progress)
