@@ -17,6 +17,7 @@ from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.store import Io
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.viewer.asking import Asking
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens
 from pile_tools.viewer.opening import Stream, open_stream
 from pile_tools.viewer.reading import Decoder, Pieces, provenance_of
@@ -65,7 +66,7 @@ class PieceView:
         return self.last is not None and self.last + 1 == self.document_tokens
 
 
-class BatchViewer:
+class BatchViewer(Asking):
     """The stream of a token dataset in an order: step ⇄ sequence ⇄ document ⇄ source line.
 
     Step k reads samples [k·B, (k + 1)·B) of the order. Open one with ``BatchViewer.open``. All arrays
