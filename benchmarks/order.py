@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pile_tools.algorithms.recipes import build_sample_idx, count_epochs, neox_order
+from pile_tools.algorithms.recipes import count_epochs, count_samples, fill_sample_idx, neox_order
 
 
 def plain(sizes: Any, seq_length: int, num_samples: int, seed: int) -> tuple[Any, Any, Any]:
@@ -23,7 +23,8 @@ def plain(sizes: Any, seq_length: int, num_samples: int, seed: int) -> tuple[Any
     generator = np.random.RandomState(seed)
     doc_idx = np.mgrid[0:epochs, 0 : len(sizes)][1].reshape(-1).astype(np.int32)
     generator.shuffle(doc_idx)
-    sample_idx = build_sample_idx(sizes, doc_idx, seq_length, epochs * tokens)
+    sample_idx = np.empty((count_samples(tokens, seq_length, epochs) + 1, 2), np.int32)
+    fill_sample_idx(sizes, doc_idx, seq_length, sample_idx)
     shuffle_idx = np.arange(len(sample_idx) - 1, dtype=np.uint32)
     generator.shuffle(shuffle_idx)
     return doc_idx, sample_idx, shuffle_idx

@@ -30,13 +30,19 @@ from . import options
 )
 @click.option(
     "--preset",
-    type=click.Choice(["datasketch"]),
+    type=click.Choice(["datasketch", "pile-dedupe"]),
     default=None,
-    help="Do as datasketch.MinHashLSH does (its bands, nothing verified).",
+    help="Do as datasketch.MinHashLSH does (nothing verified), or as EleutherAI's scripts for the Pile.",
 )
 @click.option("--exact", is_flag=True, help="Remove only documents whose whole text was there before.")
 @click.option("--ngram", type=int, default=5, show_default=True, help="Words in a shingle.")
-@click.option("--num-perm", type=int, default=None, show_default="128", help="Values in a signature.")
+@click.option(
+    "--num-perm",
+    type=int,
+    default=None,
+    show_default="128; preset pile-dedupe: 10",
+    help="Values in a signature.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the permutations.")
 @click.option(
     "--text-field", default="text", show_default=True, help="Field of a record that holds its text."
@@ -110,7 +116,7 @@ def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
     totals = ("documents", "removed", "kept", "text_bytes", "removed_bytes", "kept_bytes")
     rows.append(("all", *(f"{counts[name]:,}" for name in totals)))
     options.print_table(header, rows)
-    if parameters["method"] == "minhash":
+    if parameters["method"] != "text":
         click.echo(
             f"threshold {parameters['threshold']}, {parameters['bands']} bands of {parameters['rows']} rows, "
             f"verify {parameters['verify']}"

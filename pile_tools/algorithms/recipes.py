@@ -1,10 +1,12 @@
 """Recipes: the frozen algorithms that make an order of a token dataset.
 
 ``neox`` is that of GPT-NeoX v1.0 and v2.0 (``megatron/data/gpt2_dataset.py`` and ``helpers.cpp``), which
-trained Pythia. Its only source of randomness is one legacy generator, ``numpy.random.RandomState(seed)``,
-whose stream NumPy promises to keep (NEP 19).
+trained Pythia; ``megatron-core`` that of Megatron-Core (``core/datasets/gpt_dataset.py``). Their only
+source of randomness is one legacy generator, ``numpy.random.RandomState(seed)``, whose stream NumPy
+promises to keep (NEP 19).
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,9 +14,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.legacy_shuffle import shuffle
 from pile_tools.errors import DataError, ParameterError
 
-__all__ = ["Order", "check_maps", "count_epochs", "count_samples", "neox_order"]
+__all__ = ["Order", "count_epochs", "count_samples", "megatron_core_order", "neox_order"]
 
 _INT32_MAX: Final = 2**31 - 1
 _UINT32_MAX: Final = 2**32 - 1
@@ -22,7 +25,7 @@ _UINT32_MAX: Final = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The three arrays of an order.
+    """The three arrays of an order, and how many ``epochs`` E it has.
 
     ``doc_idx`` int32[E·D] document numbers; ``sample_idx`` int32 or int64 [N + 1, 2] (position in
     doc_idx, offset of a token in that document); ``shuffle_idx`` uint32 or int64 [N].
@@ -45,144 +48,157 @@ def count_samples(tokens: int, seq_length: int, epochs: int) -> int:
     return (epochs * tokens - 1) // seq_length
 
 
-@numba.njit(cache=True, nogil=True)
-def _fill_sample_idx(
-    sizes: npt.NDArray[np.int32], doc_idx: npt.NDArray[np.int32], seq_length: int, out: npt.NDArray[Any]
-) -> None:
-    position = np.int64(0)
-    offset = np.int64(0)
-    out[0, 0] = position
-    out[0, 1] = offset
-    for sample in range(1, len(out)):
-        # The next sample begins at the last token of this one, seq_length tokens on.
-        offset += seq_length
-        size = np.int64(sizes[doc_idx[position]])
-        while offset >= size:
-            offset -= size
-            position += 1
-            size = np.int64(sizes[doc_idx[position]])
-        out[sample, 0] = position
-        out[sample, 1] = offset
+def neox_order(
+    sizes: npt.NDArray[np.int32],
+    *,
+    seq_length: int,
+    num_samples: int,
+    seed: int,
+    documents: tuple[int, int] | None = None,
+) -> Order:
+    """Make an order by the ``neox`` recipe, equal to GPT-NeoX's bit for bit.
 
-
-def build_sample_idx(
-    sizes: npt.NDArray[np.int32], doc_idx: npt.NDArray[np.int32], seq_length: int, tokens: int
-) -> npt.NDArray[Any]:
-    """Return sample_idx [N + 1, 2] over the ``tokens`` tokens of all documents in ``doc_idx``."""
+    ``sizes`` int32[D] the tokens of each document, none negative; ``documents`` a range of them, by
+    default all. The documents of all E epochs are shuffled together, then cut into samples; the samples
+    are shuffled by the same generator. The order depends on ``num_samples`` only through E. Raises
+    ParameterError for values that make no order and DataError for documents that do not.
+    """
+    start, stop, tokens = _check(sizes, documents, seq_length, num_samples, seed)
+    epochs = count_epochs(tokens, seq_length, num_samples)
+    samples = count_samples(tokens, seq_length, epochs)
+    generator = np.random.RandomState(seed)
+    doc_idx = _repeated(start, stop, epochs)
+    shuffle(generator, doc_idx)
     # GPT-NeoX divides as floats here, which decides the dtype one half of a sample earlier than N does.
-    dtype = np.int32 if 2 * ((tokens - 1) / seq_length + 1) < _INT32_MAX else np.int64
-    if dtype is np.int32 and len(doc_idx) > _INT32_MAX:
-        raise ParameterError(
-            f"{len(doc_idx)} documents over all epochs do not fit the int32 sample_idx of this recipe"
-        )
-    out = np.empty(((tokens - 1) // seq_length + 1, 2), dtype)
-    _fill_sample_idx(sizes, doc_idx, seq_length, out)
-    return out
+    wide = 2 * ((epochs * tokens - 1) / seq_length + 1) >= _INT32_MAX
+    if not wide and len(doc_idx) > _INT32_MAX:
+        raise ParameterError(f"{len(doc_idx)} documents over all epochs do not fit an int32 sample_idx")
+    return _cut(sizes, doc_idx, seq_length, (samples,), wide, generator, epochs)
 
 
-def build_shuffle_idx(n_samples: int, generator: np.random.RandomState) -> npt.NDArray[Any]:
-    """Return the numbers 0 … n_samples − 1, shuffled: uint32, or int64 from 2³² − 2 on."""
-    dtype = np.int64 if n_samples >= _UINT32_MAX - 1 else np.uint32
-    shuffle_idx = np.arange(n_samples, dtype=dtype)
-    generator.shuffle(shuffle_idx)
-    return shuffle_idx
+def megatron_core_order(
+    sizes: npt.NDArray[np.int32],
+    *,
+    seq_length: int,
+    num_samples: int | None,
+    seed: int,
+    documents: tuple[int, int] | None = None,
+) -> Order:
+    """Make an order by the ``megatron-core`` recipe, equal to Megatron-Core's bit for bit.
+
+    As ``neox_order``, but where the last epoch is asked for less than 80 % of the samples of one epoch,
+    its documents and its samples are shuffled apart from those of the epochs before. ``num_samples``
+    None makes one epoch.
+    """
+    start, stop, tokens = _check(
+        sizes, documents, seq_length, 1 if num_samples is None else num_samples, seed
+    )
+    epochs = 1 if num_samples is None else count_epochs(tokens, seq_length, num_samples)
+    samples = count_samples(tokens, seq_length, epochs)
+    before_last = count_samples(tokens, seq_length, epochs - 1) if epochs > 1 else samples
+    # Megatron-Core truncates the threshold to a whole number of samples.
+    apart = (
+        epochs > 1
+        and num_samples is not None
+        and num_samples - before_last < int(0.80 * count_samples(tokens, seq_length, 1))
+    )
+    generator = np.random.RandomState(seed)
+    doc_idx = _repeated(start, stop, epochs)
+    last = len(doc_idx) - (stop - start) if apart else len(doc_idx)
+    shuffle(generator, doc_idx[:last])
+    shuffle(generator, doc_idx[last:])
+    largest = max(len(doc_idx), int(sizes.max()))
+    ranges = (before_last, samples) if apart else (samples,)
+    return _cut(sizes, doc_idx, seq_length, ranges, largest > _INT32_MAX, generator, epochs)
 
 
-def _check(sizes: npt.NDArray[np.int32], seq_length: int, num_samples: int, seed: int) -> int:
-    """Return the tokens of one epoch; raise ParameterError for what no order can be made of."""
+def _check(
+    sizes: npt.NDArray[np.int32],
+    documents: tuple[int, int] | None,
+    seq_length: int,
+    num_samples: int,
+    seed: int,
+) -> tuple[int, int, int]:
+    """Return the range of documents and their tokens; raise for what no order can be made of."""
+    start, stop = documents or (0, len(sizes))
     if seq_length < 1:
         raise ParameterError(f"seq_length {seq_length} must be at least 1")
     if num_samples < 1:
         raise ParameterError(f"num_samples {num_samples} must be at least 1")
     if not 0 <= seed < 2**32:
         raise ParameterError(f"seed {seed} must be from 0 to 2**32 - 1")
+    if not 0 <= start <= stop <= len(sizes):
+        raise ParameterError(f"documents {start} to {stop} are not a range of {len(sizes)}")
     if len(sizes) > _INT32_MAX:
         raise ParameterError(f"{len(sizes)} documents do not fit the int32 doc_idx of this recipe")
-    tokens = int(np.sum(sizes, dtype=np.int64))
+    tokens = int(np.sum(sizes[start:stop], dtype=np.int64))
     if tokens < 2:
-        raise DataError(f"{tokens} tokens in {len(sizes)} documents make no sample")
-    return tokens
+        raise DataError(f"{tokens} tokens in {stop - start} documents make no sample")
+    return start, stop, tokens
 
 
-def neox_order(sizes: npt.NDArray[np.int32], *, seq_length: int, num_samples: int, seed: int) -> Order:
-    """Make an order by the ``neox`` recipe, equal to GPT-NeoX's bit for bit.
-
-    ``sizes`` int32[D] the tokens of each document, none negative. The documents of all E epochs are
-    shuffled together, then cut into samples; the samples are shuffled by the same generator. The order
-    depends on ``num_samples`` only through E. Raises ParameterError for values that make no order and
-    DataError for documents that do.
-    """
-    tokens = _check(sizes, seq_length, num_samples, seed)
-    epochs = count_epochs(tokens, seq_length, num_samples)
-    generator = np.random.RandomState(seed)
-    doc_idx = np.tile(np.arange(len(sizes), dtype=np.int32), epochs)
-    generator.shuffle(doc_idx)
-    sample_idx = build_sample_idx(sizes, doc_idx, seq_length, epochs * tokens)
-    shuffle_idx = build_shuffle_idx(len(sample_idx) - 1, generator)
-    return Order(doc_idx, sample_idx, shuffle_idx, epochs)
+def _repeated(start: int, stop: int, epochs: int) -> npt.NDArray[np.int32]:
+    """The numbers [start, stop), ``epochs`` times over, without a second array of that size."""
+    out = np.empty(epochs * (stop - start), np.int32)
+    for epoch in range(epochs):
+        part = out[epoch * (stop - start) : (epoch + 1) * (stop - start)]
+        for block in range(0, len(part), 1 << 20):
+            part[block : block + (1 << 20)] = np.arange(
+                start + block, min(start + block + (1 << 20), stop), dtype=np.int32
+            )
+    return out
 
 
-@numba.njit(cache=True, nogil=True)
-def _first_wrong_sample(
+def _cut(
     sizes: npt.NDArray[np.int32],
     doc_idx: npt.NDArray[np.int32],
     seq_length: int,
-    sample_idx: npt.NDArray[Any],
-) -> int:
-    """Return the first row of sample_idx that does not follow from the one before, or −1."""
-    if sample_idx[0, 0] != 0 or sample_idx[0, 1] != 0:
-        return 0
-    position = np.int64(0)
-    offset = np.int64(0)
-    for sample in range(1, len(sample_idx)):
-        offset += seq_length
-        while position < len(doc_idx) and offset >= sizes[doc_idx[position]]:
-            offset -= sizes[doc_idx[position]]
-            position += 1
-        if position == len(doc_idx) or sample_idx[sample, 0] != position or sample_idx[sample, 1] != offset:
-            return sample
-    return -1
+    ranges: tuple[int, ...],
+    wide: bool,
+    generator: np.random.RandomState,
+    epochs: int,
+) -> Order:
+    """Cut the documents into samples and shuffle the samples, each of ``ranges`` apart, at the same time."""
+    with ThreadPoolExecutor(1) as other_core:
+        shuffled = other_core.submit(_shuffle_idx, ranges, generator)
+        sample_idx = np.empty((ranges[-1] + 1, 2), np.int64 if wide else np.int32)
+        fill_sample_idx(sizes, doc_idx, seq_length, sample_idx)
+        return Order(doc_idx, sample_idx, shuffled.result(), epochs)
+
+
+def _shuffle_idx(ranges: tuple[int, ...], generator: np.random.RandomState) -> npt.NDArray[Any]:
+    """The numbers 0 … ranges[-1] − 1, each range shuffled apart: uint32, or int64 from 2³² − 2 on."""
+    dtype = np.int64 if ranges[-1] >= _UINT32_MAX - 1 else np.uint32
+    shuffle_idx = np.arange(ranges[-1], dtype=dtype)
+    start = 0
+    for stop in ranges:
+        shuffle(generator, shuffle_idx[start:stop])
+        start = stop
+    return shuffle_idx
 
 
 @numba.njit(cache=True, nogil=True)
-def _first_repeated(numbers: npt.NDArray[Any], seen: npt.NDArray[np.bool_]) -> int:
-    """Mark ``numbers`` in ``seen``; return the first place of one outside of it or marked before, or −1."""
-    for place in range(len(numbers)):
-        number = np.int64(numbers[place])
-        if number < 0 or number >= len(seen) or seen[number]:
-            return place
-        seen[number] = True
-    return -1
+def fill_sample_idx(sizes, doc_idx, seq_length, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` [N + 1, 2]: where, in documents end to end, every ``seq_length``-th token is.
 
-
-def check_maps(
-    sizes: npt.NDArray[np.int32],
-    doc_idx: npt.NDArray[np.int32],
-    sample_idx: npt.NDArray[Any],
-    shuffle_idx: npt.NDArray[Any],
-    seq_length: int,
-) -> None:
-    """Check that the arrays are an order of documents of ``sizes``, whatever recipe made them.
-
-    doc_idx holds each document that it has equally often, sample_idx cuts them at every ``seq_length``
-    tokens, shuffle_idx is a permutation. Raises DataError for the first thing that is wrong.
+    Row 0 is (0, 0) even where document 0 is empty; no other row points into an empty document.
     """
-    outside = np.flatnonzero((doc_idx < 0) | (doc_idx >= len(sizes)))
-    if len(outside):
-        place = int(outside[0])
-        raise DataError(
-            f"doc_idx holds document {doc_idx[place]} at place {place}, but the dataset has {len(sizes)}"
-        )
-    counts = np.bincount(doc_idx, minlength=len(sizes))
-    uneven = np.flatnonzero((counts != 0) & (counts != counts.max(initial=0)))
-    if len(uneven):
-        document = int(uneven[0])
-        raise DataError(
-            f"doc_idx holds document {document} {counts[document]} times, but others {counts.max()} times"
-        )
-    sample = _first_wrong_sample(sizes, doc_idx, seq_length, sample_idx)
-    if sample >= 0:
-        raise DataError(f"sample_idx does not cut sample {sample} at every {seq_length} tokens of doc_idx")
-    place = _first_repeated(shuffle_idx, np.zeros(len(sample_idx) - 1, np.bool_))
-    if place >= 0:
-        raise DataError(f"shuffle_idx holds {shuffle_idx[place]} at place {place}; it is no permutation")
+    block = np.empty(4096, np.int64)
+    out[0, 0] = 0
+    out[0, 1] = 0
+    sample = np.int64(1)
+    offset = np.int64(seq_length)
+    for start in range(0, len(doc_idx), len(block)):
+        length = min(len(block), len(doc_idx) - start)
+        # The sizes first, so that memory works on many of the scattered reads at once.
+        for k in range(length):
+            block[k] = sizes[doc_idx[start + k]]
+        for k in range(length):
+            while offset < block[k]:
+                if sample == len(out):
+                    return
+                out[sample, 0] = start + k
+                out[sample, 1] = offset
+                sample += 1
+                offset += seq_length
+            offset -= block[k]

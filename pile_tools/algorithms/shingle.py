@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.minhash import EMPTY, fmix32, update_signature
-from pile_tools.algorithms.words import character_table, finish_hash, next_word
+from pile_tools.algorithms.words import WORD_SEED, character_table, finish_hash, scan_words
 from pile_tools.errors import ParameterError
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 MAX_NGRAM = 64
 
 _POWER = np.uint64(0xD6E8FEB86659FD93)
-_BLOCK = 256  # shingles that are signed at once
+_BLOCK = 256  # words that are found, and shingles that are signed, at once
 
 _CHAIN_A = np.uint64(0xA0761D6478BD642F)
 _CHAIN_B = np.uint64(0xE7037ED1A0B428DB)
@@ -71,38 +71,42 @@ def _sign_documents(
     words: NDArray[np.int64],
 ) -> None:
     ring = np.empty(ngram, dtype=np.uint64)
-    block = np.empty(_BLOCK, dtype=np.uint32)
+    found = np.empty(_BLOCK + 2, dtype=np.uint64)
+    block = np.empty(_BLOCK + 2, dtype=np.uint32)
     power = _power(ngram)
     for d in range(offsets.shape[0] - 1):
         position, end = offsets[d], offsets[d + 1]
         ring[:] = 0
-        count, slot, filled = 0, 0, 0
+        count, slot = 0, 0
         rolling = np.uint64(0)
         chain_a, chain_b = _CHAIN_A, _CHAIN_B
-        while True:
-            position, word, found = next_word(text, position, end, table)
-            if not found:
-                break
-            # Two chains that are not linear in the words, so that no two sequences clash by structure.
-            chain_a = np.uint64(np.uint64(chain_a ^ word) * _CHAIN_B)
-            chain_a = np.uint64(chain_a ^ (chain_a >> np.uint64(32)))
-            chain_b = np.uint64(np.uint64(chain_b + word) * _CHAIN_A)
-            chain_b = np.uint64(chain_b ^ (chain_b >> np.uint64(29)))
-            rolling = np.uint64(np.uint64(rolling * _POWER) + word)
-            rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
-            ring[slot] = word
-            slot = slot + 1 if slot + 1 < ngram else 0
-            count += 1
-            if count >= ngram:
-                block[filled] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
-                filled += 1
-                if filled == _BLOCK:
-                    update_signature(block, filled, a, b, signatures[d])
-                    filled = 0
+        h, inside = WORD_SEED, False
+        while position < end or inside:
+            position, n, h, inside = scan_words(text, position, end, table, h, inside, found)
+            if position == end and inside:
+                found[n] = h
+                n += 1
+                inside = False
+            filled = 0
+            for i in range(n):
+                word = finish_hash(found[i])
+                # Two chains that are not linear in the words, so that no two sequences clash by structure.
+                chain_a = np.uint64(np.uint64(chain_a ^ word) * _CHAIN_B)
+                chain_a = np.uint64(chain_a ^ (chain_a >> np.uint64(32)))
+                chain_b = np.uint64(np.uint64(chain_b + word) * _CHAIN_A)
+                chain_b = np.uint64(chain_b ^ (chain_b >> np.uint64(29)))
+                rolling = np.uint64(np.uint64(rolling * _POWER) + word)
+                rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
+                ring[slot] = word
+                slot = slot + 1 if slot + 1 < ngram else 0
+                count += 1
+                if count >= ngram:
+                    block[filled] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
+                    filled += 1
+            update_signature(block, filled, a, b, signatures[d])
         if 0 < count < ngram:
             block[0] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
-            filled = 1
-        update_signature(block, filled, a, b, signatures[d])
+            update_signature(block, 1, a, b, signatures[d])
         words[d] = count
         word_hashes[d, 0] = finish_hash(chain_a)
         word_hashes[d, 1] = finish_hash(chain_b)
@@ -147,6 +151,7 @@ def _shingle_hashes(
     ends: NDArray[np.int64],
 ) -> None:
     ring = np.empty(ngram, dtype=np.uint64)
+    found = np.empty(_BLOCK + 2, dtype=np.uint64)
     power = _power(ngram)
     filled = 0
     for d in range(offsets.shape[0] - 1):
@@ -154,18 +159,23 @@ def _shingle_hashes(
         ring[:] = 0
         count, slot = 0, 0
         rolling = np.uint64(0)
-        while True:
-            position, word, found = next_word(text, position, end, table)
-            if not found:
-                break
-            rolling = np.uint64(np.uint64(rolling * _POWER) + word)
-            rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
-            ring[slot] = word
-            slot = slot + 1 if slot + 1 < ngram else 0
-            count += 1
-            if count >= ngram:
-                hashes[filled] = finish_hash(rolling)
-                filled += 1
+        h, inside = WORD_SEED, False
+        while position < end or inside:
+            position, n, h, inside = scan_words(text, position, end, table, h, inside, found)
+            if position == end and inside:
+                found[n] = h
+                n += 1
+                inside = False
+            for i in range(n):
+                word = finish_hash(found[i])
+                rolling = np.uint64(np.uint64(rolling * _POWER) + word)
+                rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
+                ring[slot] = word
+                slot = slot + 1 if slot + 1 < ngram else 0
+                count += 1
+                if count >= ngram:
+                    hashes[filled] = finish_hash(rolling)
+                    filled += 1
         if 0 < count < ngram:
             hashes[filled] = finish_hash(rolling)
             filled += 1
@@ -220,8 +230,10 @@ def shingle_sets(
 def _first_words(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], table: NDArray[np.uint32], found: NDArray[np.int64]
 ) -> None:
+    words = np.empty(3, dtype=np.uint64)
     for d in range(offsets.shape[0] - 1):
-        found[d] = next_word(text, offsets[d], offsets[d + 1], table)[2]
+        _, n, _, inside = scan_words(text, offsets[d], offsets[d + 1], table, WORD_SEED, False, words)
+        found[d] = n > 0 or inside
 
 
 def first_words(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ character of their ``str.lower`` (simple lower-casing). The classes of all code 
 running Python's Unicode database, whose version (``UNICODE_VERSION``) therefore belongs in a manifest.
 """
 
+import re
 import sys
 import unicodedata
 from functools import cache
@@ -13,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["UNICODE_VERSION", "character_table", "finish_hash", "next_word"]
+__all__ = ["UNICODE_VERSION", "WORD_SEED", "character_table", "finish_hash", "scan_words"]
 
 UNICODE_VERSION = unicodedata.unidata_version
 
@@ -41,8 +42,11 @@ _CODE_MASK = np.uint32(0x1FFFFF)
 _WORD = np.uint32(1)
 _SINGLE = np.uint32(2)
 
+_WORD_ENTRY = np.uint32(1 << 30)
 _REPLACEMENT = np.uint32(0xFFFD)
-_SEED = np.uint64(0x5851F42D4C957F2D)
+
+WORD_SEED = np.uint64(0x5851F42D4C957F2D)
+"""Hash of a word before its first character."""
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -53,12 +57,11 @@ def character_table() -> NDArray[np.uint32]:
     Kinds: 0 no word character, 1 a word character, 2 a word alone.
     """
     table = np.arange(sys.maxunicode + 1, dtype=np.uint32)
-    for code in range(sys.maxunicode + 1):
-        character = chr(code)
-        if character.isalnum() or character == "_":
-            single = unicodedata.name(character, "").startswith(_SINGLE_NAMES)
-            kind = _SINGLE if single else _WORD
-            table[code] = ord(character.lower()[0]) | int(kind) << int(_KIND_SHIFT)
+    characters = re.findall(r"\w", table.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass"))
+    codes = np.fromiter(map(ord, characters), np.int64, len(characters))
+    lowered = np.fromiter((ord(c.lower()[0]) for c in characters), np.uint32, len(characters))
+    single = [unicodedata.name(c, "").startswith(_SINGLE_NAMES) for c in characters]
+    table[codes] = lowered | np.where(single, _SINGLE, _WORD) << _KIND_SHIFT
     table.flags.writeable = False
     return table
 
@@ -74,41 +77,71 @@ def finish_hash(h: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def next_word(
-    text: NDArray[np.uint8], position: int, end: int, table: NDArray[np.uint32]
-) -> tuple[int, np.uint64, bool]:
-    """Return where the first word of ``text[position:end]`` ends, its hash, and whether there is one.
+def _decode(text: NDArray[np.uint8], position: int, end: int) -> tuple[np.uint32, int]:
+    """Code point and length of the character of several bytes at ``position``; U+FFFD for invalid ones."""
+    code = np.uint32(text[position])
+    size = 2 if code < np.uint32(0xE0) else (3 if code < np.uint32(0xF0) else 4)
+    if position + size > end:
+        return _REPLACEMENT, end - position
+    code = code & np.uint32(0xFF >> (size + 1))
+    for i in range(1, size):
+        code = (code << np.uint32(6)) | np.uint32(text[position + i] & np.uint8(0x3F))
+    return (code if code <= np.uint32(0x10FFFF) else _REPLACEMENT), size
+
+
+@njit(cache=True, nogil=True)
+def _step(h: np.uint64, code: np.uint32) -> np.uint64:
+    h = np.uint64(np.uint64(h ^ np.uint64(code)) * _STEP)
+    return np.uint64(h ^ (h >> np.uint64(32)))
+
+
+@njit(cache=True, nogil=True)
+def scan_words(
+    text: NDArray[np.uint8],
+    position: int,
+    end: int,
+    table: NDArray[np.uint32],
+    h: np.uint64,
+    inside: bool,
+    words: NDArray[np.uint64],
+) -> tuple[int, int, np.uint64, bool]:
+    """Put the hashes of the words of ``text[position:end]`` into ``words``, until it is full but for two.
+
+    Return where to go on, how many words were put, and the state of a word that has not ended: its hash
+    so far and whether there is one. A document begins with ``WORD_SEED`` and False; where it ends inside a
+    word, that word's hash is the returned one. ``finish_hash`` completes every hash.
 
     ``text`` is valid UTF-8; what is not is read as U+FFFD. The hash of a word with lowered code points c:
     h ← (h xor c)·K, h ← h xor h >> 32 for each of them, then ``finish_hash``; products wrap modulo 2⁶⁴.
     """
-    h = _SEED
-    inside = False
-    while position < end:
-        code = np.uint32(text[position])
-        size = 1
-        if code >= np.uint32(0x80):
-            size = 2 if code < np.uint32(0xE0) else (3 if code < np.uint32(0xF0) else 4)
-            if position + size > end:
-                size = end - position
-                code = _REPLACEMENT
-            else:
-                code = code & np.uint32(0xFF >> (size + 1))
-                for i in range(1, size):
-                    code = (code << np.uint32(6)) | np.uint32(text[position + i] & np.uint8(0x3F))
-                if code > np.uint32(0x10FFFF):
-                    code = _REPLACEMENT
+    filled = 0
+    room = words.shape[0] - 2
+    while position < end and filled < room:
+        byte = text[position]
+        if byte < np.uint8(0x80):
+            # Without a branch on what the character is: the ends of words cannot be predicted.
+            entry = table[byte]
+            is_word = entry >= _WORD_ENTRY
+            words[filled] = h
+            filled += inside and not is_word
+            stepped = _step(h, entry & _CODE_MASK)
+            h = stepped if is_word else WORD_SEED
+            inside = is_word
+            position += 1
+            continue
+        code, size = _decode(text, position, end)
+        position += size
         entry = table[code]
         kind = entry >> _KIND_SHIFT
-        if kind == _WORD or (kind == _SINGLE and not inside):
-            h = np.uint64(np.uint64(h ^ np.uint64(entry & _CODE_MASK)) * _STEP)
-            h = np.uint64(h ^ (h >> np.uint64(32)))
+        if kind == _WORD:
+            h = _step(h, entry & _CODE_MASK)
             inside = True
-            position += size
-            if kind == _SINGLE:
-                break
-        elif inside:
-            break
-        else:
-            position += size
-    return position, finish_hash(h), inside
+            continue
+        words[filled] = h
+        filled += inside
+        h = WORD_SEED
+        inside = False
+        if kind == _SINGLE:
+            words[filled] = _step(h, entry & _CODE_MASK)
+            filled += 1
+    return position, filled, h, inside

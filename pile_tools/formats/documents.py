@@ -22,7 +22,15 @@ from pile_tools.formats.corpus import Shard
 from pile_tools.formats.utf8 import repair_utf8, replace_surrogates
 from pile_tools.formats.zstd import zstd_chunks
 
-__all__ = ["BadRecordPolicy", "DocumentBatch", "LinePiece", "ReadCounts", "ShardReader", "shard_lines"]
+__all__ = [
+    "BadRecordPolicy",
+    "DocumentBatch",
+    "LinePiece",
+    "ReadCounts",
+    "ShardReader",
+    "shard_chunks",
+    "shard_lines",
+]
 
 BadRecordPolicy = Literal["error", "skip"]
 
@@ -96,6 +104,11 @@ def _gzip_chunks(path: Path) -> Iterator[bytes]:
 _CHUNKS = {".jsonl.zst": zstd_chunks, ".jsonl.gz": _gzip_chunks, ".jsonl": _file_chunks}
 
 
+def shard_chunks(shard: Shard) -> Iterator[bytes]:
+    """Yield the bytes of a JSONL shard, decompressed, in pieces of bounded size."""
+    return _CHUNKS[shard.format](shard.path)
+
+
 def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiece]:
     """Yield the lines of a JSONL shard, newlines included, the last one as it stands.
 
@@ -103,7 +116,7 @@ def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiec
     """
     kept: list[bytes] = []  # pieces of the line that has not ended yet
     held, start = 0, True
-    for chunk in _CHUNKS[shard.format](shard.path):
+    for chunk in shard_chunks(shard):
         lines = chunk.splitlines(keepends=True) if b"\r" not in chunk else _split_newlines(chunk)
         for line in lines:
             ended = line.endswith(b"\n")
@@ -157,8 +170,9 @@ class ShardReader:
     ``text_field`` and ``source_field`` are paths of keys (or struct columns), with dots between them.
     ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
     DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
-    passed over and counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are
-    complete when the iteration has ended.
+    passed over and counted. Of the rows that ``only_rows`` (bool, [rows]) leaves out nothing is parsed
+    or counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are complete when the
+    iteration has ended.
     """
 
     shard: Shard
@@ -167,6 +181,7 @@ class ShardReader:
     on_bad_record: BadRecordPolicy = "error"
     batch_bytes: int = 8 << 20
     max_record_bytes: int | None = None
+    only_rows: NDArray[np.bool_] | None = None
     counts: ReadCounts = field(default_factory=ReadCounts)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     oversized: list[int] = field(default_factory=list)
@@ -200,6 +215,16 @@ class ShardReader:
         self.counts.repaired_documents += replaced > 0
         self.counts.replaced_characters += replaced
 
+    def parse_line(self, line: bytes, row: int) -> bytes:
+        """Return the text of ``line``, which is line ``row`` of the shard; DataError where it has none."""
+        try:
+            text, _ = self._parse(line, row, tuple(self.text_field.split(".")), ())
+        except _BadRecordError as error:
+            raise DataError(f"{self.shard.path}:{row}: {error}") from None
+        if text is None:
+            raise DataError(f"{self.shard.path}:{row}: a blank line")
+        return text
+
     def make_batch(self, rows: list[int], texts: list[bytes], sources: list[str | None]) -> DocumentBatch:
         """Count and join documents."""
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
@@ -211,6 +236,8 @@ class ShardReader:
 
     def _text_file(self) -> Iterator[DocumentBatch]:
         self.counts.rows = 1
+        if self.only_rows is not None and not self.only_rows[:1].any():
+            return
         size = self.shard.path.stat().st_size
         if self.max_record_bytes is not None and size > self.max_record_bytes:
             self.oversized_record(0)
@@ -225,9 +252,12 @@ class ShardReader:
         texts: list[bytes] = []
         sources: list[str | None] = []
         held = 0
+        wanted = None if self.only_rows is None else self.only_rows.tolist()
         for piece in shard_lines(self.shard, self.max_record_bytes):
             row = self.counts.rows
             self.counts.rows += piece.end
+            if wanted is not None and not (row < len(wanted) and wanted[row]):
+                continue
             whole = piece.start and piece.end
             if not whole or (self.max_record_bytes is not None and len(piece.data) > self.max_record_bytes):
                 if piece.start:

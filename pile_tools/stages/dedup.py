@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.formats.npy import NpyFile
-from pile_tools.stages.dedup_decide import decide, link_documents, partner_pairs
+from pile_tools.stages.dedup_decide import decide, decide_last_stays, link_documents, partner_pairs
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
 from pile_tools.stages.dedup_group import (
     BAND_BYTES,
@@ -53,7 +54,8 @@ from pile_tools.stages.dedup_write import (
     write_removed,
     write_skipped,
 )
-from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
+from pile_tools.stages.executor import Progress, Task, TaskPool, default_workers, no_progress
+from pile_tools.stages.pile_dedupe import load_word_tokenizer
 from pile_tools.stages.workspace import InputFile, Workspace
 
 __all__ = ["dedup", "default_memory"]
@@ -78,12 +80,12 @@ class _Run:
     shards: list[Shard]
     output: Path
     files: CorpusFiles
-    workers: int
+    pool: TaskPool
     budget: int
     progress: Progress
 
     def _tasks(self, label: str, tasks: Sequence[Task], *, small: bool) -> None:
-        run_tasks(tasks, workers=1 if small else self.workers, label=label, progress=self.progress)
+        self.pool.run(tasks, label=label, progress=self.progress, in_process=small)
 
     def _shard_tasks(self, label: str, tasks: Sequence[Task]) -> None:
         self._tasks(label, tasks, small=sum(task.weight for task in tasks) < _SMALL_BYTES)
@@ -114,7 +116,9 @@ class _Run:
         """Return the numbers of ranges for documents with the same words and for bands."""
         files, paths = self.files, self.files.paths
         small = files.documents < _SMALL_DOCUMENTS
-        same_parts, band_parts = self._parts(SAME_BYTES), self._parts(BAND_BYTES)
+        # The scripts for the Pile match documents by their bands alone.
+        same_parts = 0 if self.job.method == "pile-dedupe" else self._parts(SAME_BYTES)
+        band_parts = self._parts(BAND_BYTES)
         same = [
             Task(f"same {part}", group_same, (files, part, same_parts), (paths.same(part, same_parts),))
             for part in range(same_parts)
@@ -122,7 +126,7 @@ class _Run:
         self._tasks("same", same, small=small)
         if self.job.method == "text":
             return same_parts, band_parts
-        mark_passed_over(files, same_parts, True)
+        mark_passed_over(files, same_parts)
         kinds = ("star",) if self.job.verify == "none" else ("star", "members", "offsets")
         bands = [
             Task(
@@ -199,6 +203,9 @@ class _Run:
                     for part in range(band_parts)
                 ]
         linked = link_documents(files, job.keep, same_parts, edges)
+        if job.method == "pile-dedupe":
+            decide_last_stays(files, linked, edges)
+            return
         partners: list[Path] = []
         if job.verify == "exact" and job.method != "text":
             partner_pairs(files, linked)
@@ -266,15 +273,22 @@ class _Run:
             outputs=outputs,
             counts=counts,
             parents=sorted({shard.parent for shard in self.shards if shard.parent is not None}),
-            versions={
-                "pile-tools": __version__,
-                "numpy": np.__version__,
-                "pyarrow": pa.__version__,
-                "python": platform.python_version(),
-                "unicode": UNICODE_VERSION,
-                "zstandard": zstandard.__version__,
-            },
+            versions=_versions(self.job),
         )
+
+
+def _versions(job: DedupJob) -> dict[str, str]:
+    """The releases that can change a byte of the outputs."""
+    extra = {"nltk": version("nltk")} if job.method == "pile-dedupe" else {}
+    return extra | {
+        "datasketch": version("datasketch"),
+        "numpy": np.__version__,
+        "pile-tools": __version__,
+        "pyarrow": pa.__version__,
+        "python": platform.python_version(),
+        "unicode": UNICODE_VERSION,
+        "zstandard": zstandard.__version__,
+    }
 
 
 def dedup(
@@ -297,6 +311,8 @@ def dedup(
     else, DataError for damaged input, UnfinishedError where the same call can go on later.
     """
     output = Path(output)
+    if job.method == "pile-dedupe":
+        load_word_tokenizer()
     shards = list_shards(inputs)
     memory = default_memory() if memory is None else memory
     least = 2 * _PROCESS_BYTES
@@ -314,13 +330,14 @@ def dedup(
         output,
         stage="dedup",
         parameters=parameters,
-        inputs=[InputFile(shard.path, shard.name) for shard in shards],
+        inputs=[InputFile(shard.path, shard.name, shard.sha256) for shard in shards],
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
         files = CorpusFiles(DedupPaths(workspace.work), len(shards))
-        run = _Run(job, shards, output, files, workers, budget, progress)
-        run.run()
+        with TaskPool(workers) as pool:
+            run = _Run(job, shards, output, files, pool, budget, progress)
+            run.run()
         manifest = run.manifest(workspace.input_entries, parameters)
         workspace.finish(manifest)
     return manifest

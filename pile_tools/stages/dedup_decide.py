@@ -16,7 +16,7 @@ from pile_tools.stages.dedup_files import CorpusFiles
 from pile_tools.stages.dedup_group import read_pairs
 from pile_tools.stages.dedup_job import DedupJob, Keep
 
-__all__ = ["DECISION", "Linked", "decide", "link_documents", "partner_pairs"]
+__all__ = ["DECISION", "Linked", "decide", "decide_last_stays", "link_documents", "partner_pairs"]
 
 DECISION = np.dtype(
     [("document", "<i8"), ("partner", "<i8"), ("common", "<i8"), ("union", "<i8"), ("component", "<i8")]
@@ -168,4 +168,29 @@ def decide(
         rows["partner"] = linked.ids[partner]
         rows["common"] = np.where(with_kept, common[group], np.where(tied, best_common[removed], 1))
         rows["union"] = np.where(with_kept, union[group], np.where(tied, best_union[removed], 1))
+    write_npy(files.paths.decision, rows)
+
+
+def decide_last_stays(files: CorpusFiles, linked: Linked, star_files: list[Path]) -> None:
+    """Write the ``DECISION`` of the Pile's scripts: in order, what matches another still present goes.
+
+    When a document's turn comes, all later ones are present, and an earlier one that is would have been
+    removed for matching it. So what goes is every document but the last of some bucket; its partner is
+    the last document of all that it shares a bucket with.
+    """
+    partner = np.full(len(linked.ids), -1, dtype=np.int64)
+    for path in star_files:
+        pairs = np.searchsorted(linked.ids, NpyFile.open(path).read())
+        firsts, bucket = np.unique(pairs[:, 0], return_inverse=True)
+        last = firsts.copy()
+        np.maximum.at(last, bucket, pairs[:, 1])
+        partner[firsts] = np.maximum(partner[firsts], last)
+        others = pairs[:, 1]
+        gone = others != last[bucket]
+        partner[others[gone]] = np.maximum(partner[others[gone]], last[bucket][gone])
+    removed = np.flatnonzero(partner >= 0)
+    rows = np.zeros(len(removed), dtype=DECISION)
+    rows["document"] = linked.ids[removed]
+    rows["partner"] = linked.ids[partner[removed]]
+    rows["component"] = linked.component[removed]
     write_npy(files.paths.decision, rows)

@@ -55,13 +55,16 @@ def group_same(files: CorpusFiles, part: int, parts: int) -> None:
     write_npy(files.paths.same(part, parts), star_pairs(ids[members], offsets))
 
 
-def mark_passed_over(files: CorpusFiles, parts: int, same: bool) -> None:
-    """Write which documents take no part in bands: without words and, if ``same``, with those of another."""
+def mark_passed_over(files: CorpusFiles, parts: int) -> None:
+    """Write which documents take no part in bands: without words, or with those of an earlier one.
+
+    ``parts`` files of ``group_same`` tell the latter.
+    """
     passed = np.zeros(files.documents, dtype=np.bool_)
     for shard in range(files.n_shards):
         for first, piece in files.read_documents(shard):
             passed[first : first + len(piece)] = piece["words"] == 0
-    for part in range(parts if same else 0):
+    for part in range(parts):
         passed[NpyFile.open(files.paths.same(part, parts)).read()[:, 1]] = True
     write_npy(files.paths.passed_over, passed)
 

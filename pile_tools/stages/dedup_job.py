@@ -17,6 +17,12 @@ Preset = Literal["datasketch", "pile-dedupe"]
 
 DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
 
+PILE_DEDUPE_NUM_PERM = 10
+PILE_DEDUPE_NOTE = (
+    "The published scripts use 10 permutations, with which datasketch refuses the threshold 0.87 that is "
+    "stated for the Pile; the number used for the original Pile is not published."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DedupJob:
@@ -73,6 +79,7 @@ class DedupJob:
             "bands": self.bands.bands,
             "rows": self.bands.rows,
             "save_signatures": self.save_signatures,
+            **({"note": PILE_DEDUPE_NOTE} if self.method == "pile-dedupe" else {}),
         }
 
 
@@ -84,6 +91,15 @@ def _threshold(text: str) -> str:
     if not 0.0 < value <= 1.0:
         raise ParameterError(f"threshold {text}: must be a number above 0 and at most 1")
     return text.strip()
+
+
+def _pile_dedupe_num_perm(threshold: float) -> int:
+    """The scripts' own number of permutations, or 128 where datasketch refuses the threshold with it."""
+    try:
+        datasketch_bands(threshold, PILE_DEDUPE_NUM_PERM)
+    except ParameterError:
+        return 128
+    return PILE_DEDUPE_NUM_PERM
 
 
 def resolve_job(
@@ -115,6 +131,14 @@ def resolve_job(
     resolved_verify: Verify = verify or ("none" if preset else "exact")
     perms = 128 if num_perm is None else num_perm
     value = float(threshold)
+    if preset == "pile-dedupe":
+        if keep or save_signatures or ngram != 5:
+            raise ParameterError(
+                "--preset pile-dedupe keeps the last of a group and has 5-grams of its own: "
+                "leave out --keep, --ngram and --save-signatures"
+            )
+        if num_perm is None:
+            perms = _pile_dedupe_num_perm(value)
     if exact:
         bands = Bands(1, 1)
     elif resolved_verify == "none":
@@ -122,15 +146,15 @@ def resolve_job(
     else:
         bands = recall_bands(value, perms)
     return DedupJob(
-        method="text" if exact else "minhash",
+        method="text" if exact else "pile-dedupe" if preset == "pile-dedupe" else "minhash",
         threshold=threshold,
         verify=resolved_verify,
-        keep=keep or "first",
+        keep="last" if preset == "pile-dedupe" else keep or "first",
         preset=preset,
         ngram=ngram,
         num_perm=perms,
         seed=seed,
-        scheme="affine32",
+        scheme="legacy" if preset == "pile-dedupe" else "affine32",
         bands=bands,
         on_bad_record=on_bad_record,
         max_document_bytes=max_document_bytes,

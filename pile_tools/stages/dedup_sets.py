@@ -23,12 +23,16 @@ SET_KINDS = ("documents", "offsets", "values")
 
 
 def write_sets(shard: Shard, job: DedupJob, files: CorpusFiles, index: int) -> None:
-    """Read ``shard`` again and write the shingle sets of its candidates.
+    """Read the candidates of ``shard`` again and write their sets of shingles.
 
     ``documents``: their numbers in the shard; ``offsets``: where each set begins in ``values``.
     """
     start, stop = int(files.starts[index]), int(files.starts[index + 1])
     chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
+    rows = files.gather(start + chosen, "row")
+    wanted = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=np.bool_)
+    wanted[rows] = True
+    found = 0
     with ExitStack() as stack:
         documents, offsets, values = (
             stack.enter_context(
@@ -38,26 +42,15 @@ def write_sets(shard: Shard, job: DedupJob, files: CorpusFiles, index: int) -> N
         )
         documents.append(chosen)
         offsets.append(np.zeros(1, dtype=np.int64))
-        first, written = 0, 0
-        for batch in open_reader(shard, job) if len(chosen) else ():
-            low, high = np.searchsorted(chosen, [first, first + len(batch)])
-            local = chosen[low:high] - first
-            first += len(batch)
-            if not len(local):
-                continue
-            picked = np.zeros(len(local) + 1, dtype=np.int64)
-            np.cumsum(batch.offsets[local + 1] - batch.offsets[local], out=picked[1:])
-            text = np.concatenate(
-                [batch.text[a:b] for a, b in zip(batch.offsets[local], batch.offsets[local + 1], strict=True)]
-            )
-            sets, ends = shingle_sets(text, picked, job.ngram)
+        for batch in open_reader(shard, job, wanted) if len(chosen) else ():
+            if not np.array_equal(batch.rows, rows[found : found + len(batch)]):
+                break
+            found += len(batch)
+            sets, ends = shingle_sets(batch.text, batch.offsets, job.ngram)
+            offsets.append(ends[1:] + values.rows)
             values.append(sets)
-            offsets.append(ends[1:] + written)
-            written += len(sets)
-        if len(chosen) and first != stop - start:
-            raise DataError(
-                f"{shard.path}: {first} documents, but {stop - start} were read before; it changed meanwhile"
-            )
+        if found != len(chosen):
+            raise DataError(f"{shard.path}: changed during the run; run again in a new directory")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.npy import NpyWriter
 from pile_tools.stages.dedup_files import DOCUMENT, KEY_CHUNK, DedupPaths
 from pile_tools.stages.dedup_job import DedupJob
+from pile_tools.stages.pile_dedupe import sign_texts
 
 __all__ = ["READ_BYTES", "open_reader", "sign_shard", "signed_outputs"]
 
@@ -28,7 +29,7 @@ READ_BYTES = 4 << 20
 _coefficients = cache(permutations)
 
 
-def open_reader(shard: Shard, job: DedupJob) -> ShardReader:
+def open_reader(shard: Shard, job: DedupJob, only_rows: NDArray[np.bool_] | None = None) -> ShardReader:
     """A reader of ``shard`` as ``job`` wants it read, the same in every pass."""
     return ShardReader(
         shard,
@@ -37,6 +38,7 @@ def open_reader(shard: Shard, job: DedupJob) -> ShardReader:
         on_bad_record=job.on_bad_record,
         batch_bytes=READ_BYTES,
         max_record_bytes=job.max_document_bytes,
+        only_rows=only_rows,
     )
 
 
@@ -85,6 +87,22 @@ def _text_hashes(batch: DocumentBatch) -> NDArray[np.uint64]:
     return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)
 
 
+def _sign_batch(batch: DocumentBatch, job: DedupJob, table: NDArray[np.void]) -> NDArray[np.uint32] | None:
+    """Fill in the words and hashes of documents, and return their signatures where the method has some."""
+    if job.method == "text":
+        table["words"] = first_words(batch.text, batch.offsets)
+        table["hash"] = _text_hashes(batch)
+        return None
+    if job.method == "pile-dedupe":
+        table["words"] = 1  # the scripts make no exception of a document without words
+        return sign_texts(batch.texts(), job.num_perm, job.seed)
+    coefficients = _coefficients(job.num_perm, job.seed, job.scheme)
+    signed = sign_documents(batch.text, batch.offsets, job.ngram, coefficients)
+    table["words"] = signed.words
+    table["hash"] = signed.word_hashes
+    return signed.signatures
+
+
 def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> None:
     """Write the documents, band keys and counts of ``shard`` under ``paths``, as number ``index``."""
     reader = open_reader(shard, job)
@@ -103,17 +121,11 @@ def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> No
             table["row"] = batch.rows
             table["bytes"] = np.diff(batch.offsets)
             table["source"] = [numbers.setdefault(source, len(numbers)) for source in batch.sources]
-            if keys is None:
-                table["words"] = first_words(batch.text, batch.offsets)
-                table["hash"] = _text_hashes(batch)
-            else:
-                coefficients = _coefficients(job.num_perm, job.seed, job.scheme)
-                signed = sign_documents(batch.text, batch.offsets, job.ngram, coefficients)
-                table["words"] = signed.words
-                table["hash"] = signed.word_hashes
-                keys.append(signed.signatures)
-                if kept is not None:
-                    kept.append(signed.signatures)
+            signatures = _sign_batch(batch, job, table)
+            if keys is not None and signatures is not None:
+                keys.append(signatures)
+            if kept is not None and signatures is not None:
+                kept.append(signatures)
             documents.append(table)
         if keys is not None:
             keys.close()

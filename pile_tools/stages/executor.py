@@ -10,16 +10,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from pile_tools.errors import UnfinishedError
 
-__all__ = ["Progress", "Task", "default_workers", "no_progress", "run_tasks"]
+__all__ = ["Progress", "Task", "TaskPool", "default_workers", "no_progress", "run_tasks"]
 
 Progress = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, and of how much."""
@@ -66,6 +67,87 @@ def _start_worker(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+class TaskPool:
+    """Up to ``workers`` processes (default: one for each core) that serve several lists of tasks.
+
+    A process is started when there is a task for it and stays until the block ends. ``start_method`` is
+    one of `multiprocessing`'s ("spawn" unless given: a fork of a process with threads is not safe).
+    """
+
+    def __init__(self, workers: int | None = None, start_method: str | None = None) -> None:
+        self._workers = workers or default_workers()
+        self._start_method = start_method or "spawn"
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        if kind is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        *,
+        label: str = "tasks",
+        progress: Progress = no_progress,
+        in_process: bool = False,
+    ) -> None:
+        """Run every task that is not done; in this very process where asked, or where one worker is all.
+
+        The first error of a task is raised, and the tasks that already run end with the block. Raises
+        UnfinishedError naming the tasks that were under way when a worker process died.
+        """
+        total = sum(task.weight for task in tasks)
+        todo = [task for task in tasks if not task.done]
+        done = total - sum(task.weight for task in todo)
+        progress(label, done, total)
+        if in_process or min(self._workers, len(todo)) <= 1:
+            for task in todo:
+                task.function(*task.arguments)
+                done += task.weight
+                progress(label, done, total)
+            return
+        for finished in self._in_processes(todo):
+            done += finished.weight
+            progress(label, done, total)
+
+    def _in_processes(self, todo: Sequence[Task]) -> Iterator[Task]:
+        """Run the tasks and yield each when it has ended."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._workers,
+                mp_context=multiprocessing.get_context(self._start_method),
+                initializer=_start_worker,
+                initargs=(os.getpid(),),
+            )
+        # The heaviest first, so that the end does not wait for one that was begun late.
+        queue = sorted(todo, key=lambda task: -task.weight)
+        running: dict[Future[None], Task] = {}
+        try:
+            while queue or running:
+                while queue and len(running) < self._workers:
+                    task = queue.pop(0)
+                    running[self._pool.submit(task.function, *task.arguments)] = task
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    yield running.pop(future)
+        except BrokenProcessPool:
+            names = ", ".join(sorted(task.name for task in running.values()))
+            raise UnfinishedError(
+                f"{names}: a worker process died (killed, or out of memory); run the same command again, "
+                "perhaps with fewer `--workers`"
+            ) from None
+
+
 def run_tasks(
     tasks: Sequence[Task],
     *,
@@ -74,51 +156,6 @@ def run_tasks(
     progress: Progress = no_progress,
     start_method: str | None = None,
 ) -> None:
-    """Run every task that is not done, in at most ``workers`` processes (default: one for each core).
-
-    ``start_method`` is one of `multiprocessing`'s ("spawn" unless given: a fork of a process with
-    threads is not safe). The first error of a task is raised when the tasks that already run have been ended.
-    Raises UnfinishedError naming the tasks that were under way when a worker process died.
-    """
-    total = sum(task.weight for task in tasks)
-    todo = [task for task in tasks if not task.done]
-    done = total - sum(task.weight for task in todo)
-    progress(label, done, total)
-    workers = min(workers or default_workers(), len(todo))
-    if workers <= 1:
-        for task in todo:
-            task.function(*task.arguments)
-            done += task.weight
-            progress(label, done, total)
-        return
-    # The heaviest first, so that the end does not wait for one that was begun late.
-    queue = sorted(todo, key=lambda task: -task.weight)
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context(start_method or "spawn"),
-        initializer=_start_worker,
-        initargs=(os.getpid(),),
-    )
-    running: dict[Future[None], Task] = {}
-    try:
-        while queue or running:
-            while queue and len(running) < workers:
-                task = queue.pop(0)
-                running[pool.submit(task.function, *task.arguments)] = task
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                done += running.pop(future).weight
-                progress(label, done, total)
-    except BrokenProcessPool:
-        names = ", ".join(sorted(task.name for task in running.values()))
-        raise UnfinishedError(
-            f"{names}: a worker process died (killed, or out of memory); run the same command again, "
-            "perhaps with fewer `--workers`"
-        ) from None
-    except BaseException:
-        for process in list(pool._processes.values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    """Run every task that is not done in processes that serve these tasks alone: see ``TaskPool``."""
+    with TaskPool(workers, start_method) as pool:
+        pool.run(tasks, label=label, progress=progress)

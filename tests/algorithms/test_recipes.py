@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pile_tools.algorithms import recipes
-from pile_tools.algorithms.recipes import check_maps, count_epochs, count_samples, neox_order
+from pile_tools.algorithms.recipes import count_epochs, count_samples, megatron_core_order, neox_order
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.mmidx import read_index
 from tests.reference import orders
 from tests.token_data import GOLDEN
 
+MEGATRON = json.loads((GOLDEN / "megatron_core" / "expect.json").read_text())["orders"]
 CASES = [
     (name, order)
     for name in ("small_u16", "small_i32")
@@ -57,7 +58,6 @@ def test_neox_equals_plain_python(sizes: list[int], seq_length: int, num_samples
     for found, wanted in zip((order.doc_idx, order.sample_idx, order.shuffle_idx), expected, strict=True):
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
-    check_maps(array, order.doc_idx, order.sample_idx, order.shuffle_idx, seq_length)
 
 
 @given(tokens=st.integers(2, 50), seq_length=st.integers(1, 20), num_samples=st.integers(1, 200))
@@ -73,23 +73,92 @@ def test_pythia_deduped_has_two_epochs_in_less_than_one_and_a_half() -> None:
 
 
 def test_the_dtype_of_sample_idx_follows_gpt_neox(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, doc_idx = np.array([9], np.int32), np.array([0], np.int32)
+    sizes = np.array([9], np.int32)
     for limit, dtype in [(9, np.int64), (10, np.int64), (11, np.int32)]:
         # 8 / 2 = 4 samples, and 2·(4 + 1) is 10.
         monkeypatch.setattr(recipes, "_INT32_MAX", limit)
-        assert recipes.build_sample_idx(sizes, doc_idx, 2, 9).dtype == dtype
+        assert neox_order(sizes, seq_length=2, num_samples=4, seed=0).sample_idx.dtype == dtype
 
 
-def test_the_dtype_of_shuffle_idx_follows_gpt_neox(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dtype_of_sample_idx_follows_megatron_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = np.array([9, 1, 1], np.int32)
+    for limit, dtype in [(8, np.int64), (9, np.int32)]:
+        monkeypatch.setattr(recipes, "_INT32_MAX", limit)
+        order = megatron_core_order(sizes, seq_length=2, num_samples=4, seed=0)
+        assert order.sample_idx.dtype == dtype
+
+
+def test_the_dtype_of_shuffle_idx_follows_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "_UINT32_MAX", 10)
-    generator = np.random.RandomState(0)
-    assert recipes.build_shuffle_idx(8, generator).dtype == np.uint32
-    assert recipes.build_shuffle_idx(9, generator).dtype == np.int64
+    for size, dtype in [(9, np.uint32), (10, np.int64)]:
+        order = neox_order(np.array([size], np.int32), seq_length=1, num_samples=2, seed=0)
+        assert (len(order.shuffle_idx), order.shuffle_idx.dtype) == (size - 1, dtype)
+
+
+@pytest.mark.parametrize("case", MEGATRON, ids=lambda case: f"{case['seq_length']}-{case['num_samples']}")
+def test_megatron_core_equals_megatron_core(case: dict[str, Any]) -> None:
+    sizes = read_index(GOLDEN / "megatron_core" / "document.idx").sizes
+    order = megatron_core_order(
+        sizes, seq_length=case["seq_length"], num_samples=case["num_samples"], seed=case["seed"]
+    )
+    arrays = (order.doc_idx, order.sample_idx, order.shuffle_idx)
+    assert [array.dtype.name for array in arrays] == case["dtypes"]
+    assert [len(array) for array in arrays] == case["lens"]
+    assert sha256(order.doc_idx) == case["document_index_sha256"]
+    assert sha256(order.sample_idx) == case["sample_index_sha256"]
+    assert sha256(order.shuffle_idx) == case["shuffle_index_sha256"]
+
+
+@settings(deadline=None)
+@given(
+    sizes=SIZES,
+    seq_length=st.integers(1, 40),
+    num_samples=st.one_of(st.none(), st.integers(1, 60)),
+    seed=st.integers(0, 99),
+)
+def test_megatron_core_equals_plain_python(
+    sizes: list[int], seq_length: int, num_samples: int | None, seed: int
+) -> None:
+    array = np.array(sizes, np.int32)
+    order = megatron_core_order(array, seq_length=seq_length, num_samples=num_samples, seed=seed)
+    expected = orders.megatron_core(sizes, seq_length, num_samples, seed)
+    for found, wanted in zip((order.doc_idx, order.sample_idx, order.shuffle_idx), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+@settings(deadline=None)
+@given(sizes=SIZES, cut=st.tuples(st.integers(0, 20), st.integers(0, 20)), recipe=st.booleans())
+def test_a_range_of_documents_is_ordered_as_if_it_were_alone(
+    sizes: list[int], cut: tuple[int, int], recipe: bool
+) -> None:
+    start, stop = sorted(min(place, len(sizes)) for place in cut)
+    array = np.array(sizes, np.int32)
+    make = neox_order if recipe else megatron_core_order
+    if sum(sizes[start:stop]) < 2:
+        with pytest.raises(DataError, match="make no sample"):
+            make(array, seq_length=3, num_samples=9, seed=1, documents=(start, stop))
+        return
+    part = make(array, seq_length=3, num_samples=9, seed=1, documents=(start, stop))
+    alone = make(array[start:stop], seq_length=3, num_samples=9, seed=1)
+    np.testing.assert_array_equal(part.doc_idx, alone.doc_idx + start)
+    np.testing.assert_array_equal(part.sample_idx, alone.sample_idx)
+    np.testing.assert_array_equal(part.shuffle_idx, alone.shuffle_idx)
+
+
+def test_the_order_depends_on_num_samples_only_through_the_epochs() -> None:
+    sizes = np.array([7, 0, 5, 11, 3], np.int32)
+    one, two = (neox_order(sizes, seq_length=3, num_samples=number, seed=1) for number in (9, 17))
+    assert one.epochs == two.epochs == 2
+    np.testing.assert_array_equal(one.sample_idx, two.sample_idx)
+    np.testing.assert_array_equal(one.shuffle_idx, two.shuffle_idx)
 
 
 @pytest.mark.parametrize(
     ("sizes", "settings_", "error", "message"),
     [
+        ([5], {"documents": (0, 2)}, ParameterError, "documents 0 to 2"),
+        ([5], {"documents": (-1, 1)}, ParameterError, "documents -1 to 1"),
         ([5], {"seq_length": 0}, ParameterError, "seq_length 0"),
         ([5], {"num_samples": 0}, ParameterError, "num_samples 0"),
         ([5], {"seed": -1}, ParameterError, "seed -1"),
@@ -100,33 +169,8 @@ def test_the_dtype_of_shuffle_idx_follows_gpt_neox(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_values_without_an_order(
-    sizes: list[int], settings_: dict[str, int], error: type[Exception], message: str
+    sizes: list[int], settings_: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    values = {"seq_length": 2, "num_samples": 1, "seed": 0} | settings_
+    values: dict[str, Any] = {"seq_length": 2, "num_samples": 1, "seed": 0} | settings_
     with pytest.raises(error, match=message):
         neox_order(np.array(sizes, np.int32), **values)
-
-
-@pytest.mark.parametrize(
-    ("array", "place", "value", "message"),
-    [
-        ("doc_idx", 3, 99, "document 99 at place 3"),
-        ("doc_idx", 3, -1, "document -1 at place 3"),
-        ("doc_idx", 0, None, "times"),
-        ("sample_idx", (0, 1), 1, "sample 0"),
-        ("sample_idx", (5, 1), 99, "sample 5"),
-        ("sample_idx", (5, 0), -1, "sample 5"),
-        ("shuffle_idx", 2, None, "no permutation"),
-        ("shuffle_idx", 2, 4_000_000_000, "holds 4000000000 at place 2"),
-    ],
-)
-def test_damaged_maps_are_found(array: str, place: Any, value: int | None, message: str) -> None:
-    sizes = np.array([7, 0, 5, 11, 3], np.int32)
-    order = neox_order(sizes, seq_length=3, num_samples=20, seed=1)
-    arrays = {name: getattr(order, name).copy() for name in ("doc_idx", "sample_idx", "shuffle_idx")}
-    wrong = arrays[array]
-    # None: the value of another place, so that each number alone is a legal one.
-    other = next((number for number in wrong.reshape(-1).tolist() if number != wrong[place]), 0)
-    wrong[place] = other if value is None else value
-    with pytest.raises(DataError, match=message):
-        check_maps(sizes, **arrays, seq_length=3)

@@ -7,20 +7,24 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.algorithms.words import character_table, next_word
+from pile_tools.algorithms.words import WORD_SEED, character_table, finish_hash, scan_words
 from tests.reference import dedup as oracle
 
 KIND_SHIFT = 30
 
 
-def word_hashes(text: str) -> list[int]:
+def word_hashes(text: str, room: int = 5) -> list[int]:
     data = np.frombuffer(text.encode(), dtype=np.uint8)
-    position, found, hashes = 0, True, []
-    while True:
-        position, word, found = next_word(data, position, len(data), character_table())
-        if not found:
-            return hashes
-        hashes.append(int(word))
+    words = np.empty(room, dtype=np.uint64)
+    position, h, inside, hashes = 0, WORD_SEED, False, []
+    while position < len(data):
+        position, n, h, inside = scan_words(
+            data, position, len(data), character_table(), np.uint64(h), inside, words
+        )
+        hashes += words[:n].tolist()
+    if inside:
+        hashes.append(h)
+    return [int(finish_hash(np.uint64(h))) for h in hashes]
 
 
 def test_every_code_point_has_the_kind_that_the_oracle_gives() -> None:
@@ -52,7 +56,11 @@ def test_hashes_are_those_of_the_words(text: str) -> None:
 )
 def test_hashes_at_the_borders_of_the_kinds(pieces: list[str]) -> None:
     text = "".join(pieces)
-    assert word_hashes(text) == [oracle.word_hash(word) for word in oracle.words(text)]
+    assert (
+        word_hashes(text, 3)
+        == word_hashes(text, 100)
+        == [oracle.word_hash(word) for word in oracle.words(text)]
+    )
 
 
 def test_known_words() -> None:
@@ -63,8 +71,12 @@ def test_known_words() -> None:
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_utf8_are_survived(data: bytes) -> None:
     array = np.frombuffer(data, dtype=np.uint8)
-    position, found = 0, True
-    while found:
+    words = np.empty(4, dtype=np.uint64)
+    position, h, inside = 0, WORD_SEED, False
+    while position < len(data):
         before = position
-        position, _, found = next_word(array, position, len(array), character_table())
-        assert before <= position <= len(data)
+        position, n, h, inside = scan_words(
+            array, position, len(array), character_table(), np.uint64(h), inside, words
+        )
+        assert before < position <= len(data)
+        assert n <= len(words)

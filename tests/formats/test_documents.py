@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -195,3 +196,19 @@ def test_repair_counts_what_it_puts_in(data: bytes) -> None:
     ignored = data.decode("utf-8", "ignore")
     assert text == data.decode("utf-8", "replace")
     assert len(text) == len(ignored) + replaced
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.zst", "a.parquet"])
+def test_only_the_rows_that_are_asked_for(tmp_path: Path, name: str) -> None:
+    texts = [f"document {i}" for i in range(2500)]
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"text": pa.array([*texts, None])}), tmp_path / name)
+        source = Shard(tmp_path / name, name)
+    else:
+        lines = [json.dumps({"text": text}) + "\n" for text in texts]
+        source = shard(tmp_path / name, "".join([*lines, "no JSON\n"]).encode())
+    wanted = np.zeros(2450, dtype=np.bool_)
+    wanted[[0, 3, 1500, 2449]] = True
+    reader = ShardReader(source, only_rows=wanted)
+    assert [(row, text) for row, text, _ in read(reader)] == [(i, texts[i]) for i in (0, 3, 1500, 2449)]
+    assert (reader.counts.documents, reader.counts.skipped_records) == (4, 0)
