@@ -20,6 +20,9 @@ COMMANDS = {
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
     "trace": "Show which documents a sequence is made of, and where they came from.",
+    "fetch": "Fetch some steps of a stream into a small dataset that works offline.",
+    "suites": "List the suites of models whose streams are published.",
+    "checkpoints": "Show the checkpoints of a suite, and what each has seen.",
     "lineage": "Print the chain of manifests behind a directory.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }

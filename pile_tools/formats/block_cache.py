@@ -89,7 +89,7 @@ class CachedSource:
     """A remote source whose blocks are kept in a cache."""
 
     def __init__(self, source: RemoteSource, cache: BlockCache) -> None:
-        self.name, self.size = source.name, source.size
+        self.name, self.size, self.version = source.name, source.size, source.version
         self._source = source
         self._cache = cache
         self._key = hashlib.sha256(source.version.encode()).hexdigest()
