@@ -1,4 +1,4 @@
-"""A local server that speaks the Hub's API as huggingface_hub calls it, counts what it sends, and can fail."""
+"""A local server that speaks the Hub's API as huggingface_hub calls it, counts what it sends and can fail."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _RESOLVE = re.compile(r"/datasets/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
@@ -192,3 +194,12 @@ def running_hub() -> Iterator[Hub]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def use_as_hub(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    """Make ``hub`` the Hub of huggingface_hub in this process, as HF_ENDPOINT does from its start."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+    )

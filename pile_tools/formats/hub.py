@@ -18,7 +18,9 @@ __all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource"]
 _TIMEOUT: Final = 30.0
 _MOST_MOVES: Final = 5
 _LOCATION: Final = re.compile(
-    r"hf://(?:(?P<kind>datasets|models|spaces)/)?(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
+    r"hf://(?:(?P<kind>datasets|models|spaces)/)?"
+    r"(?P<id>(?!(?:datasets|models|spaces)/)[\w.-]+/[\w.-]+)"
+    r"(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
 )
 
 
