@@ -183,3 +183,27 @@ class Asking:
         from pile_tools.lookups.exposure import mixture
 
         return mixture(self, every=every, progress=progress)
+
+    def term_counts(
+        self,
+        terms: Sequence[str],
+        *,
+        every: int | None = None,
+        window: int = 0,
+        steps: tuple[int | None, int | None] | None = None,
+        progress: Progress = no_progress,
+    ) -> "pa.Table":
+        """Count how often the model had read each term, and each pair of terms close together, by checkpoint.
+
+        A term is a word or several in a row, whatever their case; a word is a longest run of ``\\w``
+        characters (a Han, Hiragana or Katakana character is one alone), so that "1" is not found in "2013".
+        Words are those of a sequence's text, cut at special tokens such as EOD. With ``window`` of 2 or more,
+        two occurrences that do not overlap and lie within so many consecutive words count as a pair.
+
+        Columns: checkpoint (int64), term, other (string; null: the term alone) and count (int64), cumulative
+        from the first of ``steps`` on. Of each pair that is met at all, in the order of ``terms``, there is a
+        row for every checkpoint; of any other there is none.
+        """
+        from pile_tools.lookups.terms import term_counts
+
+        return term_counts(self, terms, every=every, window=window, steps=steps, progress=progress)
