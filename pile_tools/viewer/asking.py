@@ -110,6 +110,7 @@ class Asking:
         first: bool = False,
         limit: int | None = None,
         context: int = 60,
+        workers: int | None = None,
         progress: Progress = no_progress,
     ) -> "pa.Table":
         """Return where the stream shows a text, token ids or matches of a regular expression.
@@ -134,6 +135,7 @@ class Asking:
             first=first,
             limit=limit,
             context=context,
+            workers=workers,
             progress=progress,
         )
 
@@ -145,6 +147,7 @@ class Asking:
         regex: str | None = None,
         steps: tuple[int | None, int | None] | None = None,
         every: int | None = None,
+        workers: int | None = None,
         progress: Progress = no_progress,
     ) -> "Counts":
         """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
@@ -156,7 +159,7 @@ class Asking:
         from pile_tools.lookups.find import count_occurrences, make_query
 
         query = make_query(text, tokens, regex)
-        return count_occurrences(self, query, steps=steps, every=every, progress=progress)
+        return count_occurrences(self, query, steps=steps, every=every, workers=workers, progress=progress)
 
     def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
         """Return how many documents, samples and tokens had been seen how often by each checkpoint.
