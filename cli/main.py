@@ -24,6 +24,8 @@ COMMANDS = {
     "merge": "Copy a token dataset with its data in one .bin file.",
     "split": "Copy a token dataset with its data in shards.",
     "lineage": "Print the chain of manifests behind a directory.",
+    "card": "Describe a directory for others: croissant.json and a dataset card.",
+    "train": "Train a model on a stream, with checkpoints that prove what they have read.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
 

@@ -12,13 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.locations import move_locations
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
-from pile_tools.formats.order_files import ORDER_NAME, OrderRecord
+from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
 from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes
 from pile_tools.formats.provenance import PROVENANCE_NAME
+from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME
 from pile_tools.stages.executor import Progress, default_workers, no_progress
@@ -42,6 +46,9 @@ def recut(
     what its manifest says, and what `Workspace` raises.
     """
     source, output = TokenDataset.open(data), Path(output)
+    directory = source.store.path
+    if directory is None:
+        raise ParameterError(f"{source.name}: behind a URL; fetch it first")
     if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % source.dtype.itemsize):
         raise ParameterError(
             f"--shard-bytes {shard_bytes}: must be a positive multiple of {source.dtype.itemsize}"
@@ -50,16 +57,18 @@ def recut(
     if planned is not None and _is_done(output, planned):
         return Manifest.read(output)
     stage = "merge" if shard_bytes is None else "split"
-    parameters: dict[str, Any] = {"shard_bytes": shard_bytes, "data_bytes": source.index.data_bytes}
+    parameters: dict[str, Any] = {"shard_bytes": shard_bytes, "data_bytes": source.data_bytes}
     if planned is not None:
         parameters["source"] = source.manifest.identity if source.manifest else None
-    inputs = [InputFile(source.index.path, source.index.path.name)]
+    index = f"{source.prefix}.idx"
+    inputs = [InputFile(directory / index, index)]
     with Workspace(output, stage=stage, parameters=parameters, inputs=inputs) as space:
         if space.finished is not None:
             return space.finished
         entries = _copy_data(source, space, shard_bytes, progress)
         if planned is None:
-            others = [_copy(source, name, output) for name in _other_files(source)]
+            names = [index, PROVENANCE_NAME, TOKENIZER_NAME]
+            others = [_copy(directory, name, output) for name in names if (directory / name).is_file()]
             manifest = Manifest(
                 stage,
                 parameters,
@@ -68,17 +77,11 @@ def recut(
                 versions={"pile-tools": __version__},
             )
         else:
-            manifest = replace(planned, outputs=_with_data(source, planned, entries, output))
-            move_locations(source.directory, output)
-        _copy_orders(source, output, None if planned is None else manifest.identity)
+            manifest = replace(planned, outputs=_with_data(source, directory, planned, entries, output))
+            move_locations(directory, output)
+        _copy_orders(directory, source.prefix, output, None if planned is None else manifest.identity)
         space.finish(manifest)
         return manifest
-
-
-def _other_files(source: TokenDataset) -> list[str]:
-    """What belongs to a dataset without a manifest, besides its data."""
-    names = (source.index.path.name, PROVENANCE_NAME, TOKENIZER_NAME)
-    return [name for name in names if (source.directory / name).is_file()]
 
 
 def _planned(source: TokenDataset, shard_bytes: int | None) -> Manifest | None:
@@ -104,7 +107,8 @@ def _copy_data(
     source: TokenDataset, space: Workspace, shard_bytes: int | None, progress: Progress
 ) -> list[FileEntry]:
     """Copy the data; return the entries of its new files. Hashes are taken while the bytes are copied."""
-    total, prefix = source.index.data_bytes, source.prefix.name
+    total, prefix = source.data_bytes, source.prefix
+    parts = [part for part in source.parts if isinstance(part, MappedFile)]
     lengths = shard_sizes(total, shard_bytes)
     names = (
         [f"{prefix}.bin"]
@@ -112,22 +116,23 @@ def _copy_data(
         else [shard_name(prefix, index, len(lengths) - 1) for index in range(len(lengths))]
     )
     targets = [Piece(space.directory / name, length) for name, length in zip(names, lengths, strict=True)]
-    pieces = [Piece(path, len(part)) for path, part in zip(source.paths, source.parts, strict=True)]
+    pieces = [Piece(part.path, part.size) for part in parts]
     recorded = {entry.name: entry.sha256 for entry in source.manifest.outputs} if source.manifest else {}
     with ThreadPoolExecutor(default_workers()) as pool:
-        own = [pool.submit(_sha256, [part]) for part in source.parts]
+        own = [pool.submit(_sha256, [part.array]) for part in parts]
         new: list[Future[str]] = []
         start = 0
         for length in lengths:
-            new.append(pool.submit(_sha256, _ranges(source, start, start + length)))
+            new.append(pool.submit(_sha256, _ranges(parts, start, start + length)))
             start += length
         join_pieces(
             pieces, targets, space.work, consume=False, progress=lambda done: progress("copy", done, total)
         )
-        for path, hashed in zip(source.paths, own, strict=True):
-            if hashed.result() != recorded.get(path.name, hashed.result()):
+        for part, hashed in zip(parts, own, strict=True):
+            written = recorded.get(part.path.name, hashed.result())
+            if hashed.result() != written:
                 raise DataError(
-                    f"{path}: SHA-256 {hashed.result()[:12]}…, but {recorded[path.name][:12]}… was written; "
+                    f"{part.path}: SHA-256 {hashed.result()[:12]}…, but {written[:12]}… was written; "
                     "restore it from a copy"
                 )
         return [
@@ -136,35 +141,36 @@ def _copy_data(
         ]
 
 
-def _ranges(source: TokenDataset, start: int, stop: int) -> list[Any]:
+def _ranges(parts: Sequence[MappedFile], start: int, stop: int) -> list[npt.NDArray[np.uint8]]:
     """Bytes [start, stop) of the data, as views of its files."""
-    return [
-        part[max(0, start - begin) : stop - begin]
-        for part, begin in zip(source.parts, source.part_starts.tolist(), strict=False)
-        if begin < stop and start < begin + len(part)
-    ]
+    found = []
+    for part in parts:
+        if start < part.size and stop > 0:
+            found.append(part.array[max(0, start) : stop])
+        start, stop = start - part.size, stop - part.size
+    return found
 
 
-def _sha256(parts: Sequence[Any]) -> str:
+def _sha256(parts: Sequence[npt.NDArray[np.uint8]]) -> str:
     state = hashlib.sha256()
     for part in parts:
         for start in range(0, len(part), _BLOCK):
-            state.update(part[start : start + _BLOCK])
+            state.update(part[start : start + _BLOCK].data)
     return state.hexdigest()
 
 
 def _with_data(
-    source: TokenDataset, planned: Manifest, data: list[FileEntry], output: Path
+    source: TokenDataset, directory: Path, planned: Manifest, data: list[FileEntry], output: Path
 ) -> list[FileEntry]:
     """Copy everything but the data; return the entries of all outputs, in the order of `tokenize`."""
-    old = {path.name for path in source.paths}
+    old = {Path(part.name).name for part in source.parts}
     entries: list[FileEntry] = []
     for entry in planned.outputs:
         if entry.name not in old:
-            copied = _copy(source, entry.name, output)
+            copied = _copy(directory, entry.name, output)
             if copied != entry:
                 raise DataError(
-                    f"{source.directory / entry.name}: not what its manifest lists; restore it from a copy"
+                    f"{directory / entry.name}: not what its manifest lists; restore it from a copy"
                 )
             entries.append(copied)
         elif data[0] not in entries:
@@ -172,18 +178,19 @@ def _with_data(
     return entries
 
 
-def _copy(source: TokenDataset, name: str, output: Path) -> FileEntry:
+def _copy(directory: Path, name: str, output: Path) -> FileEntry:
     (output / name).parent.mkdir(parents=True, exist_ok=True)
-    copy_file(source.directory / name, output / name)
+    copy_file(directory / name, output / name)
     return file_entry(output / name, name)
 
 
-def _copy_orders(source: TokenDataset, output: Path, identity: str | None) -> None:
+def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | None) -> None:
     """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
-    arrays = {path.name for path in source.directory.glob(f"{glob.escape(source.prefix.name)}_*_idx.npy")}
-    for path in [*source.directory.glob(ORDER_NAME), *source.directory.glob(f"*_{ORDER_NAME}")]:
-        record = OrderRecord.read(path)
-        arrays |= {entry.name for entry in record.files}
-        replace(record, manifest=identity).write(output / path.name)
+    arrays = {path.name for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+    for path in [*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]:
+        record = parse_record(path.read_bytes(), str(path))
+        if isinstance(record, OrderRecord):  # a blend names its datasets by where they lie
+            arrays |= {entry.name for entry in record.files}
+            replace(record, manifest=identity).write(output / path.name)
     for name in sorted(arrays):
-        copy_file(source.directory / name, output / name)
+        copy_file(directory / name, output / name)

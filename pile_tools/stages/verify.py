@@ -19,6 +19,8 @@ from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.history import PARENTS_NAME, History
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, sha256_file
 from pile_tools.formats.order_files import OrderMaps, OrderPlace, list_orders
+from pile_tools.formats.order_record import OrderRecord
+from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.executor import Progress, default_workers, no_progress
 from pile_tools.stages.verify_tokens import check_provenance, check_tokenizer, check_tokens
@@ -56,11 +58,6 @@ def _has_dataset(directory: Path) -> bool:
     return any(directory.glob("*.idx"))
 
 
-def _prefix(directory: Path) -> str:
-    """Name of the token dataset in ``directory``, to tell its bare index maps by."""
-    return next((path.stem for path in sorted(directory.glob("*.idx"))), "document")
-
-
 def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progress) -> int:
     """Re-hash the files, several at a time; return their bytes. The first bad one in order is named."""
     for entry in entries:
@@ -94,7 +91,7 @@ def _check_files(directory: Path, progress: Progress) -> str:
 
 
 def _check_history(directory: Path, progress: Progress) -> str:
-    return f"{len(History.open(directory).ancestors)} manifests of what it was made from"
+    return f"{len(History.open(LocalStore(directory)).ancestors)} manifests of what it was made from"
 
 
 def _check_dedup(directory: Path, progress: Progress) -> str:
@@ -110,28 +107,47 @@ def _check_dedup(directory: Path, progress: Progress) -> str:
     return f"{rows:,} removed documents"
 
 
+def _orders(directory: Path) -> list[OrderPlace]:
+    return list_orders(LocalStore(directory), None)
+
+
 def _check_orders(directory: Path, progress: Progress) -> str:
-    dataset = TokenDataset.open(directory) if _has_dataset(directory) else None
-    places = list_orders(directory, _prefix(directory))
+    places = _orders(directory)
+    paths = sorted(directory.glob("*.idx"))
     for place in places:
-        _check_order(place, dataset, progress)
+        # Bare maps carry the prefix of their dataset; a record belongs to the only one.
+        own = [path for path in paths if len(paths) == 1 or place.label.startswith(f"{path.stem}_")]
+        _check_order(place, TokenDataset.open(own[0]) if own else None, directory, progress)
     return f"{len(places)}: " + ", ".join(place.label for place in places)
 
 
-def _check_order(place: OrderPlace, dataset: TokenDataset | None, progress: Progress) -> None:
+def _check_order(
+    place: OrderPlace, dataset: TokenDataset | None, directory: Path, progress: Progress
+) -> None:
     record = place.record
     if record is not None:
-        _check_hashes(place.directory, record.files, progress)
+        _check_hashes(directory, record.files, progress)
+        if not isinstance(record, OrderRecord) or not record.files:
+            return  # the arrays of a blend belong to several datasets, a sequential order has none
     maps = OrderMaps.open(place)
-    if dataset is None or record is None:
+    if dataset is None:
         return
-    if record.dataset != dataset.identity:
+    if record is not None and record.dataset != dataset.identity:
         raise DataError(
             f"{place.name}: an order of another token dataset ({record.dataset[:12]}…) than the one beside "
             f"it ({dataset.identity[:12]}…); make one for it with `pile-tools order`"
         )
+    seq_length = place.told()[0] if record is None else record.seq_length
+    if seq_length is None:
+        return
     try:
-        check_maps(dataset.index.sizes, maps.doc_idx, maps.sample_idx, maps.shuffle_idx, record.seq_length)
+        check_maps(
+            dataset.sizes.whole(),
+            maps.doc_idx.whole(),
+            maps.sample_idx.whole(),
+            maps.shuffle_idx.whole(),
+            seq_length,
+        )
     except DataError as error:
         raise DataError(f"{place.name}: {error}; make the order again") from None
 
@@ -143,7 +159,7 @@ CHECKS: Final = (
     Check("tokens", _has_dataset, check_tokens),
     Check("provenance", _is_stage("tokenize"), check_provenance),
     Check("tokenizer", _is_stage("tokenize"), check_tokenizer),
-    Check("orders", lambda directory: bool(list_orders(directory, _prefix(directory))), _check_orders),
+    Check("orders", lambda directory: bool(_orders(directory)), _check_orders),
 )
 
 

@@ -28,7 +28,11 @@ def check_tokens(directory: Path, progress: Progress) -> str:
     Where `pile-tools tokenize` made the dataset: that dtype, counts and largest id are those of the
     manifest, and that each document ends in EOD where that was appended.
     """
-    dataset = TokenDataset.open(directory)
+    return "; ".join(_check_dataset(path, progress) for path in sorted(directory.glob("*.idx")))
+
+
+def _check_dataset(path: Path, progress: Progress) -> str:
+    dataset = TokenDataset.open(path)
     check_index(dataset.index)
     manifest = dataset.manifest
     eod = None if manifest is None else manifest.parameters["eod_id"]
@@ -43,8 +47,7 @@ def check_tokens(directory: Path, progress: Progress) -> str:
         ):
             if found != written:
                 raise DataError(
-                    f"{dataset.index.path}: {found} {what}, but {MANIFEST_NAME} says {written}; "
-                    f"make {directory} again"
+                    f"{path}: {found} {what}, but {MANIFEST_NAME} says {written}; make {path.parent} again"
                 )
     return f"{dataset.n_sequences:,} documents, {dataset.n_tokens:,} tokens, largest id {largest}"
 
@@ -56,13 +59,13 @@ def _scan(dataset: TokenDataset, eod: int | None, progress: Progress) -> int:
         ends = done + np.cumsum(sizes)
         if eod is not None and not sizes.all():
             document = first + int(np.flatnonzero(sizes == 0)[0])
-            raise DataError(f"{dataset.index.path}: document {document} has no tokens, not even EOD")
+            raise DataError(f"{dataset.index_name}: document {document} has no tokens, not even EOD")
         stop = int(ends[-1])
         for start in range(done, stop, _BLOCK_TOKENS):
             tokens = _tokens(dataset, start, min(start + _BLOCK_TOKENS, stop))
             if tokens.min() < 0:
                 place = start + int(np.flatnonzero(tokens < 0)[0])
-                raise DataError(f"{dataset.prefix}: token {place} is {tokens.min()}; the data is damaged")
+                raise DataError(f"{dataset.name}: token {place} is {tokens.min()}; the data is damaged")
             largest = max(largest, int(tokens.max()))
             if eod is not None:
                 low, high = np.searchsorted(ends, [start + 1, start + len(tokens) + 1])
@@ -70,7 +73,7 @@ def _scan(dataset: TokenDataset, eod: int | None, progress: Progress) -> int:
                 if len(wrong):
                     document = first + int(low + wrong[0])
                     raise DataError(
-                        f"{dataset.prefix}: document {document} does not end in EOD ({eod}); it is damaged"
+                        f"{dataset.name}: document {document} does not end in EOD ({eod}); it is damaged"
                     )
             progress("tokens", start + len(tokens), dataset.n_tokens)
         done = stop
@@ -84,13 +87,10 @@ def _blocks_of_sizes(dataset: TokenDataset) -> Iterator[tuple[int, NDArray[np.in
 
 def _tokens(dataset: TokenDataset, start: int, stop: int) -> NDArray[Any]:
     """Tokens [start, stop) of the data, which may lie in several shards."""
-    low, high = start * dataset.dtype.itemsize, stop * dataset.dtype.itemsize
-    pieces = [
-        part[max(0, low - begin) : high - begin]
-        for part, begin in zip(dataset.parts, dataset.part_starts.tolist(), strict=False)
-        if begin < high and low < begin + len(part)
-    ]
-    return (pieces[0] if len(pieces) == 1 else np.concatenate(pieces)).view(dataset.dtype)
+    itemsize = dataset.dtype.itemsize
+    return dataset.read(
+        np.array([start * itemsize], np.int64), np.array([(stop - start) * itemsize], np.int64)
+    ).view(dataset.dtype)
 
 
 def check_provenance(directory: Path, progress: Progress) -> str:
@@ -111,7 +111,7 @@ def check_provenance(directory: Path, progress: Progress) -> str:
             place = int(wrong[0])
             raise DataError(
                 f"{path}: document {document + place} has {n_tokens[place]} tokens there, but {sizes[place]} "
-                f"in {dataset.index.path.name}"
+                f"in {dataset.prefix}.idx"
             )
         if shard != current:
             current, last = shard, -1

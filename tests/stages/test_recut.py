@@ -11,6 +11,7 @@ from pile_tools_cli.main import run
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.manifest import Manifest
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages import recut as module
 from pile_tools.stages.order import make_order
 from pile_tools.stages.recut import recut
@@ -55,7 +56,9 @@ def test_orders_and_sources_go_along(whole: Path, tmp_path: Path) -> None:
     assert one.steps == two.steps
     for step in range(one.steps):
         assert np.array_equal(one.batch(step), two.batch(step))
-    assert SourceTexts(tmp_path / "elsewhere/merged").text(3) == "some words of number 3 " * 3
+    assert (
+        SourceTexts(TokenDataset.open(tmp_path / "elsewhere/merged")).text(3) == "some words of number 3 " * 3
+    )
 
 
 def test_run_again_it_is_done(whole: Path, tmp_path: Path) -> None:
