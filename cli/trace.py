@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pile_tools.errors import PileToolsError
+
 from . import options
 
 if TYPE_CHECKING:
@@ -54,8 +56,11 @@ def command(
     from pile_tools.viewer import BatchViewer
 
     viewer = BatchViewer.open(data, order=order, batch_size=batch_size)
+    directory = viewer.dataset.store.path
+    if directory is None:
+        raise PileToolsError(f"{data}: a remote dataset cannot be followed to its corpus; fetch it first")
     pieces = trace_pieces(
-        viewer.dataset.directory,
+        directory,
         viewer.trace(step, row),
         viewer.sequence(step, row),
         context=context if with_text else None,

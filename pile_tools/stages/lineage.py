@@ -14,6 +14,8 @@ from pile_tools.errors import DataError
 from pile_tools.formats.history import History
 from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.order_files import list_orders
+from pile_tools.formats.order_record import OrderRecord
+from pile_tools.formats.store import LocalStore
 
 __all__ = ["Address", "Link", "addresses", "lineage"]
 
@@ -72,9 +74,9 @@ def lineage(directory: Path) -> list[Link]:
 
 
 def _orders(directory: Path) -> Iterator[Link]:
-    for place in list_orders(directory, "document"):
+    for place in list_orders(LocalStore(directory), "document"):
         record = place.record
-        if record is None:
+        if not isinstance(record, OrderRecord):
             continue
         parameters = {
             "label": record.label,
