@@ -21,6 +21,7 @@ COMMANDS = {
     "batch": "Show the sequences of one step.",
     "trace": "Show which documents a sequence is made of, and where they came from.",
     "lineage": "Print the chain of manifests behind a directory.",
+    "intervene": "Make a counterfactual stream: other words or documents in a range of steps.",
     "memorize": "Measure which sequences of the stream a model reproduces.",
     "memorize-report": "Report on a table of memorize: by interval, source and times seen.",
     "loss": "Measure a model's loss on steps that it has read and on others.",

@@ -10,6 +10,7 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.sources import MissingFileError, SourceFile
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.viewer.components import UNKNOWN, Component, Tokens
+from pile_tools.viewer.overlay import OverlayComponent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,9 +85,46 @@ class DocumentTable:
             return self._provenance.lookup(documents, ("shard", "row", "source"))
 
 
-def provenance_of(component: Component, lock: threading.Lock) -> DocumentTable | None:
+class AddedDocuments:
+    """Addresses of the parent's documents, and after them of those that an overlay has added."""
+
+    def __init__(self, below: "Table | None", added: "Table | None", first: int) -> None:
+        self._below = below
+        self._added = added
+        self._first = first
+
+    def lookup(self, documents: Any) -> "pa.Table":
+        import pyarrow as pa
+
+        wanted = np.asarray(documents, np.int64)
+        own = wanted >= self._first
+        schema = pa.schema([("shard", pa.string()), ("row", pa.int64()), ("source", pa.string())])
+        parts = []
+        for table, numbers in ((self._below, wanted[~own]), (self._added, wanted[own] - self._first)):
+            if table is not None:
+                parts.append(table.lookup(numbers).select(schema.names).cast(schema))
+            else:
+                parts.append(
+                    pa.table([pa.nulls(len(numbers), field.type) for field in schema], schema=schema)
+                )
+        back = np.argsort(np.concatenate([np.flatnonzero(~own), np.flatnonzero(own)]))
+        return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
+
+
+Table = DocumentTable | AddedDocuments
+
+
+def provenance_of(component: Component, lock: threading.Lock) -> Table | None:
     """Return the table of documents beside the dataset of ``component``, opened once; None without one."""
-    dataset = component.dataset
+    if not isinstance(component, OverlayComponent):
+        return _table_of(component.dataset, lock)
+    below = provenance_of(component.parent, lock)
+    if component.added is None:
+        return below
+    return AddedDocuments(below, _table_of(component.added, lock), component.parent.n_documents)
+
+
+def _table_of(dataset: TokenDataset, lock: threading.Lock) -> DocumentTable | None:
     with lock:
         if "provenance" not in dataset.opened:
             dataset.opened["provenance"] = _open_provenance(dataset)
@@ -117,7 +155,7 @@ class Pieces:
     def __init__(self, found: locate.Pieces) -> None:
         self.found = found
 
-    def table(self, provenance: DocumentTable | None, dataset: int | None) -> "pa.Table":
+    def table(self, provenance: Table | None, dataset: int | None) -> "pa.Table":
         """Return the Arrow table of ``BatchViewer.trace``."""
         import pyarrow as pa
 
