@@ -25,6 +25,7 @@ from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.formats.npy import NpyFile
+from pile_tools.stages.dedup_against import Against, copy_saved_sets, find_against, sign_saved
 from pile_tools.stages.dedup_decide import decide, decide_last_stays, link_documents, partner_pairs
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
 from pile_tools.stages.dedup_group import (
@@ -49,7 +50,7 @@ from pile_tools.stages.dedup_verify import (
 from pile_tools.stages.dedup_write import (
     DEDUP_NAME,
     SKIPPED_NAME,
-    read_written,
+    Written,
     write_kept,
     write_removed,
     write_skipped,
@@ -77,7 +78,8 @@ class _Run:
     """One deduplication under way."""
 
     job: DedupJob
-    shards: list[Shard]
+    against: list[Against]
+    shards: list[Shard]  # those of the other corpora first
     output: Path
     files: CorpusFiles
     pool: TaskPool
@@ -91,26 +93,31 @@ class _Run:
         self._tasks(label, tasks, small=sum(task.weight for task in tasks) < _SMALL_BYTES)
 
     def _weight(self, index: int) -> int:
-        return self.shards[index].path.stat().st_size
+        files = self.against[index].inputs() if index < len(self.against) else [self.shards[index]]
+        return sum(file.path.stat().st_size for file in files)
+
+    def _saved(self, index: int) -> Against | None:
+        """The saved signatures that stand for the text of a shard, if any do."""
+        return self.against[index] if index < len(self.against) and self.against[index].saved else None
 
     def _parts(self, bytes_each: int) -> int:
         return max(1, -(-self.files.documents * bytes_each // self.budget))
 
     def sign(self) -> None:
         paths = self.files.paths
-        self._shard_tasks(
-            "sign",
-            [
+        tasks = []
+        for index, shard in enumerate(self.shards):
+            saved = self._saved(index)
+            tasks.append(
                 Task(
                     shard.name,
-                    sign_shard,
-                    (shard, self.job, paths, index),
-                    signed_outputs(self.job, paths, index),
+                    sign_shard if saved is None else sign_saved,
+                    (saved or shard, self.job, paths, index),
+                    signed_outputs(self.job, paths, index, own=index >= len(self.against)),
                     self._weight(index),
                 )
-                for index, shard in enumerate(self.shards)
-            ],
-        )
+            )
+        self._shard_tasks("sign", tasks)
 
     def group(self) -> tuple[int, int]:
         """Return the numbers of ranges for documents with the same words and for bands."""
@@ -147,10 +154,18 @@ class _Run:
         candidates = NpyFile.open(paths.candidates)
         tasks = []
         for index, shard in enumerate(self.shards):
-            some = candidates.read(int(files.starts[index]), int(files.starts[index + 1])).any()
-            outputs = tuple(paths.sets(kind, index) for kind in SET_KINDS)
-            weight = self._weight(index) if some else 1
-            tasks.append(Task(shard.name, write_sets, (shard, self.job, files, index), outputs, weight))
+            own = candidates.read(int(files.starts[index]), int(files.starts[index + 1]))
+            some = self.job.save_signatures or bool(own.any())
+            saved = self._saved(index)
+            tasks.append(
+                Task(
+                    shard.name,
+                    write_sets if saved is None else copy_saved_sets,
+                    (saved or shard, self.job, files, index),
+                    tuple(paths.sets(kind, index) for kind in SET_KINDS),
+                    self._weight(index) if some else 1,
+                )
+            )
         self._shard_tasks("sets", tasks)
 
     def _verify(self, round_: str, tasks: list[Task]) -> list[Path]:
@@ -193,8 +208,9 @@ class _Run:
         files, job, paths = self.files, self.job, self.files.paths
         edges: list[Path] = []
         if job.method != "text":
-            if job.verify == "exact":
+            if job.verify == "exact" or job.save_signatures:
                 self.sets(band_parts)
+            if job.verify == "exact":
                 edges = self.verify(band_parts)
             else:
                 edges = [
@@ -229,9 +245,8 @@ class _Run:
         tasks = []
         for index in range(files.n_against_shards, len(self.shards)):
             shard = self.shards[index]
-            target = self.output / shard.name
+            arguments = (shard, self.job, files, index, self.output)
             outputs = (paths.written(index),)
-            arguments = (shard, files, index, target)
             tasks.append(Task(shard.name, write_kept, arguments, outputs, self._weight(index)))
         self._shard_tasks("write", tasks)
         names = [shard.name for shard in self.shards]
@@ -252,9 +267,8 @@ class _Run:
     def manifest(self, inputs: Sequence[FileEntry], parameters: dict[str, object]) -> Manifest:
         files, paths = self.files, self.files.paths
         own = range(files.n_against_shards, len(self.shards))
-        written = [read_written(paths.written(index))[0] for index in own]
+        outputs = [entry for index in own for entry in Written.read(paths.written(index)).entries]
         tables = [DEDUP_NAME, *([SKIPPED_NAME] if self.job.on_bad_record == "skip" else [])]
-        outputs = [entry for entry in written if entry is not None]
         outputs += [file_entry(self.output / name) for name in tables]
         counts = count_everything(files, own)
         if counts["documents"] != counts["kept"] + counts["removed"]:
@@ -262,13 +276,16 @@ class _Run:
                 f"{self.output}: {counts['documents']} documents in, but {counts['kept']} kept and "
                 f"{counts['removed']} removed; this is a defect of pile-tools"
             )
-        documents = [read_info(paths.info(index))["documents"] for index in range(len(self.shards))]
+        documents = {
+            self.shards[index].name: read_info(paths.info(index))["documents"]
+            for index in range(len(self.shards))
+        }
         return Manifest(
             stage="dedup",
             parameters=parameters,
             inputs=[
-                FileEntry(entry.name, entry.bytes, entry.sha256, count)
-                for entry, count in zip(inputs, documents, strict=True)
+                FileEntry(entry.name, entry.bytes, entry.sha256, documents.get(entry.name))
+                for entry in inputs
             ],
             outputs=outputs,
             counts=counts,
@@ -296,11 +313,15 @@ def dedup(
     output: str | os.PathLike[str],
     job: DedupJob,
     *,
+    against: Sequence[str | os.PathLike[str]] = (),
     workers: int | None = None,
     memory: int | None = None,
     progress: Progress = no_progress,
 ) -> Manifest:
     """Write the corpus ``inputs`` without its duplicates into the directory ``output``; return its manifest.
+
+    What is like a document in one of the directories ``against``, which an earlier call made, is a
+    duplicate too. Their text is not read where they hold the signatures that ``job`` would make.
 
     ``output`` gets a shard for each input shard, under its name, ``dedup.parquet`` with a row for each
     removed document, and ``manifest.json``. A run that was stopped is resumed by the same call; a
@@ -311,8 +332,11 @@ def dedup(
     else, DataError for damaged input, UnfinishedError where the same call can go on later.
     """
     output = Path(output)
+    if against and job.method == "pile-dedupe":
+        raise ParameterError("--preset pile-dedupe knows no other corpus: leave out --against")
     if job.method == "pile-dedupe":
         load_word_tokenizer()
+    others = find_against([Path(directory) for directory in against], job)
     shards = list_shards(inputs)
     memory = default_memory() if memory is None else memory
     least = 2 * _PROCESS_BYTES
@@ -321,6 +345,8 @@ def dedup(
     workers = max(1, min(workers or default_workers(), memory // least))
     budget = max(_LEAST_BUDGET, (memory - (workers + 1) * _PROCESS_BYTES) // workers)
     parameters = job.parameters()
+    if others:
+        parameters["against"] = [Path(directory).resolve().name for directory in against]
     for shard in shards:
         if shard.name in (DEDUP_NAME, SKIPPED_NAME):
             raise ParameterError(
@@ -330,13 +356,17 @@ def dedup(
         output,
         stage="dedup",
         parameters=parameters,
-        inputs=[InputFile(shard.path, shard.name) for shard in shards],
+        inputs=[
+            *(file for other in others for file in other.inputs()),
+            *(InputFile(shard.path, shard.name) for shard in shards),
+        ],
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
-        files = CorpusFiles(DedupPaths(workspace.work), len(shards))
+        shards = [*(other.shard for other in others), *shards]
+        files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers) as pool:
-            run = _Run(job, shards, output, files, pool, budget, progress)
+            run = _Run(job, others, shards, output, files, pool, budget, progress)
             run.run()
         manifest = run.manifest(workspace.input_entries, parameters)
         workspace.finish(manifest)
