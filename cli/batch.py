@@ -28,10 +28,10 @@ FORMATS = ("text", "tokens", "json", "npy")
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="text: documents marked; tokens: a line of ids for each row; json: an object for each row, "
-    "a line each; npy: one array.",
+    default=None,
+    show_default="text",
+    help="text: documents marked; tokens: a line of ids for each row; json: an object for one row, "
+    "an array of them for a step; npy: one array.",
 )
 @click.option(
     "-o",
@@ -49,7 +49,7 @@ def command(
     data: str,
     step: int,
     row: int | None,
-    form: str,
+    form: str | None,
     output: Path | None,
     order: str | None,
     batch_size: int | None,
@@ -61,10 +61,12 @@ def command(
     Step k is the batch that takes the model from checkpoint k to checkpoint k + 1.
     """
     viewer = BatchViewer.open(data, order=order, batch_size=batch_size, tokenizer=tokenizer)
-    form = "json" if as_json else form
+    if as_json and form not in (None, "json"):
+        raise ParameterError(f"--json and --format {form} contradict each other; give one of them")
+    form = "json" if as_json else form or "text"
     if form == "text" and not viewer.has_tokenizer:
         raise ParameterError(
-            f"{viewer.dataset.prefix}: no tokenizer beside the dataset to show text with; give one with "
+            f"{viewer.order.name}: no tokenizer beside the dataset to show text with; give one with "
             "--tokenizer, or choose --format tokens"
         )
     lines = _lines(viewer, step, row, form)
@@ -93,6 +95,8 @@ def _lines(viewer: BatchViewer, step: int, row: int | None, form: str) -> Iterat
         yield buffer.getvalue()
         return
     rows = list(enumerate(tokens)) if row is None else [(row, tokens)]
+    # One JSON value in all: an array where there may be several rows.
+    before, between, after = (b"[\n", b",\n", b"\n]\n") if row is None else (b"", b"", b"\n")
     for number, sequence in rows:
         if form == "tokens":
             yield (" ".join(map(str, sequence.tolist())) + "\n").encode()
@@ -103,11 +107,13 @@ def _lines(viewer: BatchViewer, step: int, row: int | None, form: str) -> Iterat
             if viewer.has_tokenizer:
                 value["text"] = viewer.text(step, number)
             value["pieces"] = [asdict(piece) for piece in pieces]
-            yield orjson.dumps(value) + b"\n"
+            yield (between if number and row is None else before) + orjson.dumps(value)
         else:
             yield f"=== step {step}, row {number}: {len(sequence)} tokens\n".encode()
             for piece in pieces:
                 yield f"--- {_heading(piece)}\n{piece.text}\n".encode()
+    if form == "json":
+        yield after
 
 
 def _heading(piece: PieceView) -> str:

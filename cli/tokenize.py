@@ -1,41 +1,16 @@
 """``pile-tools tokenize``."""
 
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import (
-    command as make_command,
-)
-from .options import (
-    json_option,
-    on_bad_record_option,
-    output_directory_option,
-    print_json,
-    print_table,
-    progress_bar,
-    workers_option,
-)
+from . import options
 
 
-def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """A number of bytes, written as 30000000000 or 30e9."""
-    if value is None:
-        return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise click.BadParameter(f"{value!r} is not a number of bytes; write 30000000000 or 30e9") from None
-    if not number.is_finite() or number != number.to_integral_value() or number <= 0:
-        raise click.BadParameter(f"{value!r} is not a positive whole number of bytes")
-    return int(number)
-
-
-@make_command(example="pile-tools tokenize kept/ -o tokens/ --tokenizer EleutherAI/gpt-neox-20b")
+@options.command(example="pile-tools tokenize kept/ -o tokens/ --tokenizer EleutherAI/gpt-neox-20b")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
-@output_directory_option
+@options.output_directory_option
 @click.option(
     "--tokenizer", required=True, metavar="FILE|HUB_ID", help="A tokenizer.json, or an id on the Hub."
 )
@@ -53,7 +28,6 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--shard-bytes",
     metavar="BYTES",
-    callback=parse_bytes,
     help="Cut the data into shards of this many bytes (30e9, say).",
 )
 @click.option("--text-field", default="text", show_default=True, help="Where a record has its text.")
@@ -63,36 +37,73 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     show_default=True,
     help="Where a record names its source.",
 )
+@click.option(
+    "--encoder",
+    type=click.Choice(["auto", "tokenizers"]),
+    default="auto",
+    show_default=True,
+    help="auto is fastokens, judged by tokenizers, where the two agree; the tokens are the same.",
+)
 @click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
-@on_bad_record_option
-@workers_option
-@json_option
-def command(inputs: tuple[str, ...], output: Path, as_json: bool, **settings: Any) -> None:
+@options.on_bad_record_option
+@click.option(
+    "--max-document-bytes",
+    metavar="BYTES",
+    default="64M",
+    show_default=True,
+    help="A larger record counts as a bad one: memory grows with it.",
+)
+@options.workers_option
+@options.json_option
+def command(
+    inputs: tuple[str, ...],
+    output: Path,
+    shard_bytes: str | None,
+    max_document_bytes: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Turn a corpus into a token dataset that GPT-NeoX and Megatron can train on.
 
     IN are files, directories or patterns of .jsonl.zst, .jsonl.gz, .jsonl and .parquet shards. Documents
     keep the order of the corpus, and documents.parquet says where each of them came from.
     """
+    from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.tokenize import tokenize
 
-    with progress_bar() as progress:
-        manifest = tokenize(inputs, output, progress=progress, **settings)
+    cut = None if shard_bytes is None else parse_bytes(shard_bytes)
+    with options.progress_bar() as progress:
+        manifest = tokenize(
+            inputs,
+            output,
+            shard_bytes=cut,
+            max_document_bytes=parse_bytes(max_document_bytes),
+            progress=progress,
+            **settings,
+        )
     counts = manifest.counts
     if as_json:
-        print_json({"output": str(output), "parameters": manifest.parameters, "counts": counts})
+        options.print_json({"path": str(output), **manifest.parameters, **counts})
         return
     rows = [
-        (entry["source"] or "(no source)", *(f"{entry[key]:,}" for key in ("documents", "bytes", "tokens")))
-        for entry in counts["sources"]
+        (source or "(none)", *(f"{entry[key]:,}" for key in ("documents", "bytes", "tokens")))
+        for source, entry in sorted(counts["sources"].items())
     ]
-    total = ("total", *(f"{counts[key]:,}" for key in ("documents", "text_bytes", "tokens")))
-    print_table(("source", "documents", "text bytes", "tokens"), [*rows, total])
+    total = ("all", *(f"{counts[key]:,}" for key in ("documents", "text_bytes", "tokens")))
+    options.print_table(("source", "documents", "text bytes", "tokens"), [*rows, total])
     for name, label in (
         ("skipped_records", "bad records passed over"),
+        ("oversized_records", "records passed over for their size"),
         ("repaired_documents", "documents repaired with U+FFFD"),
         ("empty_documents", "empty documents"),
         ("eod_inside", "EOD tokens inside a text"),
     ):
         if counts[name]:
             click.echo(f"{counts[name]:,} {label}")
+    encoder = counts["encoder"]
+    if encoder["name"] == "fastokens":
+        how = f"fastokens, {encoder['judged_documents']:,} documents judged equal by tokenizers"
+    else:
+        how = f"tokenizers, because {encoder['because']}"
+    click.echo(f"encoded by {how}")
     click.echo(f"{output}: {manifest.parameters['dtype']} tokens")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pile_tools.errors import DataError
 
-__all__ = ["Pieces", "byte_ranges", "copy_pieces", "locate"]
+__all__ = ["Pieces", "check_pointers", "check_samples", "copy_pieces", "locate"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -31,80 +31,84 @@ class Pieces:
 
 @numba.njit(cache=True, nogil=True)
 def _walk(  # type: ignore[no-untyped-def]
-    samples, sample_idx, doc_idx, sizes, n_wanted, fill, row, position, document, offset, n_tokens
+    starts, stops, doc_idx, sizes, n_wanted, fill, row, position, document, offset, n_tokens
 ):
-    """Walk the pieces of all samples; return (pieces, 0, 0, 0) or (−kind of error, its three values)."""
+    """Walk the pieces of all samples; return (pieces, 0, 0, 0) or (−kind of error, row, its two values)."""
     count = 0
-    for k in range(len(samples)):
-        sample = np.int64(samples[k])
-        if sample < 0 or sample >= len(sample_idx) - 1:
-            return -1, sample, np.int64(len(sample_idx) - 1), np.int64(k)
-        place = np.int64(sample_idx[sample, 0])
-        start = np.int64(sample_idx[sample, 1])
-        last = np.int64(sample_idx[sample + 1, 0])
-        last_offset = np.int64(sample_idx[sample + 1, 1])
+    for k in range(len(starts)):
+        place = np.int64(starts[k, 0])
+        start = np.int64(starts[k, 1])
+        last = np.int64(stops[k, 0])
+        last_offset = np.int64(stops[k, 1])
         if place < 0 or last < place or last >= len(doc_idx) or start < 0 or last_offset < 0:
-            return -2, sample, place, last
+            return -1, k, place, last
         found = np.int64(0)
         while place <= last:
             number = np.int64(doc_idx[place])
             if number < 0 or number >= len(sizes):
-                return -3, place, number, np.int64(len(sizes))
+                return -2, k, place, number
             size = np.int64(sizes[number])
             stop = last_offset + 1 if place == last else size
             if size < 0 or stop > size or start > stop:
-                return -4, sample, number, size
+                return -3, k, number, size
             length = stop - start
-            if found + length > n_wanted:
-                return -5, sample, found + length, n_wanted
+            found += length
+            if found > n_wanted:
+                return -4, k, found, n_wanted
             if length > 0:
                 if fill:
                     row[count] = k
-                    position[count] = found
+                    position[count] = found - length
                     document[count] = number
                     offset[count] = start
                     n_tokens[count] = length
                 count += 1
-            found += length
             start = np.int64(0)
             place += 1
         if found != n_wanted:
-            return -5, sample, found, n_wanted
-    return count, np.int64(0), np.int64(0), np.int64(0)
-
-
-def _raise(kind: int, a: int, b: int, c: int) -> None:
-    if kind == -1:
-        raise DataError(f"shuffle_idx holds sample {a}, but there are {b}; it is no permutation")
-    if kind == -2:
-        raise DataError(f"sample_idx puts sample {a} between places {b} and {c} of doc_idx")
-    if kind == -3:
-        raise DataError(f"doc_idx holds document {b} at place {a}, but the dataset has {c}")
-    if kind == -4:
-        raise DataError(f"sample_idx cuts sample {a} outside of document {b}, which has {c} tokens")
-    raise DataError(f"sample_idx gives sample {a} {b} tokens instead of {c}")
+            return -4, k, found, n_wanted
+    return count, 0, np.int64(0), np.int64(0)
 
 
 def locate(
-    samples: npt.NDArray[Any],
-    sample_idx: npt.NDArray[Any],
+    starts: npt.NDArray[Any],
+    stops: npt.NDArray[Any],
     doc_idx: npt.NDArray[np.int32],
     sizes: npt.NDArray[np.int32],
     seq_length: int,
+    samples: npt.NDArray[Any],
 ) -> Pieces:
-    """Return the pieces of documents that make up ``samples`` [n] (rows of ``sample_idx``).
+    """Return the pieces of documents that make up samples, one for each row of ``starts``.
 
-    Neighbouring samples share a token, so each has seq_length + 1. Empty documents give no piece.
-    Raises DataError where the arrays contradict each other or the sizes.
+    ``starts`` and ``stops`` [n, 2] are the rows of sample_idx of each sample and of the one after it:
+    neighbours share a token, so each sample has seq_length + 1. ``samples`` [n] are their numbers, for
+    messages. Empty documents give no piece. Raises DataError where the arrays contradict each other.
     """
     empty = np.empty(0, np.int64)
-    arguments = (samples, sample_idx, doc_idx, sizes, seq_length + 1)
-    count, a, b, c = _walk(*arguments, False, empty, empty, empty, empty, empty)
+    arguments = (starts, stops, doc_idx, sizes, seq_length + 1)
+    count, row, one, two = _walk(*arguments, False, empty, empty, empty, empty, empty)
     if count < 0:
-        _raise(count, a, b, c)
+        sample = int(samples[row])
+        messages = {
+            -1: f"sample_idx puts sample {sample} between places {one} and {two} of doc_idx, which has "
+            f"{len(doc_idx)}",
+            -2: f"doc_idx holds document {two} at place {one}, but the dataset has {len(sizes)}",
+            -3: f"sample_idx cuts sample {sample} outside of document {one}, which has {two} tokens",
+            -4: f"sample_idx gives sample {sample} {one} tokens instead of {two}",
+        }
+        raise DataError(messages[count])
     arrays = [np.empty(count, np.int64) for _ in range(5)]
     _walk(*arguments, True, *arrays)
     return Pieces(*arrays)
+
+
+def check_samples(samples: npt.NDArray[Any], n_samples: int) -> None:
+    """Raise DataError for the first number of a shuffle_idx that is no row of sample_idx."""
+    outside = np.flatnonzero((samples < 0) | (samples >= n_samples))
+    if len(outside):
+        raise DataError(
+            f"shuffle_idx holds sample {samples[outside[0]]}, but there are {n_samples}; it is no permutation"
+        )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -129,23 +133,26 @@ def copy_pieces(  # type: ignore[no-untyped-def]
                 target_bytes[byte] = source_bytes[byte]
 
 
-def byte_ranges(
-    pieces: Pieces,
-    pointers: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int32],
+def check_pointers(
+    documents: Int64Array,
+    pointers: Int64Array,
+    sizes: npt.NDArray[Any],
+    pointers_before: Int64Array,
+    sizes_before: npt.NDArray[Any],
     itemsize: int,
     data_bytes: int,
-) -> tuple[Int64Array, Int64Array]:
-    """Return first byte and length of each piece in the data, int64[n] each.
+) -> None:
+    """Raise DataError where a document does not begin where the one before it ends, or leaves the data.
 
-    Raises DataError where a document does not begin where the one before it ends, or leaves the data.
+    All arrays [n]; what is before document 0 is not looked at.
     """
-    begins = pointers[pieces.document]
-    ends = begins + sizes[pieces.document].astype(np.int64) * itemsize
-    before = np.maximum(pieces.document - 1, 0)
-    expected = np.where(pieces.document > 0, pointers[before] + sizes[before].astype(np.int64) * itemsize, 0)
-    wrong = np.flatnonzero((begins != expected) | (begins < 0) | (ends > data_bytes))
+    expected = pointers_before + sizes_before.astype(np.int64) * itemsize
+    ends = pointers + sizes.astype(np.int64) * itemsize
+    wrong = np.flatnonzero(
+        (pointers != np.where(documents > 0, expected, 0)) | (pointers < 0) | (ends > data_bytes)
+    )
     if len(wrong):
-        document = int(pieces.document[wrong[0]])
-        raise DataError(f"document {document} points to byte {pointers[document]}; the .idx file is damaged")
-    return begins + pieces.offset * itemsize, pieces.n_tokens * itemsize
+        place = int(wrong[0])
+        raise DataError(
+            f"document {documents[place]} points to byte {pointers[place]}; the .idx file is damaged"
+        )

@@ -22,7 +22,15 @@ from pile_tools.formats.corpus import Shard
 from pile_tools.formats.utf8 import repair_utf8, replace_surrogates
 from pile_tools.formats.zstd import zstd_chunks
 
-__all__ = ["BadRecordPolicy", "DocumentBatch", "LinePiece", "ReadCounts", "ShardReader", "shard_lines"]
+__all__ = [
+    "BadRecordPolicy",
+    "DocumentBatch",
+    "LinePiece",
+    "ReadCounts",
+    "ShardReader",
+    "shard_chunks",
+    "shard_lines",
+]
 
 BadRecordPolicy = Literal["error", "skip"]
 
@@ -96,6 +104,11 @@ def _gzip_chunks(path: Path) -> Iterator[bytes]:
 _CHUNKS = {".jsonl.zst": zstd_chunks, ".jsonl.gz": _gzip_chunks, ".jsonl": _file_chunks}
 
 
+def shard_chunks(shard: Shard) -> Iterator[bytes]:
+    """Yield the bytes of a JSONL shard, decompressed, in pieces of bounded size."""
+    return _CHUNKS[shard.format](shard.path)
+
+
 def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiece]:
     """Yield the lines of a JSONL shard, newlines included, the last one as it stands.
 
@@ -103,7 +116,7 @@ def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiec
     """
     kept: list[bytes] = []  # pieces of the line that has not ended yet
     held, start = 0, True
-    for chunk in _CHUNKS[shard.format](shard.path):
+    for chunk in shard_chunks(shard):
         lines = chunk.splitlines(keepends=True) if b"\r" not in chunk else _split_newlines(chunk)
         for line in lines:
             ended = line.endswith(b"\n")
@@ -201,6 +214,16 @@ class ShardReader:
         """Count a document into which ``replaced`` U+FFFD were put."""
         self.counts.repaired_documents += replaced > 0
         self.counts.replaced_characters += replaced
+
+    def parse_line(self, line: bytes, row: int) -> bytes:
+        """Return the text of ``line``, which is line ``row`` of the shard; DataError where it has none."""
+        try:
+            text, _ = self._parse(line, row, tuple(self.text_field.split(".")), ())
+        except _BadRecordError as error:
+            raise DataError(f"{self.shard.path}:{row}: {error}") from None
+        if text is None:
+            raise DataError(f"{self.shard.path}:{row}: a blank line")
+        return text
 
     def make_batch(self, rows: list[int], texts: list[bytes], sources: list[str | None]) -> DocumentBatch:
         """Count and join documents."""

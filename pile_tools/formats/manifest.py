@@ -123,6 +123,15 @@ class Manifest:
             file.write(self.to_bytes())
 
     @classmethod
+    def find(cls, directory: Path) -> Self | None:
+        """Read the manifest of ``directory``; None where there is none, or one that is not of pile-tools."""
+        try:
+            content = (directory / MANIFEST_NAME).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls.read(directory) if b'"pile-tools manifest ' in content else None
+
+    @classmethod
     def read(cls, directory: Path) -> Self:
         """Read the manifest of ``directory``.
 
@@ -138,10 +147,18 @@ class Manifest:
             raise UnfinishedError(
                 f"{path}: missing, so {directory} is unfinished; run the command that makes it again"
             ) from None
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> Self:
+        """Return the manifest that ``content``, the bytes of the file ``name``, holds.
+
+        Raises DataError where they are not a manifest in canonical form.
+        """
         try:
             value = orjson.loads(content)
             if value["format"] != _FORMAT:
-                raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
+                raise DataError(f"{name}: format {value['format']!r}, but this version reads {_FORMAT!r}")
             manifest = cls(
                 stage=value["stage"],
                 parameters=value["parameters"],
@@ -155,7 +172,9 @@ class Manifest:
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{path}: not a pile-tools manifest ({error}); make {directory} again") from None
+            raise DataError(
+                f"{name}: not a pile-tools manifest ({error}); make its directory again"
+            ) from None
         if not same:
-            raise DataError(f"{path}: edited by hand or damaged; make {directory} again")
+            raise DataError(f"{name}: edited by hand or damaged; make its directory again")
         return manifest

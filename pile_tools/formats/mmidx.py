@@ -13,6 +13,7 @@ Sequence i of the data is the ``sizes[i]`` tokens at byte ``pointers[i]``; docum
 import mmap
 import os
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,9 +26,13 @@ from pile_tools.formats.atomic import atomic_write
 
 __all__ = [
     "HEADER_BYTES",
+    "WHOLE_CHECK",
     "IndexHeader",
     "MMapIndex",
+    "check_ends",
     "check_index",
+    "check_taken_ends",
+    "ends",
     "parse_header",
     "read_index",
     "token_dtype",
@@ -49,7 +54,7 @@ _DTYPES: Final[dict[int, np.dtype[Any]]] = {
 _CODES: Final = {dtype: code for code, dtype in _DTYPES.items()}
 # An index up to this long is checked whole when it is opened (some 20 ms); a longer one at its ends,
 # the rest where it is read and by `verify`.
-_WHOLE_CHECK: Final = 1 << 20
+WHOLE_CHECK: Final = 1 << 20
 _BLOCK: Final = 1 << 20
 
 
@@ -148,20 +153,56 @@ def read_index(path: str | os.PathLike[str]) -> MMapIndex:
         np.frombuffer(mapped, "<i8", n, HEADER_BYTES + 4 * n) if n else np.empty(0, "<i8"),
         np.frombuffer(mapped, "<i8", m, HEADER_BYTES + 12 * n) if m else np.empty(0, "<i8"),
     )
-    if n <= _WHOLE_CHECK:
+    if n <= WHOLE_CHECK:
         check_index(index)
     else:
-        _check_block(index, 0, 1)
-        _check_block(index, n - 1, n)
-        _check_doc_idx_ends(index)
+        check_ends(index)
     return index
+
+
+def ends(length: int) -> list[int]:
+    """Return the places of the first and the last two entries of an array, which ``check_ends`` needs."""
+    return sorted({0, length - 2, length - 1} & set(range(length)))
+
+
+def check_ends(index: MMapIndex) -> None:
+    """Check first and last size and pointer, and first and last document boundary; DataError if wrong."""
+    n = index.n_sequences
+    places = ends(n)
+    boundaries = ends(len(index.doc_idx))
+    check_taken_ends(
+        str(index.path),
+        index.dtype,
+        n,
+        {place: (int(index.sizes[place]), int(index.pointers[place])) for place in places},
+        [int(index.doc_idx[place]) for place in boundaries],
+    )
+
+
+def check_taken_ends(
+    name: str, dtype: np.dtype[Any], n: int, entries: Mapping[int, tuple[int, int]], boundaries: Sequence[int]
+) -> int:
+    """Check what stands at the ends of an index of ``n`` sequences; return the length of the data.
+
+    ``entries`` size and pointer at each of ``ends(n)``, ``boundaries`` what is at those of doc_idx.
+    """
+    expected = 0
+    for place, (size, pointer) in entries.items():
+        if size < 0:
+            raise DataError(f"{name}: sequence {place} has the size {size}; the index is damaged")
+        if (place == 0 or place - 1 in entries) and pointer != expected:
+            raise _wrong_pointer(name, place, pointer, expected)
+        expected = pointer + size * dtype.itemsize
+    _check_boundaries(name, n, (boundaries[0], boundaries[-1]) if boundaries else None)
+    return expected
 
 
 def check_index(index: MMapIndex) -> None:
     """Check every size, pointer and document boundary; DataError names the first that is wrong."""
     for start in range(0, index.n_sequences, _BLOCK):
         _check_block(index, start, min(start + _BLOCK, index.n_sequences))
-    _check_doc_idx_ends(index)
+    ends_of_documents = (int(index.doc_idx[0]), int(index.doc_idx[-1])) if len(index.doc_idx) else None
+    _check_boundaries(str(index.path), index.n_sequences, ends_of_documents)
     for start in range(0, len(index.doc_idx), _BLOCK):
         part = index.doc_idx[start : start + _BLOCK + 1]
         falls = np.flatnonzero(part[1:] < part[:-1])
@@ -192,18 +233,21 @@ def _check_block(index: MMapIndex, start: int, stop: int) -> None:
     wrong = np.flatnonzero(index.pointers[start:stop] != expected)
     if len(wrong):
         place = int(wrong[0])
-        raise DataError(
-            f"{index.path}: sequence {start + place} points to byte {index.pointers[start + place]}, but the "
-            f"sequences before it end at byte {expected[place]}; the index is damaged"
-        )
+        raise _wrong_pointer(str(index.path), start + place, index.pointers[start + place], expected[place])
 
 
-def _check_doc_idx_ends(index: MMapIndex) -> None:
-    ends = (int(index.doc_idx[0]), int(index.doc_idx[-1])) if len(index.doc_idx) else None
-    if ends != (0, index.n_sequences):
+def _wrong_pointer(name: str, place: int, pointer: int, expected: int) -> DataError:
+    return DataError(
+        f"{name}: sequence {place} points to byte {pointer}, but the sequences before it end at byte "
+        f"{expected}; the index is damaged"
+    )
+
+
+def _check_boundaries(name: str, n: int, found: tuple[int, int] | None) -> None:
+    if found != (0, n):
         raise DataError(
-            f"{index.path}: document boundaries run over {ends}, not (0, {index.n_sequences}), the first and "
-            "the last sequence; the index is damaged"
+            f"{name}: document boundaries run over {found}, not (0, {n}), the first and the last sequence; "
+            "the index is damaged"
         )
 
 

@@ -1,47 +1,34 @@
-"""The files of an order: three ``.npy`` arrays under GPT-NeoX's names, and ``order.json``.
+"""The files of an order, under the names of GPT-NeoX or of Megatron-Core, and how an order is found.
 
-``{prefix}_{name}_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{doc,sample,shuffle}_idx.npy``; what
-comes before ``_doc_idx.npy`` is the order's label, by which it is named where there are several.
+GPT-NeoX: ``{prefix}_{name}_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{doc,sample,shuffle}_idx.npy``.
+Megatron-Core: ``{hash}-GPTDataset-{split}-{document,sample,shuffle}_index.npy`` with a
+``-description.txt``. What comes before the array's name is the order's label.
 """
 
-import hashlib
-import math
-import mmap
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.manifest import FileEntry, canonical_json, file_entry
+from pile_tools.formats.map_files import read_array
+from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
+from pile_tools.formats.sources import ArrayView, MissingFileError
+from pile_tools.formats.store import LocalStore, Store, is_url, open_store
 
-__all__ = [
-    "ORDER_NAME",
-    "MapNames",
-    "OrderMaps",
-    "OrderPlace",
-    "OrderRecord",
-    "find_order",
-    "list_orders",
-    "read_array",
-    "write_array",
-]
+__all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders"]
 
-ORDER_NAME: Final = "order.json"
-_FORMAT: Final = "pile-tools order 1"
+SEQUENTIAL: Final = "sequential"
+"""Names the order of a dataset's own sequences, which needs no file."""
+
 _LABEL: Final = re.compile(r"(.+)_indexmap_(\d+)ns_(\d+)sl_(\d+)s")
-_BLOCK: Final = 1 << 20
-_READ_HEADER: Final = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+_SUFFIXES: Final = {
+    "neox": ("_doc_idx.npy", "_sample_idx.npy", "_shuffle_idx.npy"),
+    "megatron-core": ("-document_index.npy", "-sample_index.npy", "-shuffle_index.npy"),
 }
-_ARRAYS: Final = ("doc_idx", "sample_idx", "shuffle_idx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,133 +52,126 @@ class MapNames:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRecord:
-    """``order.json``.
-
-    ``samples`` is the length of the stream: the first so many samples of the order are read in training.
-    ``dataset`` is the identity of the token dataset and ``manifest`` that of its manifest, if it has one.
-    """
-
-    label: str
-    recipe: str
-    name: str
-    seed: int
-    seq_length: int
-    batch_size: int
-    num_samples: int
-    samples: int
-    steps: int
-    epochs: int
-    dataset: str
-    manifest: str | None
-    files: tuple[FileEntry, ...]
-
-    def to_bytes(self) -> bytes:
-        value = asdict(self) | {"format": _FORMAT, "files": [entry.to_json() for entry in self.files]}
-        return canonical_json(value)
-
-    def write(self, path: Path) -> None:
-        with atomic_write(path) as file:
-            file.write(self.to_bytes())
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and check ``order.json``; DataError for anything but what ``write`` wrote."""
-        content = path.read_bytes()
-        try:
-            value: dict[str, Any] = orjson.loads(content)
-            if value.pop("format") != _FORMAT:
-                raise DataError(f"{path}: not an order that this version reads ({_FORMAT!r})")
-            files = tuple(FileEntry.from_json(entry) for entry in value.pop("files"))
-            record = cls(**value, files=files)
-            same = record.to_bytes() == content
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}: not an order ({error}); run `pile-tools order` again") from None
-        if not same or not _sound(record):
-            raise DataError(f"{path}: edited by hand or damaged; run `pile-tools order` again")
-        return record
-
-
-def _sound(record: OrderRecord) -> bool:
-    numbers = (record.seq_length, record.batch_size, record.num_samples, record.epochs)
-    return (
-        all(type(number) is int and number > 0 for number in numbers)
-        and type(record.samples) is int
-        and 0 < record.samples <= record.num_samples
-        and record.steps == record.samples // record.batch_size
-        and all(isinstance(text, str) for text in (record.label, record.recipe, record.name, record.dataset))
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class OrderPlace:
-    """Where an order is: its directory and label, and its record unless another tool wrote the maps."""
+    """Where an order is: a store and its label there; its record unless another tool wrote the maps."""
 
-    directory: Path
+    store: Store
     label: str
-    record: OrderRecord | None
-
-    def path(self, array: str) -> Path:
-        return self.directory / f"{self.label}_{array}.npy"
+    record: OrderRecord | BlendRecord | None
+    style: str = "neox"
 
     @property
     def name(self) -> str:
         """The path by which messages name the order."""
-        return str(self.directory / self.label)
+        return f"{self.store.name}/{self.label}"
+
+    def file_names(self) -> tuple[str, ...]:
+        """Return the names of doc_idx, sample_idx and shuffle_idx."""
+        return tuple(self.label + suffix for suffix in _SUFFIXES[self.style])
+
+    def told(self) -> tuple[int | None, int | None]:
+        """Return seq_length and num_samples as names and files of bare maps tell them, None where not."""
+        if names := MapNames.parse(self.label):
+            return names.seq_length, names.num_samples
+        content = self.store.read(f"{self.label}-description.txt")
+        if content is None:
+            return None, None
+        try:
+            value: dict[str, Any] = orjson.loads(content)
+            length, samples = value["sequence_length"], value["num_samples"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise DataError(f"{self.name}-description.txt: does not tell the sequence length") from None
+        return length, samples
 
 
-def list_orders(directory: Path, prefix: str) -> list[OrderPlace]:
-    """Return the orders in ``directory``: those with an ``order.json``, then bare maps of ``prefix``."""
+def list_orders(store: Store, prefix: str | None) -> list[OrderPlace]:
+    """Return the orders in ``store``: those with a record, then bare maps (GPT-NeoX's: of ``prefix``)."""
+    names = store.list()
+    if names is None:
+        content = store.read(ORDER_NAME)
+        records = [] if content is None else [(ORDER_NAME, content)]
+    else:
+        found = [name for name in sorted(names) if name == ORDER_NAME or name.endswith(f"_{ORDER_NAME}")]
+        records = [(name, store.read(name) or b"") for name in found]
     places = {}
-    for path in sorted([*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]):
-        record = OrderRecord.read(path)
-        places[record.label] = OrderPlace(directory, record.label, record)
-    suffix = f"_{_ARRAYS[0]}.npy"
-    for path in sorted(directory.glob(f"{_literal(prefix)}_*{suffix}")):
-        label = path.name.removesuffix(suffix)
-        if label not in places and MapNames.parse(label):
-            places[label] = OrderPlace(directory, label, None)
+    for name, content in records:
+        record = parse_record(content, f"{store.name}/{name}")
+        places[record.label] = OrderPlace(store, record.label, record)
+    for name in sorted(names or ()):
+        for style, suffixes in _SUFFIXES.items():
+            label = name.removesuffix(suffixes[0])
+            if label == name or label in places:
+                continue
+            if style == "neox" and prefix is not None and not label.startswith(f"{prefix}_"):
+                continue
+            places[label] = OrderPlace(store, label, None, style)
     return list(places.values())
 
 
-def _literal(text: str) -> str:
-    """``text`` as a glob pattern that matches itself only."""
-    return re.sub(r"([*?[])", r"[\1]", text)
+def _beside(store: Store, prefix: str) -> list[OrderPlace]:
+    """Orders in the dataset's directory and where Megatron-Core keeps its own by default."""
+    places = list_orders(store, prefix)
+    if store.path is not None:
+        cache = store.path / prefix / "cache" / "GPTDataset_indices"
+        if cache.is_dir():
+            places += list_orders(LocalStore(cache), None)
+    return places
 
 
-def find_order(prefix: Path, order: str | os.PathLike[str] | None) -> OrderPlace:
-    """Return the order named ``order`` of the token dataset at ``prefix``.
+def find_order(store: Store, prefix: str, order: str | os.PathLike[str] | None) -> OrderPlace:
+    """Return the order named ``order`` of the token dataset with ``prefix`` in ``store``.
 
-    ``order`` is a label or an order's name among those beside the dataset, a directory that holds one
-    order, or the path of an ``order.json``, of a label or of a ``_doc_idx.npy``; None takes the only
-    one. Raises ParameterError where one must be named, and lists them.
+    ``order`` is a label or an order's name among those beside the dataset, "sequential", a directory or
+    URL that holds one order, or the path of an ``order.json``, of a label or of a ``_doc_idx.npy``;
+    None takes the only one. Raises ParameterError where one must be named, and lists them.
     """
-    beside = list_orders(prefix.parent, prefix.name)
+    beside = _beside(store, prefix)
+    where = f"{store.name}/{prefix}"
     if order is None:
-        return _only(beside, str(prefix))
+        return _only(beside, where)
     name = os.fspath(order)
-    matching = [place for place in beside if name in _names(place, prefix.name)]
+    matching = [place for place in beside if name in _names(place, prefix)]
     if matching:
-        return _only(matching, f"{prefix}, order {name}")
-    path = Path(name)
-    if path.is_dir():
-        return _only(list_orders(path, prefix.name), str(path))
-    if path.suffix == ".json" and path.is_file():
-        record = OrderRecord.read(path)
-        return OrderPlace(path.parent, record.label, record)
-    label = path.name.removesuffix(f"_{_ARRAYS[0]}.npy")
-    for place in list_orders(path.parent, label.partition("_")[0]) if path.parent.is_dir() else []:
+        return _only(matching, f"{where}, order {name}")
+    if name == SEQUENTIAL:
+        return OrderPlace(store, SEQUENTIAL, None, SEQUENTIAL)
+    elsewhere = _elsewhere(name, prefix)
+    if elsewhere is not None:
+        return elsewhere
+    known = ", ".join(place.label for place in beside) or "none"
+    raise ParameterError(f"{where}: no order {name!r}; beside the dataset: {known}")
+
+
+def _elsewhere(name: str, prefix: str) -> OrderPlace | None:
+    """Return the order that the path or URL ``name`` leads to, or None."""
+    if not is_url(name) and Path(name).is_dir():
+        return _only(list_orders(LocalStore(Path(name)), prefix), name)
+    folder, _, file = name.rpartition("/")
+    if is_url(name):
+        found = list_orders(open_store(name), prefix)
+        if found:
+            return _only(found, name)
+    elif not Path(folder or ".").is_dir():
+        return None
+    store = open_store(folder or ".")
+    if file.endswith(".json"):
+        content = store.read(file)
+        if content is None:
+            return None
+        record = parse_record(content, name)
+        return OrderPlace(store, record.label, record)
+    label = file
+    for suffix in (suffixes[0] for suffixes in _SUFFIXES.values()):
+        label = label.removesuffix(suffix)
+    for place in list_orders(store, None):
         if place.label == label:
             return place
-    known = ", ".join(place.label for place in beside) or "none"
-    raise ParameterError(f"{prefix}: no order {name!r}; beside the dataset: {known}")
+    return None
 
 
 def _names(place: OrderPlace, prefix: str) -> set[str]:
     names = {place.label, place.label.removeprefix(f"{prefix}_")}
-    if place.record:
+    if isinstance(place.record, OrderRecord):
         names.add(place.record.name)
     elif parsed := MapNames.parse(place.label):
         names.add(parsed.base.removeprefix(f"{prefix}_"))
@@ -209,11 +189,11 @@ def _only(places: list[OrderPlace], where: str) -> OrderPlace:
 
 @dataclass(frozen=True, slots=True)
 class OrderMaps:
-    """The three arrays of an order, memory-mapped (see ``algorithms.recipes.Order``)."""
+    """The three arrays of an order (see ``algorithms.recipes.Order``), mapped or read where they are."""
 
-    doc_idx: npt.NDArray[np.int32]
-    sample_idx: npt.NDArray[Any]
-    shuffle_idx: npt.NDArray[Any]
+    doc_idx: ArrayView
+    sample_idx: ArrayView
+    shuffle_idx: ArrayView
 
     @property
     def n_samples(self) -> int:
@@ -221,95 +201,27 @@ class OrderMaps:
 
     @classmethod
     def open(cls, place: OrderPlace) -> Self:
-        """Map the arrays of ``place``; raise DataError unless types and shapes agree."""
-        paths = [place.path(array) for array in _ARRAYS]
-        missing = [path for path in paths if not path.is_file()]
-        if missing:
-            raise UnfinishedError(f"{missing[0]}: missing; run `pile-tools order` again")
-        doc_idx = read_array(paths[0], 1, ("int32",))
-        sample_idx = read_array(paths[1], 2, ("int32", "int64"))
-        shuffle_idx = read_array(paths[2], 1, ("uint32", "int64"))
+        """Open the arrays of ``place``; raise DataError unless types and shapes agree."""
+        record = place.record
+        names = place.file_names()
+        entries = record.files if record is not None else (None, None, None)
+        sources = []
+        for name, entry in zip(names, entries, strict=True):
+            if entry is not None and entry.name != name:
+                raise DataError(f"{place.name}: its record lists {entry.name}, not {name}; make it again")
+            try:
+                sources.append(place.store.open(name, entry.bytes if entry else None))
+            except MissingFileError:
+                raise UnfinishedError(
+                    f"{place.store.name}/{name}: missing; run `pile-tools order` again"
+                ) from None
+        doc_idx = read_array(sources[0], 1, ("int32",))
+        sample_idx = read_array(sources[1], 2, ("int32", "int64"))
+        shuffle_idx = read_array(sources[2], 1, ("uint32", "int64"))
         if sample_idx.shape[1] != 2 or len(sample_idx) < 2:
-            raise DataError(f"{paths[1]}: shape {sample_idx.shape}, not (samples + 1, 2)")
+            raise DataError(f"{sources[1].name}: shape {sample_idx.shape}, not (samples + 1, 2)")
         if len(shuffle_idx) != len(sample_idx) - 1:
             raise DataError(
-                f"{paths[2]}: {len(shuffle_idx)} samples, but {paths[1].name} has {len(sample_idx) - 1}"
+                f"{sources[2].name}: {len(shuffle_idx)} samples, but {names[1]} has {len(sample_idx) - 1}"
             )
-        record = place.record
-        for path, entry in zip(paths, record.files if record else (), strict=False):
-            if entry.name != path.name or entry.bytes != path.stat().st_size:
-                raise DataError(f"{path}: not the file that {ORDER_NAME} describes; make the order again")
         return cls(doc_idx, sample_idx, shuffle_idx)
-
-
-def read_array(path: Path, ndim: int, dtypes: tuple[str, ...]) -> npt.NDArray[Any]:
-    """Map a ``.npy`` file, read-only, once its header and its length agree.
-
-    Raises DataError unless it has ``ndim`` dimensions, one of ``dtypes`` (little endian) and C order.
-    """
-    with path.open("rb") as file:
-        length = os.fstat(file.fileno()).st_size
-        try:
-            shape, fortran_order, dtype = _READ_HEADER[np.lib.format.read_magic(file)](file)
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{path}: not a readable .npy array ({error})") from None
-        start = file.tell()
-        known = [np.dtype(name).newbyteorder("<") for name in dtypes]
-        if len(shape) != ndim or dtype not in known or (fortran_order and ndim > 1):
-            raise DataError(
-                f"{path}: {dtype.str} of shape {shape}, not {' or '.join(dtypes)} in {ndim} dimension(s) "
-                "in C order"
-            )
-        count = math.prod(shape)
-        if length != start + count * dtype.itemsize:
-            raise DataError(
-                f"{path}: {length} bytes, but its header needs {start + count * dtype.itemsize}; it is "
-                "damaged, copy or make it again"
-            )
-        if count == 0:
-            return np.empty(shape, dtype)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(mapped, dtype, count, start).reshape(shape)
-
-
-class _Hashing:
-    """A file to write to that counts and hashes what passes on its way to ``file`` (None: nowhere)."""
-
-    def __init__(self, file: BinaryIO | None) -> None:
-        self.file = file
-        self.state = hashlib.sha256()
-        self.bytes = 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self.state.update(view)
-        self.bytes += len(view)
-        if self.file is not None:
-            self.file.write(view)
-        return len(view)
-
-
-def _save(name: str, array: npt.NDArray[Any], file: BinaryIO | None) -> FileEntry:
-    """Write the bytes of `numpy.save` in blocks, so that a mapped file costs no second array."""
-    hashing = _Hashing(file)
-    np.lib.format.write_array_header_1_0(hashing, np.lib.format.header_data_from_array_1_0(array))
-    flat = array.reshape(-1)
-    for start in range(0, len(flat), _BLOCK):
-        hashing.write(np.ascontiguousarray(flat[start : start + _BLOCK]))
-    return FileEntry(name, hashing.bytes, hashing.state.hexdigest())
-
-
-def write_array(path: Path, array: npt.NDArray[Any]) -> FileEntry:
-    """Write ``array`` as `numpy.save` does, whole or not at all; return its entry for ``order.json``.
-
-    A file that is there already must hold the same bytes; DataError for any other.
-    """
-    if path.exists():
-        entry = _save(path.name, array, None)
-        if file_entry(path) != entry:
-            raise DataError(
-                f"{path}: holds another array than this order; remove it or choose another --name"
-            )
-        return entry
-    with atomic_write(path) as file:
-        return _save(path.name, array, file)

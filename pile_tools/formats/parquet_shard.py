@@ -14,7 +14,7 @@ from pile_tools.formats.utf8 import repair_utf8
 if TYPE_CHECKING:
     from pile_tools.formats.documents import DocumentBatch, ShardReader
 
-__all__ = ["open_parquet", "parquet_documents"]
+__all__ = ["open_parquet", "parquet_documents", "parquet_text"]
 
 _BATCH_ROWS = 1024
 
@@ -23,7 +23,9 @@ def open_parquet(path: object) -> pq.ParquetFile:
     """Open a Parquet file; a file that is none is a DataError. Page checksums are verified where present."""
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file cannot be reached; what it holds is not the matter
         raise DataError(
             f"{path}: not a readable Parquet file ({_brief(error)}); fetch the file again"
         ) from None
@@ -75,15 +77,46 @@ def parquet_documents(reader: "ShardReader") -> Iterator["DocumentBatch"]:
             raise DataError(f"{path}: damaged Parquet data ({_brief(error)}); fetch the file again") from None
         if batch is None:
             return
-        texts = _column(batch, reader.text_field)
-        plain = None if texts is None else _plain(texts)
-        if plain is None:
-            found = "is missing" if texts is None else f"holds {texts.type}, not strings"
-            raise DataError(
-                f"{path}: column {reader.text_field!r} {found}; its columns are "
-                f"{', '.join(file.schema_arrow.names)}: name the text with `--text-field`"
-            )
-        yield from _documents_of_batch(reader, plain, _column(batch, reader.source_field))
+        texts = _text_column(reader, file, batch)
+        yield from _documents_of_batch(reader, texts, _column(batch, reader.source_field))
+
+
+def _text_column(reader: "ShardReader", file: pq.ParquetFile, batch: pa.RecordBatch) -> pa.Array:
+    texts = _column(batch, reader.text_field)
+    plain = None if texts is None else _plain(texts)
+    if plain is None:
+        found = "is missing" if texts is None else f"holds {texts.type}, not strings"
+        raise DataError(
+            f"{reader.shard.path}: column {reader.text_field!r} {found}; its columns are "
+            f"{', '.join(file.schema_arrow.names)}: name the text with `--text-field`"
+        )
+    return plain
+
+
+def parquet_text(reader: "ShardReader", row: int) -> bytes | None:
+    """Return the text in ``row`` of ``reader.shard``, reading its row group only; None where it is null.
+
+    Raises DataError for a row that the file does not have.
+    """
+    path = reader.shard.path
+    file = open_parquet(path)
+    start = 0
+    for group in range(file.metadata.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        if start <= row < stop:
+            columns = [reader.text_field.split(".")[0]]
+            try:
+                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
+                    if row < start + len(batch):
+                        value = _text_column(reader, file, batch)[row - start].as_py()
+                        return None if value is None else _repair(reader, value)
+                    start += len(batch)
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(
+                    f"{path}: damaged Parquet data ({_brief(error)}); fetch the file again"
+                ) from None
+        start = stop
+    raise DataError(f"{path}: no row {row} of {file.metadata.num_rows}; it is not the file that was read")
 
 
 def _documents_of_batch(

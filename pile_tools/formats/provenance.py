@@ -21,7 +21,6 @@ from typing import Any, BinaryIO, Final, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -222,12 +221,9 @@ class Provenance:
             if _excludes(names, shard) or _excludes(rows, row):
                 continue
             table = self._group(group, ("shard", "row"))
-            match = pc.and_(
-                pc.equal(table.column("shard").cast(pa.string()), shard), pc.equal(table.column("row"), row)
-            )
-            found = np.flatnonzero(match.to_numpy())
-            if len(found):
-                return int(self._starts[group] + found[0])
+            for place in np.flatnonzero(table.column("row").to_numpy() == row).tolist():
+                if table.column("shard")[place].as_py() == shard:
+                    return int(self._starts[group]) + place
         return None
 
     def close(self) -> None:

@@ -1,14 +1,14 @@
-"""A token dataset: ``PREFIX.idx`` with ``PREFIX.bin`` or its shards, read in place.
+"""A token dataset: ``PREFIX.idx`` with ``PREFIX.bin`` or its shards, read in place, here or behind a URL.
 
 Shards are ``PREFIX-00000-of-000NN.bin`` to ``PREFIX-000NN-of-000NN.bin`` (the number after "of" is the
 last index), of equal size but the last; end to end they are ``PREFIX.bin``.
 """
 
 import hashlib
-import mmap
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,208 +16,324 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json
-from pile_tools.formats.mmidx import MMapIndex, read_index
+from pile_tools.formats.mmidx import (
+    HEADER_BYTES,
+    WHOLE_CHECK,
+    MMapIndex,
+    check_index,
+    check_taken_ends,
+    ends,
+    parse_header,
+)
 from pile_tools.formats.pieces import shard_name
+from pile_tools.formats.sources import ArrayView, MappedFile, Source, bytes_between, read_parts
+from pile_tools.formats.store import Io, Store, is_url, open_store
 
-__all__ = ["TokenDataset", "find_prefix", "sampled_sha256"]
+__all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})\.bin\Z")
 _SAMPLE_WHOLE: Final = 4 << 20
 _SAMPLE_BLOCK: Final = 64 << 10
 
 
-def find_prefix(location: str | os.PathLike[str]) -> Path:
-    """Return the prefix of the token dataset at ``location``: its ``.idx`` path without the suffix.
+@dataclass(frozen=True, slots=True)
+class DatasetLayout:
+    """What is known of a published dataset before any of it is read.
 
-    ``location`` is a directory that holds one ``.idx`` file, an ``.idx`` or ``.bin`` path or the prefix
-    itself. Raises PileToolsError where there is none, ParameterError where a directory holds several
-    and UnfinishedError for what `pile-tools tokenize` has not finished.
+    ``parts`` names and bytes of the data files in order; ``sequence_tokens`` the size of every sequence
+    where all are of one size, so that none needs to be looked up.
     """
-    path = Path(location)
-    if path.is_dir():
-        if (path / UNFINISHED_NAME).exists():
-            raise UnfinishedError(f"{path}: unfinished; run `pile-tools tokenize` again")
-        found = sorted(path.glob("*.idx"))
-        if len(found) > 1:
-            names = ", ".join(str(file.with_suffix("")) for file in found)
-            raise ParameterError(f"{path}: several token datasets; name one of {names}")
-        if found:
-            return found[0].with_suffix("")
-        raise PileToolsError(f"{path}: no .idx file in it, so no token dataset; name its directory or prefix")
-    if path.suffix in {".idx", ".bin"}:
-        path = path.with_suffix("")
-    if not path.with_name(path.name + ".idx").is_file():
-        raise PileToolsError(f"{path}.idx: no such file; name the directory or the prefix of a token dataset")
-    return path
+
+    prefix: str
+    parts: tuple[tuple[str, int], ...]
+    sequence_tokens: int | None = None
 
 
-def sampled_sha256(parts: list[npt.NDArray[np.uint8]]) -> str:
-    """Return the SHA-256 of the bytes of ``parts``, end to end: of all up to 4 MiB, else of a sample.
+class _LazySource:
+    """A file of a store that is opened when it is first read: a step needs one shard of many."""
+
+    def __init__(self, store: Store, file: str, size: int) -> None:
+        self.name = f"{store.name}/{file}"
+        self.size = size
+        self._store = store
+        self._file = file
+
+    def read_many(
+        self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint8]:
+        return self._store.open(self._file, self.size).read_many(starts, lengths)
+
+
+def sampled_sha256(total: int, read: Callable[[int, int], bytes]) -> str:
+    """Return the SHA-256 of ``total`` bytes that ``read(start, length)`` gives: of a sample above 4 MiB.
 
     The sample is 64 blocks of 64 KiB, spread evenly from the first bytes to the last, so that naming a
     dataset of any size costs milliseconds.
     """
-    total = sum(len(part) for part in parts)
-    state = hashlib.sha256()
     if total <= _SAMPLE_WHOLE:
-        for part in parts:
-            state.update(part.data)
-        return state.hexdigest()
+        return hashlib.sha256(read(0, total)).hexdigest()
+    state = hashlib.sha256()
     blocks = _SAMPLE_WHOLE // _SAMPLE_BLOCK
     for block in range(blocks):
-        start = block * (total - _SAMPLE_BLOCK) // (blocks - 1)
-        state.update(_bytes_between(parts, start, start + _SAMPLE_BLOCK))
+        state.update(read(block * (total - _SAMPLE_BLOCK) // (blocks - 1), _SAMPLE_BLOCK))
     return state.hexdigest()
 
 
-def _bytes_between(parts: list[npt.NDArray[np.uint8]], start: int, stop: int) -> bytes:
-    pieces = []
-    for part in parts:
-        if start < len(part) and stop > 0:
-            pieces.append(part[max(start, 0) : stop].tobytes())
-        start -= len(part)
-        stop -= len(part)
-    return b"".join(pieces)
+def find_dataset(
+    location: str | os.PathLike[str], *, io: Io = "mmap", cache: BlockCache | None = None
+) -> tuple[Store, str]:
+    """Return the store and the prefix of the token dataset at ``location``.
+
+    ``location`` is a directory or URL that holds one ``.idx`` file, an ``.idx`` or ``.bin`` file or the
+    prefix itself. Raises PileToolsError where there is none, ParameterError where there are several and
+    UnfinishedError for what `pile-tools tokenize` has not finished.
+    """
+    name = os.fspath(location).rstrip("/") or "/"
+    stem = re.sub(r"\.(idx|bin)\Z", "", name)
+    if stem == name and (is_url(name) or Path(name).is_dir()):
+        found = _prefix_in(store := open_store(name, io=io, cache=cache))
+        if found is not None:
+            return store, found
+        if not is_url(name):
+            raise PileToolsError(
+                f"{name}: no .idx file in it, so no token dataset; name its directory or prefix"
+            )
+    folder, prefix = (stem.rpartition("/")[::2]) if is_url(name) else os.path.split(stem)
+    store = open_store(folder or ".", io=io, cache=cache)
+    names = store.list() if store.path is None or store.path.is_dir() else {}
+    if prefix and (names is None or f"{prefix}.idx" in names):
+        return store, prefix
+    raise PileToolsError(f"{stem}.idx: no such file; name the directory or the prefix of a token dataset")
 
 
-def _find_parts(prefix: Path) -> list[Path]:
-    whole = prefix.with_name(prefix.name + ".bin")
+def _prefix_in(store: Store) -> str | None:
+    """Return the prefix of the only dataset in ``store``, None where there is none."""
+    if store.path is not None and (store.path / UNFINISHED_NAME).exists():
+        raise UnfinishedError(f"{store.path}: unfinished; run `pile-tools tokenize` again")
+    names = _listed(store)
+    prefixes = sorted(name.removesuffix(".idx") for name in names or () if name.endswith(".idx"))
+    if len(prefixes) > 1:
+        known = ", ".join(f"{store.name}/{prefix}" for prefix in prefixes)
+        raise ParameterError(f"{store.name}: several token datasets; name one of {known}")
+    return prefixes[0] if prefixes else None
+
+
+def _listed(store: Store) -> Mapping[str, int | None] | None:
+    """Names and sizes of the files in ``store``; those in its manifest where the server lists none."""
+    names = store.list()
+    if names is None and (content := store.read(MANIFEST_NAME)) is not None:
+        names = {
+            entry.name: entry.bytes
+            for entry in Manifest.parse(content, f"{store.name}/{MANIFEST_NAME}").outputs
+        }
+    return names
+
+
+def _part_names(names: Mapping[str, int | None] | None, store: Store, prefix: str) -> list[str]:
+    """Return the names of the data files of ``prefix``, in order; raise DataError where one is missing."""
+    whole = f"{prefix}.bin"
+    if names is None:
+        return [whole]
     shards = {}
     lasts = set()
-    for path in prefix.parent.glob("*.bin"):
-        if path.name.startswith(prefix.name) and (match := _SHARD.fullmatch(path.name[len(prefix.name) :])):
-            shards[int(match[1])] = path
+    for name in names:
+        if name.startswith(prefix) and (match := _SHARD.fullmatch(name[len(prefix) :])):
+            shards[int(match[1])] = name
             lasts.add(int(match[2]))
-    if whole.is_file() and shards:
-        raise DataError(f"{whole}: stands beside shards of itself; remove one or the other")
-    if whole.is_file():
+    where = f"{store.name}/{prefix}"
+    if whole in names and shards:
+        raise DataError(f"{where}.bin: stands beside shards of itself; remove one or the other")
+    if whole in names:
         return [whole]
     if not shards:
-        raise PileToolsError(f"{whole}: no such file, and no shards {prefix.name}-00000-of-….bin either")
+        raise PileToolsError(f"{where}.bin: no such file, and no shards {prefix}-00000-of-….bin either")
     if len(lasts) > 1:
-        raise DataError(f"{prefix}: shards of several sets (last shards {sorted(lasts)}); remove all but one")
+        raise DataError(f"{where}: shards of several sets (last shards {sorted(lasts)}); remove all but one")
     for index in range(max(lasts) + 1):
         if index not in shards:
-            name = shard_name(prefix.name, index, max(lasts))
-            raise DataError(f"{prefix.with_name(name)}: missing, but other shards of its set are here")
+            missing = shard_name(prefix, index, max(lasts))
+            raise DataError(f"{store.name}/{missing}: missing, but other shards of its set are here")
     return [shards[index] for index in sorted(shards)]
 
 
-def _map(path: Path, length: int) -> npt.NDArray[np.uint8]:
-    if length == 0:
-        return np.empty(0, np.uint8)
-    with path.open("rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ), np.uint8)
-
-
-@dataclass(frozen=True, eq=False)
 class TokenDataset:
     """An open token dataset.
 
-    ``prefix`` its path without ``.idx``; ``index`` its sizes and pointers; ``paths`` of the data, one or
-    one for each shard; ``parts`` the mapped bytes of each; ``part_starts`` int64[len(parts) + 1] the
-    byte of the data at which each part begins, and the length of the data.
+    ``name`` its location without ``.idx``, ``store`` and ``prefix`` the parts of it; ``dtype`` of the
+    tokens, little endian; ``sizes`` int32[n], ``pointers`` int64[n] and ``doc_idx`` int64[m] views of the
+    index; ``parts`` the data, one source or one for each shard; ``part_starts`` int64[len(parts) + 1]
+    the byte of the data at which each part begins, and the length of the data; ``opened`` keeps what
+    belongs to the dataset and was opened once.
     """
 
-    prefix: Path
-    index: MMapIndex
-    paths: tuple[Path, ...]
-    parts: tuple[npt.NDArray[np.uint8], ...]
-    part_starts: npt.NDArray[np.int64]
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+    def __init__(self, store: Store, prefix: str, layout: DatasetLayout | None = None) -> None:
+        self.store = store
+        self.prefix = prefix
+        self.name = f"{store.name}/{prefix}"
+        source = store.open(f"{prefix}.idx")
+        header = parse_header(
+            bytes_between(source, 0, min(HEADER_BYTES, source.size)), source.size, source.name
+        )
+        n = header.n_sequences
+        self.dtype = header.dtype
+        self.n_sequences = n
+        self.index_name = source.name
+        self.sizes = ArrayView(source, "<i4", (n,), HEADER_BYTES)
+        self.pointers = ArrayView(source, "<i8", (n,), HEADER_BYTES + 4 * n)
+        self.doc_idx = ArrayView(source, "<i8", (header.n_doc_idx,), HEADER_BYTES + 12 * n)
+        self.parts = self._open_parts(layout)
+        lengths = [part.size for part in self.parts]
+        self.part_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.opened: dict[str, Any] = {}
+        self._check(layout)
 
     @classmethod
-    def open(cls, location: str | os.PathLike[str]) -> Self:
-        """Open the token dataset at ``location`` (see ``find_prefix``), memory-mapped.
+    def open(
+        cls, location: str | os.PathLike[str], *, io: Io = "mmap", cache: BlockCache | None = None
+    ) -> Self:
+        """Open the token dataset at ``location`` (see ``find_dataset``).
 
         Raises DataError unless index and data agree in length and all shards are there.
         """
-        prefix = find_prefix(location)
-        index = read_index(prefix.with_name(prefix.name + ".idx"))
-        paths = _find_parts(prefix)
-        lengths = [path.stat().st_size for path in paths]
-        for path, length in zip(paths[:-1], lengths[:-1], strict=True):
-            if length != lengths[0]:
+        return cls(*find_dataset(location, io=io, cache=cache))
+
+    def _open_parts(self, layout: DatasetLayout | None) -> list[Source]:
+        if layout is not None:
+            return [_LazySource(self.store, name, size) for name, size in layout.parts]
+        names = _listed(self.store)
+        parts: list[Source] = []
+        for name in _part_names(names, self.store, self.prefix):
+            size = names[name] if names is not None else None
+            if self.store.path is not None or size is None:
+                parts.append(self.store.open(name))
+            else:
+                parts.append(_LazySource(self.store, name, size))
+        for part in parts[:-1]:
+            if part.size != parts[0].size:
                 raise DataError(
-                    f"{path}: {length} bytes, but {paths[0].name} has {lengths[0]}, and all shards but the "
-                    "last are of one size; copy or make it again"
+                    f"{part.name}: {part.size} bytes, but {parts[0].name} has {parts[0].size}, and all "
+                    "shards but the last are of one size; copy or make it again"
                 )
-        if sum(lengths) != index.data_bytes:
-            named = paths[0] if len(paths) == 1 else f"{prefix} in {len(paths)} shards"
+        return parts
+
+    def _check(self, layout: DatasetLayout | None) -> None:
+        if layout is not None and layout.sequence_tokens is not None:
+            described = self.n_sequences * layout.sequence_tokens * self.dtype.itemsize
+        elif self.store.path is not None and self.n_sequences <= WHOLE_CHECK:
+            arrays = (self.sizes, self.pointers, self.doc_idx)
+            index = MMapIndex(Path(self.index_name), self.dtype, *(array.whole() for array in arrays))
+            check_index(index)
+            described = index.data_bytes
+        else:
+            described = self._check_ends()
+        if self.data_bytes != described:
+            named = self.parts[0].name if len(self.parts) == 1 else f"{self.name} in {len(self.parts)} shards"
             raise DataError(
-                f"{named}: {sum(lengths)} bytes of tokens, but {index.path.name} describes "
-                f"{index.data_bytes}; copy or make the dataset again"
+                f"{named}: {self.data_bytes} bytes of tokens, but {self.prefix}.idx describes {described}; "
+                "copy or make the dataset again"
             )
-        return cls(
-            prefix,
-            index,
-            tuple(paths),
-            tuple(_map(path, length) for path, length in zip(paths, lengths, strict=True)),
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+
+    def _check_ends(self) -> int:
+        """Check the ends of an index too long or too far away to be read whole; return the data's length."""
+        places = ends(self.n_sequences)
+        ones = [1] * len(places)
+        taken = zip(
+            self.sizes.take(places, ones).tolist(), self.pointers.take(places, ones).tolist(), strict=True
+        )
+        last = ends(len(self.doc_idx))
+        boundaries = self.doc_idx.take(last, [1] * len(last)).tolist()
+        return check_taken_ends(
+            self.index_name, self.dtype, self.n_sequences, dict(zip(places, taken, strict=True)), boundaries
         )
 
     @property
-    def directory(self) -> Path:
-        return self.prefix.parent
+    def index(self) -> MMapIndex:
+        """The mapped index; ParameterError where the dataset is not mapped."""
+        sizes, pointers, doc_idx = self.sizes.mapped, self.pointers.mapped, self.doc_idx.mapped
+        if sizes is None or pointers is None or doc_idx is None:
+            raise ParameterError(f"{self.name}: this needs a dataset of this machine, opened with mmap")
+        return MMapIndex(Path(self.index_name), self.dtype, sizes, pointers, doc_idx)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """dtype of the tokens, little endian."""
-        return self.index.dtype
+    def is_mapped(self) -> bool:
+        """Whether all of it is mapped into memory."""
+        return self.sizes.mapped is not None and all(isinstance(part, MappedFile) for part in self.parts)
 
     @property
-    def n_sequences(self) -> int:
-        """Sequences of the index; what GPT-NeoX and pile-tools write has one for each document."""
-        return self.index.n_sequences
+    def data_bytes(self) -> int:
+        """Length of the data."""
+        return int(self.part_starts[-1])
 
     @property
     def n_tokens(self) -> int:
-        return self.index.data_bytes // self.dtype.itemsize
+        return self.data_bytes // self.dtype.itemsize
+
+    def read(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the bytes of ranges of the data (int64[n] each), end to end."""
+        return read_parts(self.parts, self.part_starts, starts, lengths)
 
     def sequence(self, number: int) -> npt.NDArray[Any]:
         """Return the tokens of sequence ``number`` of the index, [sizes[number]], as a copy."""
         if not 0 <= number < self.n_sequences:
-            raise ParameterError(f"{self.prefix}: no sequence {number} of {self.n_sequences}")
-        start = int(self.index.pointers[number])
-        stop = start + int(self.index.sizes[number]) * self.dtype.itemsize
-        return np.frombuffer(_bytes_between(list(self.parts), start, stop), self.dtype)
+            raise ParameterError(f"{self.name}: no sequence {number} of {self.n_sequences}")
+        length = self.sizes.take([number], [1]).astype(np.int64) * self.dtype.itemsize
+        return self.read(self.pointers.take([number], [1]), length).view(self.dtype)
 
     @property
     def manifest(self) -> Manifest | None:
         """The manifest that `pile-tools tokenize` wrote; None for a dataset of another tool."""
-        if "manifest" not in self._cache:
-            manifest = None
-            if (self.directory / MANIFEST_NAME).is_file():
-                manifest = Manifest.read(self.directory)
-            self._cache["manifest"] = manifest if manifest and manifest.stage == "tokenize" else None
-        value: Manifest | None = self._cache["manifest"]
+        if "manifest" not in self.opened:
+            content = self.store.read(MANIFEST_NAME)
+            manifest = Manifest.parse(content, f"{self.store.name}/{MANIFEST_NAME}") if content else None
+            self.opened["manifest"] = manifest if manifest and manifest.stage == "tokenize" else None
+        value: Manifest | None = self.opened["manifest"]
         return value
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is behind a URL."""
+        return self.store.path is None
 
     @property
     def identity(self) -> str:
         """SHA-256 that names the dataset by its content, 64 hexadecimal digits.
 
         It covers dtype, counts, sizes, document boundaries and tokens (each by ``sampled_sha256``) and
-        not the file names or the division into shards.
+        not the file names or the division into shards. Behind a URL, where a sample costs megabytes, it
+        covers versions and sizes of the files instead and differs from that of a local copy.
         """
-        if "identity" not in self._cache:
-            index = self.index
-            # All of the arrays as bytes of the file: sizes and doc_idx; pointers follow from sizes.
-            self._cache["identity"] = hashlib.sha256(
-                canonical_json(
-                    {
-                        "format": "pile-tools token dataset 1",
-                        "dtype": self.dtype.name,
-                        "n_sequences": index.n_sequences,
-                        "n_doc_idx": len(index.doc_idx),
-                        "data_bytes": index.data_bytes,
-                        "sizes": sampled_sha256([index.sizes.view(np.uint8)]),
-                        "doc_idx": sampled_sha256([index.doc_idx.view(np.uint8)]),
-                        "data": sampled_sha256(list(self.parts)),
-                    }
-                )
-            ).hexdigest()
-        value: str = self._cache["identity"]
+        if "identity" not in self.opened:
+            self.opened["identity"] = hashlib.sha256(canonical_json(self._description())).hexdigest()
+        value: str = self.opened["identity"]
         return value
+
+    def _description(self) -> dict[str, Any]:
+        description: dict[str, Any] = {
+            "format": "pile-tools token dataset 1",
+            "dtype": self.dtype.name,
+            "n_sequences": self.n_sequences,
+            "n_doc_idx": len(self.doc_idx),
+            "data_bytes": self.data_bytes,
+        }
+        if self.is_remote:
+            source: Any = self.sizes.source
+            return description | {
+                "index": getattr(source, "version", source.name),
+                "parts": [part.name for part in self.parts],
+            }
+
+        def of_array(array: ArrayView) -> str:
+            size = array.dtype.itemsize
+            return sampled_sha256(len(array) * size, array.read_bytes)
+
+        def of_data(start: int, length: int) -> bytes:
+            return self.read(np.array([start], np.int64), np.array([length], np.int64)).tobytes()
+
+        return description | {
+            "sizes": of_array(self.sizes),
+            "doc_idx": of_array(self.doc_idx),
+            "data": sampled_sha256(self.data_bytes, of_data),
+        }

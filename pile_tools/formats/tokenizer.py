@@ -5,6 +5,7 @@ allocates by the largest id is brought down by it, and one that numbers added to
 gives them other ids than the file.
 """
 
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -124,6 +125,7 @@ def _fetch(repository: str, revision: str | None) -> Path:
         logging.set_verbosity(verbosity)
 
 
+@functools.lru_cache(maxsize=1)  # to check it, to ask it for a token and to encode with it
 def _load(content: bytes, path: Path) -> tokenizers.Tokenizer:
     try:
         loaded = tokenizers.Tokenizer.from_buffer(content)
@@ -157,6 +159,8 @@ def _vocabulary(content: bytes, path: Path) -> list[tuple[str, int]]:
     if isinstance(model, dict) and model.get("dropout"):
         raise _unusable(path, f"BPE dropout {model['dropout']} makes its output random; remove it")
     added = root.get("added_tokens") or []
+    if not isinstance(added, list):
+        raise _unusable(path, "its added_tokens are no list")
     if not all(isinstance(token, Mapping) and {"id", "content"} <= set(token) for token in added):
         raise _unusable(path, "an added token without id or content")
     listed = [(token["content"], token["id"]) for token in added]

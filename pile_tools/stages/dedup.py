@@ -356,10 +356,14 @@ def dedup(
         output,
         stage="dedup",
         parameters=parameters,
+<<<<<<< HEAD
         inputs=[
             *(file for other in others for file in other.inputs()),
             *(InputFile(shard.path, shard.name) for shard in shards),
         ],
+=======
+        inputs=[InputFile(shard.path, shard.name, shard.sha256) for shard in shards],
+>>>>>>> main
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished

@@ -1,30 +1,31 @@
 """Make the order in which training reads a token dataset: three index maps and ``order.json``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pile_tools.algorithms.recipes import Order, neox_order
+from pile_tools.algorithms.blend import SPLIT_PARTS, split_documents
+from pile_tools.algorithms.recipes import Order, megatron_core_order, neox_order
 from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
-from pile_tools.formats.order_files import (
-    ORDER_NAME,
-    MapNames,
-    OrderPlace,
-    OrderRecord,
-    list_orders,
-    write_array,
-)
+from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
+from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
+from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 
-__all__ = ["RECIPES", "OrderSummary", "make_order"]
+__all__ = ["RECIPES", "OrderSummary", "make_order", "stream_length"]
 
-RECIPES: Final = ("neox",)
+RECIPES: Final = ("neox", "megatron-core", SEQUENTIAL)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderSummary:
-    """What `make_order` made: the record, where it is, and whether it was there before."""
+    """What `make_order` made: the record, where it is, and whether it was there before.
+
+    ``documents`` and ``tokens`` that the order draws on; ``samples_in_order`` that one pass over it has.
+    """
 
     record: OrderRecord
     path: Path
@@ -43,27 +44,40 @@ def make_order(
     num_samples: int | None = None,
     seed: int = 1234,
     recipe: str = "neox",
-    name: str = "train_0",
+    name: str | None = None,
+    split: str | None = None,
+    part: str = "train",
     output: Path | None = None,
 ) -> OrderSummary:
     """Make the order of the token dataset at ``data`` and write it beside the dataset or into ``output``.
 
     ``num_samples`` is the number that the recipe is given, steps × batch_size unless said; the stream is
-    the first steps × batch_size samples, or ``num_samples`` where no steps are given. The very same
-    order is left as it is. Raises ParameterError for parameters that make no order, DataError for a
-    damaged dataset or where another order is in the way.
+    the first steps × batch_size samples, or ``num_samples`` where no steps are given. ``split`` such as
+    "969,30,1" draws on the documents of its ``part`` only (train, valid or test). ``name`` is "train_0",
+    and with a split the part, as GPT-NeoX calls them. The very same order is left as it is.
+
+    Raises ParameterError for parameters that make no order, DataError for a damaged dataset or where
+    another order is in the way.
     """
     if recipe not in RECIPES:
         raise ParameterError(f"recipe {recipe!r} is none of {', '.join(RECIPES)}")
+    if part not in SPLIT_PARTS:
+        raise ParameterError(f"part {part!r} is none of {', '.join(SPLIT_PARTS)}")
+    name = name if name is not None else part if split is not None else "train_0"
     if not name or "/" in name or "\0" in name:
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
-    num_samples, samples = _stream(steps, batch_size, num_samples)
+    num_samples, samples = stream_length(steps, batch_size, num_samples)
     dataset = TokenDataset.open(data)
+    if dataset.store.path is None:
+        raise ParameterError(f"{dataset.name}: an order is made of a dataset on this machine")
     check_index(dataset.index)
-    directory = output or dataset.directory
-    names = MapNames(f"{dataset.prefix.name}_{name}", num_samples, seq_length, seed)
+    documents = (0, dataset.n_sequences)
+    if split is not None:
+        documents = split_documents(split, dataset.n_sequences, recipe)[SPLIT_PARTS.index(part)]
+        if documents[0] < 0 or documents[1] <= documents[0]:
+            raise ParameterError(f"{dataset.name}: split {split} of its documents leaves none to {part}")
     record = OrderRecord(
-        label=names.label,
+        label=_label(recipe, f"{dataset.prefix}_{name}", num_samples, seq_length, seed),
         recipe=recipe,
         name=name,
         seed=seed,
@@ -72,35 +86,41 @@ def make_order(
         num_samples=num_samples,
         samples=samples,
         steps=samples // batch_size,
-        epochs=0,
+        epochs=1,
+        documents=documents,
+        split=split,
         dataset=dataset.identity,
         manifest=dataset.manifest.identity if dataset.manifest else None,
+        sequences=dataset.n_sequences,
+        data_bytes=dataset.data_bytes,
         files=(),
     )
+    directory = output or dataset.store.path
     directory.mkdir(parents=True, exist_ok=True)
-    path, finished = _find_finished(directory, dataset.prefix.name, record)
+    path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
     if finished is None:
-        try:
-            order = neox_order(dataset.index.sizes, seq_length=seq_length, num_samples=num_samples, seed=seed)
-        except (ParameterError, DataError) as error:
-            raise type(error)(f"{dataset.prefix}: {error}") from None
-        record = _write(directory, path, record, order)
+        made = record if recipe == SEQUENTIAL else _write(directory, record, _make(dataset, record))
+        _check_sequential(dataset, record)
+        made.write(path)
     else:
-        record = finished
-    samples_in_order = (record.epochs * dataset.n_tokens - 1) // seq_length
-    return OrderSummary(
-        record, path, dataset.n_sequences, dataset.n_tokens, samples_in_order, finished is not None
-    )
+        made = finished
+    tokens = int(dataset.index.sizes[slice(*documents)].sum(dtype="int64"))
+    in_order = dataset.n_sequences if recipe == SEQUENTIAL else (made.epochs * tokens - 1) // seq_length
+    return OrderSummary(made, path, documents[1] - documents[0], tokens, in_order, finished is not None)
 
 
-def _stream(steps: int | None, batch_size: int, num_samples: int | None) -> tuple[int, int]:
-    """Return num_samples and the length of the stream in samples."""
-    if batch_size < 1:
-        raise ParameterError(f"batch_size {batch_size} must be at least 1")
-    if steps is not None and steps < 1:
-        raise ParameterError(f"steps {steps} must be at least 1")
-    if num_samples is not None and num_samples < 1:
-        raise ParameterError(f"num_samples {num_samples} must be at least 1")
+def _label(recipe: str, base: str, num_samples: int, seq_length: int, seed: int) -> str:
+    if recipe == SEQUENTIAL:
+        return f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
+    return MapNames(base, num_samples, seq_length, seed).label
+
+
+def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -> tuple[int, int]:
+    """Return num_samples and the length of the stream in samples (see ``make_order``)."""
+    given: Mapping[str, int | None] = {"batch_size": batch_size, "steps": steps, "num_samples": num_samples}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise ParameterError(f"{name} {value} must be at least 1")
     if num_samples is None:
         if steps is None:
             raise ParameterError("give the number of steps (or num_samples), for the order depends on it")
@@ -113,43 +133,72 @@ def _stream(steps: int | None, batch_size: int, num_samples: int | None) -> tupl
     return num_samples, samples
 
 
-def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[Path, OrderRecord | None]:
+def _find_finished(
+    store: LocalStore, directory: Path, prefix: str, record: OrderRecord
+) -> tuple[Path, OrderRecord | None]:
     """Return where ``record`` is to be written, and the record there if it is this very order."""
-    for old in (place.record for place in list_orders(directory, prefix)):
+    own = directory / f"{record.label}_{ORDER_NAME}"
+    first = directory / ORDER_NAME
+    for old in (place.record for place in list_orders(store, prefix)):
         if old is None or old.label != record.label:
             continue
-        path = _record_path(directory, old)
-        if old.dataset != record.dataset or old.manifest != record.manifest:
+        path = own if own.exists() else first
+        if not isinstance(old, OrderRecord):
+            raise PileToolsError(f"{path}: a blend of that name; choose another --name")
+        if (old.dataset, old.manifest) != (record.dataset, record.manifest):
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
-        if replace(old, epochs=0, files=()) == record:
+        if replace(old, epochs=1, files=()) == record:
             missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
             return path, None if missing else old
         raise PileToolsError(
             f"{path}: the same maps with {_differences(old, record)}; any batch size reads them "
             "(--batch-size), or give another --name"
         )
-    first = directory / ORDER_NAME
-    return (directory / f"{record.label}_{ORDER_NAME}" if first.exists() else first), None
-
-
-def _record_path(directory: Path, record: OrderRecord) -> Path:
-    own = directory / f"{record.label}_{ORDER_NAME}"
-    return own if own.exists() else directory / ORDER_NAME
+    return (own if first.exists() else first), None
 
 
 def _differences(old: OrderRecord, new: OrderRecord) -> str:
-    fields = ("recipe", "name", "batch_size", "samples", "steps")
+    fields = ("recipe", "name", "batch_size", "samples", "steps", "split", "documents")
     pairs = [(field, getattr(old, field), getattr(new, field)) for field in fields]
     return ", ".join(f"{field} {one}, now {two}" for field, one, two in pairs if one != two)
 
 
-def _write(directory: Path, path: Path, record: OrderRecord, order: Order) -> OrderRecord:
-    place = OrderPlace(directory, record.label, None)
-    files = (
-        write_array(place.path("doc_idx"), order.doc_idx),
-        write_array(place.path("sample_idx"), order.sample_idx),
-        write_array(place.path("shuffle_idx"), order.shuffle_idx),
-    )
-    record = replace(record, epochs=order.epochs, files=files)
-    record.write(path)
-    return record
+def _make(dataset: TokenDataset, record: OrderRecord) -> Order:
+    recipe = megatron_core_order if record.recipe == "megatron-core" else neox_order
+    try:
+        return recipe(
+            dataset.index.sizes,
+            seq_length=record.seq_length,
+            num_samples=record.num_samples,
+            seed=record.seed,
+            documents=record.documents,
+        )
+    except (ParameterError, DataError) as error:
+        raise type(error)(f"{dataset.name}: {error}") from None
+
+
+def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
+    names = OrderPlace(LocalStore(directory), record.label, None).file_names()
+    arrays = (order.doc_idx, order.sample_idx, order.shuffle_idx)
+    files = tuple(write_array(directory / name, array) for name, array in zip(names, arrays, strict=True))
+    return replace(record, epochs=order.epochs, files=files)
+
+
+def _check_sequential(dataset: TokenDataset, record: OrderRecord) -> None:
+    """Refuse a sequential order of sequences that are no samples, or of more than there are."""
+    if record.recipe != SEQUENTIAL:
+        return
+    if record.split is not None:
+        raise ParameterError("a sequential order is of all sequences; it has no --split")
+    sizes = dataset.index.sizes
+    wrong = (sizes != record.seq_length + 1).nonzero()[0]
+    if len(wrong):
+        raise ParameterError(
+            f"{dataset.name}: sequence {wrong[0]} has {sizes[wrong[0]]} tokens, not the "
+            f"{record.seq_length + 1} of a sample of seq_length {record.seq_length}"
+        )
+    if record.num_samples > len(sizes):
+        raise ParameterError(
+            f"{dataset.name}: {len(sizes)} sequences, but {record.num_samples} samples are asked for; a "
+            "sequential order repeats none"
+        )

@@ -9,27 +9,34 @@ from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import orjson
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import BadRecordPolicy
-from pile_tools.formats.manifest import Manifest, file_entry
+from pile_tools.formats.history import carry_history
+from pile_tools.formats.locations import write_locations
+from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
-from pile_tools.stages.executor import Progress, Task, no_progress, run_tasks
+from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
+from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, EncoderName
 from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.stages.workspace import InputFile, Workspace
 
-__all__ = ["DEFAULT_EOD_TOKEN", "PREFIX", "tokenize"]
+__all__ = ["DEFAULT_EOD_TOKEN", "DEFAULT_MAX_DOCUMENT_BYTES", "PREFIX", "tokenize"]
 
 DEFAULT_EOD_TOKEN = "<|endoftext|>"
+DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
 PREFIX = "document"
+# A process takes a second of work to start, and encodes with as many threads as there are cores anyway.
+_BYTES_WORTH_A_PROCESS = 16 << 20
 # Their releases can change a byte of the outputs: ids, or the encoding of documents.parquet.
 _VERSIONED = ("pyarrow", "tokenizers")
 
@@ -46,7 +53,9 @@ def tokenize(
     text_field: str = "text",
     source_field: str = "meta.pile_set_name",
     on_bad_record: BadRecordPolicy = "error",
+    max_document_bytes: int = DEFAULT_MAX_DOCUMENT_BYTES,
     allow_id_gaps: bool = False,
+    encoder: Literal["auto", "tokenizers"] = "auto",
     workers: int | None = None,
     start_method: str | None = None,
     progress: Progress = no_progress,
@@ -57,9 +66,13 @@ def tokenize(
     special tokens and ended by ``eod_token`` (not with ``append_eod`` False: then an empty document has
     no tokens at all). Documents keep the order of the corpus. ``skip_empty`` passes over documents whose
     text is empty, as GPT-NeoX's own preprocessing does. ``shard_bytes`` cuts the data into shards of
-    that many bytes. What is finished is returned as it is, and what was interrupted is resumed.
+    that many bytes. ``encoder`` "auto" is fastokens where it agrees with tokenizers: that changes the
+    speed and never a token, and the manifest's counts say what was used. A record of more than
+    ``max_document_bytes`` is a bad record. What is finished is returned
+    as it is, and what was interrupted is resumed.
 
-    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json and manifest.json.
+    Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json, parents/ where
+    the shards are another stage's output, locations.json and manifest.json.
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
     two, DataError for input that cannot be read, and what `Workspace` raises.
     """
@@ -73,25 +86,34 @@ def tokenize(
         source_field=source_field,
         on_bad_record=on_bad_record,
         skip_empty=skip_empty,
+        max_document_bytes=max_document_bytes,
     )
     itemsize = np.dtype(encoding.dtype).itemsize
     if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % itemsize):
         raise ParameterError(f"--shard-bytes {shard_bytes}: must be a positive multiple of {itemsize}")
     parameters = _parameters(encoding, eod_token if append_eod else None, shard_bytes)
-    files = [InputFile(shard.path, shard.name) for shard in shards]
+    files = [InputFile(shard.path, shard.name, shard.sha256) for shard in shards]
     with Workspace(Path(output), stage="tokenize", parameters=parameters, inputs=files) as space:
         if space.finished is not None:
             return space.finished
         parts = [Part.of(space.work, number) for number in range(len(shards))]
-        tasks = [
-            Task(shard.name, tokenize_shard, (shard, encoding, part), (part.summary,), entry.bytes)
-            for shard, part, entry in zip(shards, parts, space.input_entries, strict=True)
-        ]
-        run_tasks(tasks, workers=workers, label="tokenize", progress=progress, start_method=start_method)
+        because = None if encoder == "auto" else "it was asked for"
+        because = _encode(
+            space,
+            shards,
+            parts,
+            encoding,
+            because,
+            workers=workers,
+            progress=progress,
+            start_method=start_method,
+        )
         summaries = [part.read_summary() for part in parts]
         if not any(summary.documents for summary in summaries):
             raise DataError(f"{shards[0].path}{' and others' * (len(shards) > 1)}: no documents to tokenize")
         outputs = _place(space, parts, summaries, encoding, shard_bytes, progress)
+        outputs += carry_history(shards, space.directory)
+        write_locations(shards, space.directory)
         manifest = Manifest(
             stage="tokenize",
             parameters=parameters,
@@ -100,12 +122,69 @@ def tokenize(
                 for entry, summary in zip(space.input_entries, summaries, strict=True)
             ],
             outputs=[file_entry(space.directory / name, name) for name in outputs],
-            counts=_counts(summaries),
+            counts=_counts(summaries, because),
             parents=_parents(shards),
-            versions={name: version(name) for name in _VERSIONED},
+            versions={name: version(name) for name in _VERSIONED + ("fastokens",) * (because is None)},
         )
         space.finish(manifest)
         return manifest
+
+
+def _encode(
+    space: Workspace,
+    shards: list[Shard],
+    parts: list[Part],
+    encoding: Encoding,
+    because: str | None,
+    *,
+    workers: int | None,
+    progress: Progress,
+    start_method: str | None,
+) -> str | None:
+    """Make all parts, with fastokens if it is fit for it and ``because`` is None.
+
+    Returns why the tokenizers library made them, None where fastokens did. The whole job is encoded by
+    one of the two: what the judge of one shard found would be true of the others as well.
+    """
+    decided = space.work / "encoder.json"
+    if because is None and decided.exists():
+        because = orjson.loads(decided.read_bytes())["because"]
+    input_bytes = sum(entry.bytes for entry in space.input_entries)
+    workers = min(workers or default_workers(), len(shards), 1 + input_bytes // _BYTES_WORTH_A_PROCESS)
+    while True:
+        name: EncoderName = "tokenizers" if because else "fastokens"
+        chosen = replace(
+            encoding,
+            encoder=name,
+            encoder_version=version(name),
+            threads=max(1, default_workers() // workers),
+        )
+        _drop_parts_of_another(parts, chosen.label, space.directory)
+        tasks = [
+            Task(shard.name, tokenize_shard, (shard, chosen, part), (part.summary,), entry.bytes)
+            for shard, part, entry in zip(shards, parts, space.input_entries, strict=True)
+        ]
+        try:
+            run_tasks(tasks, workers=workers, label="tokenize", progress=progress, start_method=start_method)
+        except BulkEncoderError as error:
+            because = DIFFERS if str(error).endswith(DIFFERS) else str(error)
+            with atomic_write(decided) as file:
+                file.write(canonical_json({"because": because}))
+        else:
+            return because
+
+
+def _drop_parts_of_another(parts: list[Part], label: str, directory: Path) -> None:
+    """Remove the parts that an interrupted run made with another encoder, or another version of it."""
+    for part in parts:
+        if not part.summary.exists() or (made_by := part.read_summary().encoder) == label:
+            continue
+        if not part.tokens.exists():
+            raise PileToolsError(
+                f"{directory}: begun with {made_by}, and its tokens are in their place; "
+                f"finish it with that, or remove the directory to begin anew with {label}"
+            )
+        part.summary.unlink()
 
 
 def _eod_id(tokenizer: TokenizerFile, eod_token: str) -> int:
@@ -131,6 +210,7 @@ def _parameters(encoding: Encoding, eod_token: str | None, shard_bytes: int | No
         "text_field": encoding.text_field,
         "source_field": encoding.source_field,
         "on_bad_record": encoding.on_bad_record,
+        "max_document_bytes": encoding.max_document_bytes,
     }
 
 
@@ -177,22 +257,32 @@ def _place(
 
 
 _SUMMED = ("documents", "text_bytes", "tokens", "empty_documents", "eod_inside")
-_READ = ("rows", "blank_lines", "skipped_records", "repaired_documents", "replaced_characters")
+_READ = (
+    "rows",
+    "blank_lines",
+    "skipped_records",
+    "oversized_records",
+    "repaired_documents",
+    "replaced_characters",
+)
 
 
-def _counts(summaries: list[PartSummary]) -> dict[str, Any]:
-    sources: dict[str | None, dict[str, Any]] = {}
-    for entry in (entry for summary in summaries for entry in summary.sources):
-        known = sources.setdefault(entry["source"], {"source": entry["source"]})
-        for name in ("documents", "bytes", "tokens"):
-            known[name] = known.get(name, 0) + entry[name]
+def _counts(summaries: list[PartSummary], because: str | None) -> dict[str, Any]:
+    sources: dict[str, dict[str, int]] = {}
+    for name, counts in (item for summary in summaries for item in summary.sources.items()):
+        known = sources.setdefault(name, dict.fromkeys(counts, 0))
+        for field, count in counts.items():
+            known[field] += count
+    encoder: dict[str, Any] = {"name": "tokenizers", "because": because}
+    if because is None:
+        judged = sum(summary.judged_documents for summary in summaries)
+        encoder = {"name": "fastokens", "judged_documents": judged}
     return {
         **{name: sum(getattr(summary, name) for summary in summaries) for name in _SUMMED},
         **{name: sum(summary.read[name] for summary in summaries) for name in _READ},
         "max_id": max(summary.max_id for summary in summaries),
-        "sources": [
-            sources[name] for name in sorted(sources, key=lambda name: (name is not None, name or ""))
-        ],
+        "sources": sources,
+        "encoder": encoder,
     }
 
 

@@ -1,5 +1,9 @@
 """One task of `tokenize`: the documents of one shard to a part of the token dataset."""
 
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +20,15 @@ from pile_tools.formats.documents import BadRecordPolicy, DocumentBatch, ShardRe
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.provenance import ProvenanceWriter, provenance_table, text_digest
 from pile_tools.formats.tokenizer import TokenizerFile
-from pile_tools.stages.tokenize_encoder import ReferenceEncoder
+from pile_tools.stages.tokenize_encoder import (
+    DIFFERS,
+    BulkEncoderError,
+    Encoded,
+    EncoderName,
+    Judge,
+    bulk_encoder,
+    reference_encoder,
+)
 
 __all__ = ["Encoding", "Part", "PartSummary", "tokenize_shard"]
 
@@ -29,7 +41,9 @@ class Encoding:
     """How documents become tokens: the same for all shards of a job.
 
     ``eod`` is the id put after each document, None for none; ``dtype`` the NumPy name of the tokens'.
-    ``skip_empty`` passes over documents whose text is empty.
+    ``skip_empty`` passes over documents whose text is empty; a record of more than ``max_document_bytes``
+    is a bad record, since what is held in memory grows with it. ``threads`` is how many a worker process
+    encodes with, None for one for each core.
     """
 
     tokenizer: TokenizerFile
@@ -39,6 +53,15 @@ class Encoding:
     source_field: str
     on_bad_record: BadRecordPolicy
     skip_empty: bool
+    max_document_bytes: int
+    encoder: EncoderName = "tokenizers"
+    encoder_version: str = ""
+    threads: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and version of the encoder: parts by two versions of it are never joined."""
+        return f"{self.encoder} {self.encoder_version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +87,13 @@ class Part:
 class PartSummary:
     """What one shard gave.
 
+    ``encoder`` is the label of what encoded it, ``judged_documents`` how many of them were judged.
     ``eod_inside`` counts EOD tokens that a text itself held; ``read`` holds `ReadCounts`; ``sources``
-    the documents, text bytes and tokens of each source (None where records name none).
+    the documents, text bytes and tokens of each source ("" where records name none).
     """
 
+    encoder: str
+    judged_documents: int = 0
     documents: int = 0
     text_bytes: int = 0
     tokens: int = 0
@@ -76,45 +102,71 @@ class PartSummary:
     eod_inside: int = 0
     max_id: int = -1
     read: dict[str, int] = field(default_factory=dict)
-    sources: list[dict[str, Any]] = field(default_factory=list)
+    sources: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
-    """Encode the documents of ``shard`` and publish ``part``, whole."""
+    """Encode the documents of ``shard`` and publish ``part``, whole.
+
+    Raises BulkEncoderError where the encoder is fastokens and is not fit for these documents.
+    """
     reader = ShardReader(
         shard,
         text_field=encoding.text_field,
         source_field=encoding.source_field,
         on_bad_record=encoding.on_bad_record,
+        max_record_bytes=encoding.max_document_bytes,
     )
-    encoder = ReferenceEncoder(encoding.tokenizer)
-    summary = PartSummary()
-    by_source: dict[str | None, list[int]] = {}
+    _limit_threads(encoding.threads)
+    encode = _encoder(shard, encoding)
+    summary = PartSummary(encoding.label)
     with (
         atomic_write(part.tokens) as token_file,
         atomic_write(part.documents) as document_file,
         ProvenanceWriter(document_file) as provenance,
     ):
-        for batch in reader:
+        for batch in _read_ahead(iter(reader)):
             batch = _without_empty(batch, summary, skip=encoding.skip_empty)
-            tokens, sizes = _encode(batch, encoding, encoder, shard, summary)
+            ids, counts = encode(batch, summary)
+            tokens, sizes = _with_eod(ids, counts, batch, encoding, shard, summary)
             token_file.write(tokens.data)
             text = batch.text.tobytes()
             bounds = batch.offsets.tolist()
             digests = [text_digest(text[a:b]) for a, b in pairwise(bounds)]
             provenance.write(provenance_table(shard.name, batch.rows, batch.sources, sizes, digests))
-            _count(by_source, batch, sizes)
+            _count(summary.sources, batch, sizes)
             summary.documents += len(batch)
             summary.text_bytes += len(text)
             summary.tokens += len(tokens)
             summary.token_bytes += tokens.nbytes
+        _refuse_oversized(reader, encoding)
     summary.read = asdict(reader.counts)
-    summary.sources = [
-        {"source": name, "documents": counts[0], "bytes": counts[1], "tokens": counts[2]}
-        for name, counts in sorted(by_source.items(), key=lambda item: (item[0] is not None, item[0] or ""))
-    ]
     with atomic_write(part.summary) as file:
         file.write(canonical_json(asdict(summary)))
+
+
+def _refuse_oversized(reader: ShardReader, encoding: Encoding) -> None:
+    if reader.oversized and encoding.on_bad_record == "error":
+        raise DataError(
+            f"{reader.shard.path}:{reader.oversized[0]}: a record of more than {encoding.max_document_bytes} "
+            "bytes; raise `--max-document-bytes` (memory grows by some 16 times as much), or pass over such "
+            "records with `--on-bad-record skip`"
+        )
+
+
+def _limit_threads(threads: int | None) -> None:
+    # Read when the encoders start their threads, so it must be set before; never in the caller's process.
+    if threads is not None and multiprocessing.parent_process() is not None:
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+
+
+def _read_ahead(batches: Iterator[DocumentBatch]) -> Iterator[DocumentBatch]:
+    """Yield ``batches``, reading each in a thread while the one before is encoded."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(next, batches, None)
+        while (batch := future.result()) is not None:
+            future = pool.submit(next, batches, None)
+            yield batch
 
 
 def _without_empty(batch: DocumentBatch, summary: PartSummary, *, skip: bool) -> DocumentBatch:
@@ -128,14 +180,38 @@ def _without_empty(batch: DocumentBatch, summary: PartSummary, *, skip: bool) ->
     return DocumentBatch(batch.rows[~empty], batch.text, offsets, sources)
 
 
-def _encode(
-    batch: DocumentBatch, encoding: Encoding, encoder: ReferenceEncoder, shard: Shard, summary: PartSummary
+def _encoder(shard: Shard, encoding: Encoding) -> Callable[[DocumentBatch, PartSummary], Encoded]:
+    """The function that encodes the batches of ``shard``, in order."""
+    reference = reference_encoder(encoding.tokenizer)
+    if encoding.encoder == "tokenizers":
+        return lambda batch, summary: reference.encode(batch.texts())
+    bulk = bulk_encoder(encoding.tokenizer)
+    judge = Judge(bulk, reference)
+
+    def encode(batch: DocumentBatch, summary: PartSummary) -> Encoded:
+        texts = batch.texts()
+        encoded = bulk.encode(texts)
+        place = judge.first_difference(texts, encoded)
+        if place is not None:
+            raise BulkEncoderError(f"{shard.path}:{batch.rows[place]}: {DIFFERS}")
+        summary.judged_documents = judge.judged
+        return encoded
+
+    return encode
+
+
+def _with_eod(
+    ids: NDArray[np.uint32],
+    counts: NDArray[np.int64],
+    batch: DocumentBatch,
+    encoding: Encoding,
+    shard: Shard,
+    summary: PartSummary,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Tokens of the batch with EOD put in, in the written dtype; and the size of each document."""
-    ids, sizes = encoder.encode(batch.texts())
+    sizes = counts + (encoding.eod is not None)
     if encoding.eod is not None:
         summary.eod_inside += int(np.count_nonzero(ids == encoding.eod))
-        sizes += 1
     too_long = np.flatnonzero(sizes > _MAX_TOKENS)
     if len(too_long):
         place = int(too_long[0])
@@ -164,10 +240,10 @@ def _encode(
     return tokens, sizes
 
 
-def _count(by_source: dict[str | None, list[int]], batch: DocumentBatch, sizes: NDArray[np.int64]) -> None:
+def _count(sources: dict[str, dict[str, int]], batch: DocumentBatch, sizes: NDArray[np.int64]) -> None:
     lengths = np.diff(batch.offsets)
     for source, length, size in zip(batch.sources, lengths.tolist(), sizes.tolist(), strict=True):
-        counts = by_source.setdefault(source, [0, 0, 0])
-        counts[0] += 1
-        counts[1] += length
-        counts[2] += size
+        counts = sources.setdefault(source or "", {"documents": 0, "bytes": 0, "tokens": 0})
+        counts["documents"] += 1
+        counts["bytes"] += length
+        counts["tokens"] += size

@@ -110,7 +110,7 @@ def test_a_long_index_is_checked_at_its_ends_at_once_and_whole_on_demand(
     content = bytearray(path.read_bytes())
     content[34 + 4 * 50 : 34 + 4 * 51] = struct.pack("<i", -1)
     path.write_bytes(content)
-    monkeypatch.setattr(mmidx, "_WHOLE_CHECK", 10)
+    monkeypatch.setattr(mmidx, "WHOLE_CHECK", 10)
     index = read_index(path)
     with pytest.raises(DataError, match="sequence 50 has the size -1"):
         check_index(index)

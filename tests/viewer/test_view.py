@@ -19,7 +19,6 @@ from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import Manifest, sha256_file
-from pile_tools.formats.order_files import find_order
 from pile_tools.formats.provenance import ProvenanceWriter, provenance_table
 from pile_tools.stages.order import make_order
 from tests.reference import orders
@@ -312,8 +311,8 @@ def test_an_order_of_an_earlier_tokenization_is_refused(data: Path) -> None:
 def test_maps_damaged_after_they_were_opened_are_met_in_the_lookup(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pile_tools.viewer._WHOLE_CHECK", 0)
-    path = find_order(data / "document", None).path("shuffle_idx")
+    monkeypatch.setattr("pile_tools.viewer.components.WHOLE_CHECK", 0)
+    path = data / "document_train_0_indexmap_40ns_8sl_1234s_shuffle_idx.npy"
     shuffle = np.load(path)
     shuffle[5] = 4_000_000_000
     np.save(path, shuffle)

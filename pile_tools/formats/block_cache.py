@@ -1,0 +1,135 @@
+"""A bounded cache of blocks of remote files on disk. Losing any of it costs a fetch, never an answer."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from pile_tools.formats.remote import RemoteSource
+
+__all__ = ["BLOCK", "BlockCache", "CachedSource"]
+
+BLOCK: Final = 32 << 10
+_DIGEST: Final = 16
+_SUFFIX: Final = ".block"
+
+
+class BlockCache:
+    """Blocks of up to ``BLOCK`` bytes under ``directory``, ``limit`` bytes in all, the oldest given up first.
+
+    Each block is a file that ends with the XXH3-128 of what comes before, so that a damaged one is
+    fetched anew. Several processes can share a directory.
+    """
+
+    def __init__(self, directory: Path, limit: int = 10 << 30) -> None:
+        self.directory = directory
+        self.limit = limit
+        self._used: int | None = None
+
+    def path(self, key: str, block: int) -> Path:
+        return self.directory / key[:2] / f"{key}-{block}{_SUFFIX}"
+
+    def get(self, key: str, block: int, length: int) -> bytes | None:
+        path = self.path(key, block)
+        try:
+            content = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        body = content[:-_DIGEST]
+        if len(body) != length or content[-_DIGEST:] != xxhash.xxh3_128_digest(body):
+            return None
+        return body
+
+    def put(self, key: str, block: int, content: bytes) -> None:
+        """Keep a block; a disk that is full or read-only is no reason to fail."""
+        path = self.path(key, block)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content + xxhash.xxh3_128_digest(content))
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            return
+        if self._used is None:
+            self._used = sum(size for _, size, _ in self._blocks())
+        else:
+            self._used += len(content) + _DIGEST
+        if self._used > self.limit:
+            self._shrink()
+
+    def _blocks(self) -> list[tuple[float, int, Path]]:
+        found = []
+        for path in self.directory.glob(f"*/*{_SUFFIX}"):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found.append((status.st_mtime, status.st_size, path))
+        return found
+
+    def _shrink(self) -> None:
+        """Remove the blocks that were used longest ago until a tenth of the limit is free."""
+        blocks = sorted(self._blocks())
+        used = sum(size for _, size, _ in blocks)
+        for _, size, path in blocks:
+            if used <= self.limit - self.limit // 10:
+                break
+            path.unlink(missing_ok=True)
+            used -= size
+        self._used = used
+
+
+class CachedSource:
+    """A remote source whose blocks are kept in a cache."""
+
+    def __init__(self, source: RemoteSource, cache: BlockCache) -> None:
+        self.name, self.size = source.name, source.size
+        self._source = source
+        self._cache = cache
+        self._key = hashlib.sha256(source.version.encode()).hexdigest()
+
+    def read_many(
+        self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint8]:
+        if len(starts) == 0 or starts.min() < 0 or (starts + lengths).max() > self.size:
+            return self._source.read_many(starts, lengths)
+        first, last = starts // BLOCK, np.maximum(starts + lengths - 1, starts) // BLOCK
+        wanted = sorted(
+            {block for one, two in zip(first, last, strict=True) for block in range(one, two + 1)}
+        )
+        blocks = self._blocks([int(block) for block in wanted])
+        out = np.empty(int(lengths.sum()), np.uint8)
+        target = 0
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            done = 0
+            while done < length:
+                block, place = divmod(start + done, BLOCK)
+                part = blocks[block][place : place + length - done]
+                out[target : target + len(part)] = np.frombuffer(part, np.uint8)
+                done += len(part)
+                target += len(part)
+        return out
+
+    def _blocks(self, wanted: list[int]) -> dict[int, bytes]:
+        sizes = {block: min(BLOCK, self.size - block * BLOCK) for block in wanted}
+        found = {}
+        for block, size in sizes.items():
+            content = self._cache.get(self._key, block, size)
+            if content is not None:
+                found[block] = content
+        missing = [block for block in wanted if block not in found]
+        if missing:
+            lengths = np.array([sizes[block] for block in missing], np.int64)
+            content_of_all = self._source.read_many(np.array(missing, np.int64) * BLOCK, lengths)
+            place = 0
+            for block, length in zip(missing, lengths.tolist(), strict=True):
+                found[block] = content_of_all[place : place + length].tobytes()
+                self._cache.put(self._key, block, found[block])
+                place += length
+        return found

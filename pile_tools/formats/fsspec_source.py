@@ -1,0 +1,98 @@
+"""Files behind any URL that fsspec knows: ``s3://``, ``gs://``, ``memory://`` and others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.remote import RemoteSource
+from pile_tools.formats.retry import TryAgain, retried
+from pile_tools.formats.sources import MissingFileError
+
+__all__ = ["FsspecSource", "list_folder"]
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise PileToolsError(f"{url}: {error}") from None
+    return system, path
+
+
+def _info(system: Any, path: str, url: str) -> tuple[int, str]:
+    """Size of a file and what names its version."""
+
+    def once() -> tuple[int, str]:
+        try:
+            system.invalidate_cache()
+            info = system.info(path)
+        except FileNotFoundError:
+            raise MissingFileError(f"{url}: no such file") from None
+        except PermissionError as error:
+            raise PileToolsError(f"{url}: {error}") from None
+        except OSError as error:
+            raise TryAgain(str(error)) from None
+        marks = [
+            f"{key}={info[key]}"
+            for key in ("ETag", "etag", "version_id", "md5Hash", "LastModified", "mtime", "created")
+            if info.get(key) is not None
+        ]
+        return int(info["size"]), " ".join(marks)
+
+    return retried(once, url)
+
+
+def list_folder(url: str) -> Mapping[str, int | None]:
+    """Return names and sizes of the files directly in the folder ``url``."""
+    system, path = _file_system(url)
+    try:
+        entries = system.ls(path, detail=True)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise PileToolsError(f"{url}: {error}") from None
+    return {
+        entry["name"].rstrip("/").rpartition("/")[2]: entry["size"]
+        for entry in entries
+        if entry["type"] == "file"
+    }
+
+
+class FsspecSource(RemoteSource):
+    """One file; that it is still the version that was opened is asked after each read."""
+
+    def __init__(self, url: str, size: int | None = None) -> None:
+        self.name = url
+        self._system, self._path = _file_system(url)
+        self.size, self._marks = _info(self._system, self._path, url)
+        self.version = f"{url} {self._marks} {self.size}"
+        if size is not None and size != self.size:
+            raise DataError(f"{url}: {self.size} bytes, but {size} were expected")
+
+    def fetch(self, start: int, length: int) -> bytes:
+        def once() -> bytes:
+            try:
+                content = bytes(self._system.cat_file(self._path, start=start, end=start + length))
+            except FileNotFoundError:
+                raise DataError(f"{self.name}: removed while it was being read") from None
+            except PermissionError as error:
+                raise PileToolsError(f"{self.name}: {error}") from None
+            except OSError as error:
+                raise TryAgain(str(error)) from None
+            if len(content) != length:
+                raise TryAgain(f"{len(content)} of {length} bytes came", kind=DataError)
+            return content
+
+        return retried(once, self.name)
+
+    def read_many(
+        self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint8]:
+        content = super().read_many(starts, lengths)
+        if _info(self._system, self._path, self.name) != (self.size, self._marks):
+            raise DataError(f"{self.name}: changed while it was being read; begin again")
+        return content

@@ -1,0 +1,187 @@
+"""Files of a repository on the Hub, by ranges, all of the commit that was there when the first was opened."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.http_range import DeniedError, Response, get_range, transport
+from pile_tools.formats.remote import RemoteSource
+from pile_tools.formats.retry import TryAgain, retried
+from pile_tools.formats.sources import MissingFileError
+
+__all__ = ["HubLocation", "HubRepository", "HubSource"]
+
+_LOCATION: Final = re.compile(
+    r"hf://(?:(?P<kind>datasets|models|spaces)/)?(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HubLocation:
+    """What ``hf://datasets/OWNER/NAME@REVISION/FOLDER`` says; ``kind`` is "dataset", "model" or "space"."""
+
+    kind: str
+    repository: str
+    revision: str | None
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        match = _LOCATION.fullmatch(url)
+        if match is None:
+            raise PileToolsError(f"{url}: not a place on the Hub; write hf://datasets/OWNER/NAME/FOLDER")
+        kind = (match["kind"] or "models").removesuffix("s")
+        # A branch such as refs/pr/1 is written with %2F, as huggingface_hub does.
+        revision = match["revision"].replace("%2F", "/") if match["revision"] else None
+        return cls(kind, match["id"], revision, (match["path"] or "").strip("/"))
+
+
+class HubRepository:
+    """A repository at one commit, which is settled when the first file is opened."""
+
+    def __init__(self, kind: str, repository: str, revision: str | None = None) -> None:
+        self.kind = kind
+        self.repository = repository
+        self.revision = revision
+        self.commit: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"hf://{self.kind}s/{self.repository}"
+
+    def metadata(self, path: str) -> Any:
+        """Return what the Hub says of a file (commit, size, ETag, where it is); pin the commit."""
+        from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
+
+        url = hf_hub_url(self.repository, path, repo_type=self.kind, revision=self.commit or self.revision)
+        name = f"{self.name}/{path}"
+
+        def once() -> Any:
+            with transport(name), _explained(name):
+                return get_hf_file_metadata(url, token=get_token())
+
+        found = retried(once, name)
+        if found.commit_hash is None or found.size is None:
+            raise DataError(f"{name}: the server does not say which commit and how many bytes it is")
+        if self.commit is None:
+            self.commit = found.commit_hash
+        elif found.commit_hash != self.commit:
+            raise DataError(f"{name}: of commit {found.commit_hash}, but {self.commit} was asked for")
+        return found
+
+    def files(self) -> dict[str, int | None]:
+        """Return path and size of every file of the commit (a size is None where the Hub does not say)."""
+        from huggingface_hub import HfApi
+
+        def once() -> Any:
+            with transport(self.name), _explained(self.name):
+                return HfApi().repo_info(
+                    self.repository,
+                    repo_type=self.kind,
+                    revision=self.commit or self.revision,
+                    files_metadata=True,
+                )
+
+        info = retried(once, self.name)
+        if self.commit is None:
+            self.commit = info.sha
+        return {file.rfilename: file.size for file in info.siblings or []}
+
+    def open(self, path: str, size: int | None = None) -> "HubSource":
+        return HubSource(self, path, size)
+
+
+class HubSource(RemoteSource):
+    """One file of a repository."""
+
+    def __init__(self, repository: HubRepository, path: str, size: int | None = None) -> None:
+        self.name = f"{repository.name}/{path}"
+        self._repository = repository
+        self._path = path
+        found = repository.metadata(path)
+        self.size = found.size
+        self._linked_etag = found.etag
+        self._location = found.location
+        self._served_etag: str | None = None
+        self.version = f"{self.name} {repository.commit} {self.size}"
+        if size is not None and size != self.size:
+            raise DataError(f"{self.name}: {self.size} bytes, but {size} were expected")
+
+    def fetch(self, start: int, length: int) -> bytes:
+        try:
+            response = self._get(start, length)
+        except DeniedError:
+            # The signed address of the bytes may have expired: the Hub gives a new one.
+            found = self._repository.metadata(self._path)
+            if (found.etag, found.size) != (self._linked_etag, self.size):
+                raise self._changed() from None
+            self._location = found.location
+            response = self._get(start, length)
+        if response.size != self.size or not self._same(response.version):
+            raise self._changed()
+        return response.content
+
+    def _get(self, start: int, length: int) -> Response:
+        return get_range(self._location, start, length, name=self.name, headers=_headers_for(self._location))
+
+    def _same(self, etag: str | None) -> bool:
+        """Whether a response is of the version that the first one was of."""
+        if self._served_etag is None and etag is not None:
+            # Served by the Hub itself, the ETag is the one it told; elsewhere, the store's own.
+            if _is_hub(self._location) and _plain(etag) != self._linked_etag:
+                return False
+            self._served_etag = etag
+        return etag == self._served_etag
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self.name}: changed while it was being read; begin again")
+
+
+def _plain(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
+
+
+def _is_hub(url: str) -> bool:
+    from huggingface_hub import constants
+
+    return url.startswith(constants.ENDPOINT.rstrip("/") + "/")
+
+
+def _headers_for(url: str) -> dict[str, str]:
+    """The token goes to the Hub and to no store that it sends us to."""
+    import huggingface_hub
+
+    token = huggingface_hub.get_token() if _is_hub(url) else None
+    headers: dict[str, str] = huggingface_hub.utils.build_hf_headers(token=token or False)  # type: ignore[attr-defined]
+    return headers
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what huggingface_hub raises into an error of ours, or into another try."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise DeniedError(
+            f"{name}: gated; ask for access on its page and log in with `hf auth login`"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise PileToolsError(f"{name}: no such revision") from None
+    except errors.RepositoryNotFoundError:
+        raise PileToolsError(
+            f"{name}: no such repository on the Hub, or one that needs `hf auth login`"
+        ) from None
+    except errors.EntryNotFoundError:
+        raise MissingFileError(f"{name}: no such file in the repository") from None
+    except errors.HFValidationError as error:
+        raise PileToolsError(f"{name}: {error}") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status in (408, 429) or status >= 500:
+            raise TryAgain(f"the Hub says {status}") from None
+        raise PileToolsError(f"{name}: {' '.join(str(error).split())[:200]}") from None

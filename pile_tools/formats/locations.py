@@ -1,0 +1,85 @@
+"""``locations.json``: where the shards lay when a directory was made from them, relative to it.
+
+A hint for finding a document's source again, and no part of the manifest: what is found there counts
+only if its content is the right one.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard, list_shards
+from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.store import LocalStore, Store
+
+__all__ = ["LOCATIONS_NAME", "ShardFinder", "move_locations", "write_locations"]
+
+LOCATIONS_NAME: Final = "locations.json"
+
+
+def write_locations(shards: Iterable[Shard], directory: Path) -> None:
+    """Write the hint into ``directory``."""
+    base = directory.resolve()
+    paths = {shard.name: os.path.relpath(shard.path.resolve(), base) for shard in shards}
+    with atomic_write(directory / LOCATIONS_NAME) as file:
+        file.write(canonical_json(paths))
+
+
+def move_locations(source: Path, target: Path) -> None:
+    """Write the hint of ``source``, if it has one, as it reads from ``target``."""
+    base = target.resolve()
+    hints = _read(LocalStore(source))
+    if hints:
+        paths = {name: os.path.relpath((source / hint).resolve(), base) for name, hint in hints.items()}
+        with atomic_write(target / LOCATIONS_NAME) as file:
+            file.write(canonical_json(paths))
+
+
+def _read(store: Store) -> dict[str, str]:
+    content = store.read(LOCATIONS_NAME) if store.path is not None else None
+    try:
+        hints: dict[str, str] = {} if content is None else orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise DataError(
+            f"{store.name}/{LOCATIONS_NAME}: not JSON ({error}); remove it and name the corpus instead"
+        ) from None
+    return hints
+
+
+class ShardFinder:
+    """Find shards by name: in the corpora given, or else where the directory ``store`` says that they lay."""
+
+    def __init__(self, store: Store, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
+        self._directory = store.path or Path()
+        self._given = {shard.name: shard for shard in list_shards(corpora)} if corpora else None
+        self._hints = _read(store)
+
+    def find(self, entry: FileEntry) -> Shard:
+        """Return the shard that ``entry`` describes.
+
+        Raises PileToolsError where it is not found and DataError where its length is another.
+        """
+        if self._given is not None:
+            shard = self._given.get(entry.name)
+            if shard is None:
+                raise PileToolsError(
+                    f"{entry.name}: not among the {len(self._given)} shards of the corpus given"
+                )
+        else:
+            hint = self._hints.get(entry.name)
+            shard = None if hint is None else Shard(self._directory / hint, entry.name)
+            if shard is None or not shard.path.is_file():
+                where = f" at {self._directory / hint}" if hint is not None else ""
+                raise PileToolsError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
+        size = shard.path.stat().st_size
+        if size != entry.bytes:
+            raise DataError(
+                f"{shard.path}: {size} bytes, but the shard that was tokenized had {entry.bytes}; "
+                "name the right corpus with `--corpus`"
+            )
+        return shard

@@ -1,0 +1,157 @@
+"""``order.json``: the record of an order, or of a blend of several.
+
+An order is one dataset's: three index maps (none for a sequential order). A blend names several token
+datasets with an order each, and two arrays that say for each sample which of them it is from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import orjson
+
+from pile_tools.errors import DataError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.manifest import FileEntry, canonical_json
+
+__all__ = ["ORDER_NAME", "BlendPart", "BlendRecord", "OrderRecord", "parse_record"]
+
+ORDER_NAME: Final = "order.json"
+_ORDER_FORMAT: Final = "pile-tools order 1"
+_BLEND_FORMAT: Final = "pile-tools blend 1"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """``order.json`` of one dataset.
+
+    ``documents`` is the range of documents used; ``split`` the split whose part they are. Samples
+    [first_sample, first_sample + samples) of the stream are read in training. ``dataset`` is the
+    identity of the token dataset, which has so many ``sequences`` and ``data_bytes``, and ``manifest``
+    that of its manifest, if it has one.
+    """
+
+    label: str
+    recipe: str
+    name: str
+    seed: int
+    seq_length: int
+    batch_size: int
+    num_samples: int
+    samples: int
+    steps: int
+    epochs: int
+    documents: tuple[int, int]
+    split: str | None
+    dataset: str
+    manifest: str | None
+    sequences: int
+    data_bytes: int
+    files: tuple[FileEntry, ...]
+    first_sample: int = 0
+
+    def to_bytes(self) -> bytes:
+        files = [entry.to_json() for entry in self.files]
+        return canonical_json(asdict(self) | {"format": _ORDER_FORMAT, "files": files})
+
+    def write(self, path: Path) -> None:
+        """Write the record whole or not at all."""
+        with atomic_write(path) as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def _of(cls, value: Mapping[str, Any]) -> Self:
+        files = tuple(FileEntry.from_json(entry) for entry in value["files"])
+        start, stop = value["documents"]
+        return cls(**{**value, "files": files, "documents": (start, stop)})
+
+    def _is_sound(self) -> bool:
+        counts = (self.seq_length, self.batch_size, self.num_samples, self.samples, self.epochs)
+        places = (self.first_sample, self.steps, *self.documents, self.sequences, self.data_bytes, self.seed)
+        texts = (self.label, self.recipe, self.name, self.dataset)
+        return (
+            all(type(number) is int and number > 0 for number in counts)
+            and all(type(number) is int and number >= 0 for number in places)
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(self.manifest, str | None)
+            and isinstance(self.split, str | None)
+            and self.first_sample + self.samples <= self.num_samples
+            and self.steps == self.samples // self.batch_size
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BlendPart:
+    """One dataset of a blend: ``data`` its prefix, relative to the record, and the label of its order."""
+
+    data: str
+    order: str
+    weight: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlendRecord:
+    """``order.json`` of a blend; the first ``samples`` samples of the blend are read in training."""
+
+    label: str
+    recipe: str
+    seed: int
+    seq_length: int
+    batch_size: int
+    num_samples: int
+    samples: int
+    steps: int
+    parts: tuple[BlendPart, ...]
+    files: tuple[FileEntry, ...]
+
+    def to_bytes(self) -> bytes:
+        files = [entry.to_json() for entry in self.files]
+        return canonical_json(asdict(self) | {"format": _BLEND_FORMAT, "files": files})
+
+    def write(self, path: Path) -> None:
+        """Write the record whole or not at all."""
+        with atomic_write(path) as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def _of(cls, value: Mapping[str, Any]) -> Self:
+        files = tuple(FileEntry.from_json(entry) for entry in value["files"])
+        return cls(**{**value, "files": files, "parts": tuple(BlendPart(**part) for part in value["parts"])})
+
+    def _is_sound(self) -> bool:
+        counts = (self.seq_length, self.batch_size, self.num_samples, self.samples)
+        texts = [self.label, self.recipe, *(text for part in self.parts for text in asdict(part).values())]
+        return (
+            all(type(number) is int and number > 0 for number in counts)
+            and all(isinstance(text, str) for text in texts)
+            and len(self.parts) > 0
+            and len(self.files) == 2
+            and self.samples <= self.num_samples
+            and self.steps == self.samples // self.batch_size
+        )
+
+
+def parse_record(content: bytes, name: str) -> OrderRecord | BlendRecord:
+    """Return the record that ``content``, the bytes of the file ``name``, holds.
+
+    Raises DataError for anything but what ``write`` wrote.
+    """
+    record: OrderRecord | BlendRecord
+    try:
+        value: dict[str, Any] = orjson.loads(content)
+        kind = value.pop("format")
+        if kind == _ORDER_FORMAT:
+            record = OrderRecord._of(value)
+        elif kind == _BLEND_FORMAT:
+            record = BlendRecord._of(value)
+        else:
+            raise DataError(f"{name}: not an order that this version reads ({_ORDER_FORMAT!r})")
+        same = record.to_bytes() == content and record._is_sound()
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name}: not an order ({error}); run `pile-tools order` again") from None
+    if not same:
+        raise DataError(f"{name}: edited by hand or damaged; run `pile-tools order` again")
+    return record

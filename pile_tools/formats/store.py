@@ -1,0 +1,132 @@
+"""A store: the files of one directory, here or behind a URL."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from pile_tools.errors import DataError
+from pile_tools.formats.block_cache import BlockCache, CachedSource
+from pile_tools.formats.http_range import HttpSource
+from pile_tools.formats.hub import HubLocation, HubRepository
+from pile_tools.formats.remote import RemoteSource
+from pile_tools.formats.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
+
+__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "open_store"]
+
+Io = Literal["mmap", "pread"]
+_LARGEST_SMALL_FILE: Final = 256 << 20
+
+
+def is_url(location: str | os.PathLike[str]) -> bool:
+    """Whether ``location`` is a URL and not a path of this machine."""
+    return "://" in os.fspath(location)
+
+
+class Store(Protocol):
+    """Files under ``name``, a directory or a URL. ``path`` is the directory, None behind a URL."""
+
+    name: str
+    path: Path | None
+
+    def list(self) -> Mapping[str, int | None] | None:
+        """Return names and sizes of the files, or None where the server does not list them."""
+
+    def open(self, name: str, size: int | None = None) -> Source:
+        """Open a file; DataError where it has not ``size`` bytes."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a small file whole; None where there is none."""
+
+
+class LocalStore:
+    """A directory of this machine."""
+
+    def __init__(self, path: Path, io: Io = "mmap") -> None:
+        self.path: Path | None = path
+        self.name = str(path)
+        self._directory = path
+        self._io = io
+
+    def list(self) -> Mapping[str, int | None] | None:
+        return {entry.name: entry.stat().st_size for entry in self._directory.iterdir() if entry.is_file()}
+
+    def open(self, name: str, size: int | None = None) -> Source:
+        path = self._directory / name
+        source: Source = MappedFile(path) if self._io == "mmap" else PreadFile(path)
+        if size is not None and source.size != size:
+            raise DataError(f"{path}: {source.size} bytes, but {size} were expected; copy or make it again")
+        return source
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+class RemoteStore:
+    """A folder behind a URL. Each file is opened once and stays the version that it was then."""
+
+    def __init__(self, url: str, cache: BlockCache | None = None) -> None:
+        self.name = url.rstrip("/")
+        self.path: Path | None = None
+        self._cache = cache
+        self._opened: dict[str, Source] = {}
+        self._hub: HubRepository | None = None
+        self._folder = ""
+        if url.startswith("hf://"):
+            place = HubLocation.parse(url)
+            self._hub = HubRepository(place.kind, place.repository, place.revision)
+            self._folder = f"{place.path}/" if place.path else ""
+
+    def list(self) -> Mapping[str, int | None] | None:
+        if self._hub is not None:
+            files = self._hub.files()
+            length = len(self._folder)
+            return {
+                path[length:]: size
+                for path, size in files.items()
+                if path.startswith(self._folder) and "/" not in path[length:]
+            }
+        if self.name.startswith(("http://", "https://")):
+            return None
+        from pile_tools.formats.fsspec_source import list_folder
+
+        return list_folder(self.name)
+
+    def open(self, name: str, size: int | None = None) -> Source:
+        if name not in self._opened:
+            source = self._open(name, size)
+            self._opened[name] = CachedSource(source, self._cache) if self._cache else source
+        found = self._opened[name]
+        if size is not None and found.size != size:
+            raise DataError(f"{found.name}: {found.size} bytes, but {size} were expected")
+        return found
+
+    def _open(self, name: str, size: int | None) -> RemoteSource:
+        if self._hub is not None:
+            return self._hub.open(self._folder + name, size)
+        if self.name.startswith(("http://", "https://")):
+            return HttpSource(f"{self.name}/{name}", size)
+        from pile_tools.formats.fsspec_source import FsspecSource
+
+        return FsspecSource(f"{self.name}/{name}", size)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            source = self.open(name)
+        except MissingFileError:
+            return None
+        if source.size > _LARGEST_SMALL_FILE:
+            raise DataError(f"{source.name}: {source.size} bytes, more than such a file can have")
+        return bytes_between(source, 0, source.size)
+
+
+def open_store(
+    location: str | os.PathLike[str], *, io: Io = "mmap", cache: BlockCache | None = None
+) -> Store:
+    """Open the directory or URL ``location``; nothing is read yet."""
+    if is_url(location):
+        return RemoteStore(os.fspath(location), cache)
+    return LocalStore(Path(location), io)

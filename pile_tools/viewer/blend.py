@@ -1,0 +1,60 @@
+"""A blend: several components, and for each sample which of them it is from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools.errors import DataError
+from pile_tools.formats.sources import ArrayView
+from pile_tools.viewer.components import Component, Tokens
+
+__all__ = ["Blend"]
+
+
+class Blend:
+    """Sample i of the stream is sample ``sample_index[i]`` of component ``dataset_index[i]``."""
+
+    def __init__(
+        self, name: str, components: Sequence[Component], dataset_index: ArrayView, sample_index: ArrayView
+    ) -> None:
+        self.name = name
+        self.components = components
+        self._dataset_index = dataset_index
+        self._sample_index = sample_index
+        self.dtype = np.result_type(*(component.dataset.dtype for component in components))
+
+    def __len__(self) -> int:
+        return len(self._dataset_index)
+
+    def arrays(self, samples: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return component and number in its stream of the first ``samples`` samples."""
+        return self._dataset_index.take([0], [samples]), self._sample_index.take([0], [samples])
+
+    def parts(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return component and number in its stream of the samples at ``positions`` [n]."""
+        ones = np.ones_like(positions)
+        which = self._dataset_index.take(positions, ones).astype(np.int64)
+        numbers: npt.NDArray[np.int64] = self._sample_index.take(positions, ones)
+        wrong = np.flatnonzero((which < 0) | (which >= len(self.components)))
+        if len(wrong):
+            raise DataError(f"{self.name}: sample {positions[wrong[0]]} is of dataset {which[wrong[0]]}")
+        most = np.array([component.n_samples for component in self.components])[which]
+        wrong = np.flatnonzero((numbers < 0) | (numbers >= most))
+        if len(wrong):
+            raise DataError(
+                f"{self.name}: sample {positions[wrong[0]]} is number {numbers[wrong[0]]} of "
+                f"{most[wrong[0]]} samples of its dataset; the blend is damaged or of other orders"
+            )
+        return which, numbers
+
+    def tokens(self, positions: npt.NDArray[np.int64]) -> Tokens:
+        """Return the tokens of the samples at ``positions``, [n, seq_length + 1]."""
+        which, numbers = self.parts(positions)
+        out: npt.NDArray[Any] = np.empty((len(positions), self.components[0].seq_length + 1), self.dtype)
+        for place, component in enumerate(self.components):
+            rows = np.flatnonzero(which == place)
+            if len(rows):
+                out[rows] = component.tokens(numbers[rows])
+        return out

@@ -1,0 +1,267 @@
+"""Components: one token dataset in one order. A stream is one component, or a blend of several.
+
+What is mapped is read by compiled code in place; for anything else the few entries that a batch needs
+are taken from each array first, and then the same code runs on those.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools.algorithms.check_maps import check_maps
+from pile_tools.algorithms.locate import Pieces, check_pointers, check_samples, copy_pieces, locate
+from pile_tools.errors import DataError
+from pile_tools.formats.order_files import OrderMaps, OrderPlace
+from pile_tools.formats.sources import MappedFile
+from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
+
+__all__ = ["UNKNOWN", "Component", "MapsComponent", "SequentialComponent"]
+
+Int64Array = npt.NDArray[np.int64]
+Tokens = npt.NDArray[Any]
+
+UNKNOWN: Final = -1
+"""Stands for a document, or an offset in one, that is not known."""
+
+# An order up to this long is checked whole when it is opened (some 10 ms), a longer one where it is read.
+WHOLE_CHECK: Final = 1 << 20
+# No sample spans more documents, empty ones counted; a damaged sample_idx must not ask for all of them.
+_MOST_DOCUMENTS: Final = 1 << 20
+
+
+class Component(ABC):
+    """``dataset`` in the order at ``place``: ``n_samples`` samples of ``seq_length`` + 1 tokens."""
+
+    def __init__(self, dataset: TokenDataset, place: OrderPlace, seq_length: int, n_samples: int) -> None:
+        self.dataset = dataset
+        self.place = place
+        self.seq_length = seq_length
+        self.n_samples = n_samples
+
+    @abstractmethod
+    def pieces(self, positions: Int64Array) -> Pieces:
+        """Return the pieces of documents of the samples at ``positions`` [n] of the stream."""
+
+    @abstractmethod
+    def tokens(self, positions: Int64Array) -> Tokens:
+        """Return the tokens of the samples at ``positions``, [n, seq_length + 1]."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what names the order by its content."""
+
+    @property
+    def knows_documents(self) -> bool:
+        """Whether it is known which document a token is of."""
+        return True
+
+    def document_tokens(self, documents: Int64Array) -> Int64Array:
+        """Return the sizes of documents, UNKNOWN for UNKNOWN."""
+        sizes = np.full(len(documents), UNKNOWN, np.int64)
+        known = documents != UNKNOWN
+        sizes[known] = self.dataset.sizes.take(documents[known], np.ones(known.sum(), np.int64))
+        return sizes
+
+    def _copy(self, starts: Int64Array, lengths: Int64Array, rows: int) -> Tokens:
+        """Return ``rows`` rows of tokens: the bytes of ranges of the data, end to end."""
+        dataset = self.dataset
+        if not dataset.is_mapped:
+            content = dataset.read(starts, lengths)
+        else:
+            content = np.empty(rows * (self.seq_length + 1) * dataset.dtype.itemsize, np.uint8)
+            targets = np.cumsum(lengths) - lengths
+            for part, begin in zip(dataset.parts, dataset.part_starts.tolist(), strict=False):
+                if isinstance(part, MappedFile):
+                    copy_pieces(part.array, begin, starts, lengths, targets, content)
+        return content.view(dataset.dtype).reshape(rows, self.seq_length + 1)
+
+
+class MapsComponent(Component):
+    """An order of three index maps."""
+
+    def __init__(self, dataset: TokenDataset, place: OrderPlace, maps: OrderMaps, seq_length: int) -> None:
+        super().__init__(dataset, place, seq_length, maps.n_samples)
+        self._maps = maps
+        arrays = (maps.doc_idx, maps.sample_idx, maps.shuffle_idx, dataset.sizes, dataset.pointers)
+        self._is_mapped = all(array.mapped is not None for array in arrays)
+        if dataset.store.path is not None and len(maps.doc_idx) + maps.n_samples <= WHOLE_CHECK:
+            self.check()
+
+    @property
+    def maps(self) -> OrderMaps:
+        """doc_idx, sample_idx and shuffle_idx."""
+        return self._maps
+
+    def check(self) -> None:
+        """Check all of the three arrays against the sizes; DataError for what is wrong."""
+        maps = self._maps
+        try:
+            check_maps(
+                self.dataset.sizes.whole(),
+                maps.doc_idx.whole(),
+                maps.sample_idx.whole(),
+                maps.shuffle_idx.whole(),
+                self.seq_length,
+            )
+        except DataError as error:
+            raise self._damaged(error) from None
+
+    def describe(self) -> dict[str, Any]:
+        maps = self._maps
+        arrays = {"doc_idx": maps.doc_idx, "sample_idx": maps.sample_idx, "shuffle_idx": maps.shuffle_idx}
+        remote = self.place.store.path is None
+        return {
+            name: [
+                array.dtype.name,
+                list(array.shape),
+                getattr(array.source, "version", array.source.name)
+                if remote
+                else sampled_sha256(
+                    array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64)), array.read_bytes
+                ),
+            ]
+            for name, array in arrays.items()
+        }
+
+    def pieces(self, positions: Int64Array) -> Pieces:
+        try:
+            return self._mapped_pieces(positions) if self._is_mapped else self._taken_pieces(positions)[0]
+        except DataError as error:
+            raise self._damaged(error) from None
+
+    def tokens(self, positions: Int64Array) -> Tokens:
+        try:
+            if self._is_mapped:
+                pieces = self._mapped_pieces(positions)
+                pointers = self._mapped_pointers(pieces)
+            else:
+                pieces, pointers = self._taken_pieces(positions)
+        except DataError as error:
+            raise self._damaged(error) from None
+        itemsize = self.dataset.dtype.itemsize
+        return self._copy(pointers + pieces.offset * itemsize, pieces.n_tokens * itemsize, len(positions))
+
+    def _damaged(self, error: DataError) -> DataError:
+        return DataError(f"{self.place.name}: {error}; the order is damaged or of another dataset")
+
+    def _mapped_pieces(self, positions: Int64Array) -> Pieces:
+        maps = self._maps
+        shuffle_idx, sample_idx, doc_idx = (
+            np.asarray(array.mapped) for array in (maps.shuffle_idx, maps.sample_idx, maps.doc_idx)
+        )
+        samples = shuffle_idx[positions].astype(np.int64)
+        check_samples(samples, maps.n_samples)
+        sizes = np.asarray(self.dataset.sizes.mapped)
+        return locate(sample_idx[samples], sample_idx[samples + 1], doc_idx, sizes, self.seq_length, samples)
+
+    def _mapped_pointers(self, pieces: Pieces) -> Int64Array:
+        dataset = self.dataset
+        pointers, sizes = np.asarray(dataset.pointers.mapped), np.asarray(dataset.sizes.mapped)
+        documents = pieces.document
+        before = np.maximum(documents - 1, 0)
+        found: Int64Array = pointers[documents]
+        check_pointers(
+            documents,
+            found,
+            sizes[documents],
+            pointers[before],
+            sizes[before],
+            dataset.dtype.itemsize,
+            dataset.data_bytes,
+        )
+        return found
+
+    def _taken_pieces(self, positions: Int64Array) -> tuple[Pieces, Int64Array]:
+        """Return the pieces and the pointers of their documents, of entries taken from each array."""
+        maps, dataset = self._maps, self.dataset
+        samples = maps.shuffle_idx.take(positions, np.ones_like(positions)).astype(np.int64)
+        check_samples(samples, maps.n_samples)
+        bounds = maps.sample_idx.take(samples, np.full_like(samples, 2)).reshape(-1, 2, 2).astype(np.int64)
+        first, last = bounds[:, 0, 0], bounds[:, 1, 0]
+        wrong = np.flatnonzero(
+            (first < 0) | (last < first) | (last >= len(maps.doc_idx)) | (last - first > _MOST_DOCUMENTS)
+        )
+        if len(wrong):
+            place = int(wrong[0])
+            raise DataError(
+                f"sample_idx puts sample {samples[place]} between places {first[place]} and {last[place]} of "
+                f"doc_idx, which has {len(maps.doc_idx)}"
+            )
+        counts = last - first + 1
+        documents = maps.doc_idx.take(first, counts).astype(np.int64)
+        outside = np.flatnonzero((documents < 0) | (documents >= dataset.n_sequences))
+        if len(outside):
+            raise DataError(
+                f"doc_idx holds document {documents[outside[0]]}, but the dataset has {dataset.n_sequences}"
+            )
+        # Each document with the one before it, where there is one: the pointers must follow each other.
+        has_before = (documents > 0).astype(np.int64)
+        ends = np.cumsum(has_before + 1) - 1
+        sizes = dataset.sizes.take(documents - has_before, has_before + 1)
+        pointers = dataset.pointers.take(documents - has_before, has_before + 1)
+        check_pointers(
+            documents,
+            pointers[ends],
+            sizes[ends],
+            pointers[ends - has_before],
+            sizes[ends - has_before],
+            dataset.dtype.itemsize,
+            dataset.data_bytes,
+        )
+        # The same walk as over whole arrays, with documents called by their places in what was taken.
+        bounds[:, 0, 0] = np.cumsum(counts) - counts
+        bounds[:, 1, 0] = np.cumsum(counts) - 1
+        places = np.arange(len(documents), dtype=np.int32)
+        found = locate(bounds[:, 0], bounds[:, 1], places, sizes[ends], self.seq_length, samples)
+        pieces = Pieces(found.row, found.position, documents[found.document], found.offset, found.n_tokens)
+        return pieces, pointers[ends][found.document]
+
+
+class SequentialComponent(Component):
+    """Sample i is sequence i of the dataset; every one has seq_length + 1 tokens.
+
+    Which documents they are from is known where `pile-tools tokenize` made the dataset, one document a
+    sequence, and nowhere else.
+    """
+
+    @property
+    def knows_documents(self) -> bool:
+        return self.dataset.manifest is not None
+
+    def describe(self) -> dict[str, Any]:
+        return {"sequential": self.dataset.n_sequences}
+
+    def pieces(self, positions: Int64Array) -> Pieces:
+        self._check(positions)
+        zeros = np.zeros_like(positions)
+        documents = positions if self.knows_documents else zeros + UNKNOWN
+        offsets = zeros if self.knows_documents else zeros + UNKNOWN
+        return Pieces(np.arange(len(positions)), zeros, documents, offsets, zeros + self.seq_length + 1)
+
+    def tokens(self, positions: Int64Array) -> Tokens:
+        self._check(positions)
+        row_bytes = (self.seq_length + 1) * self.dataset.dtype.itemsize
+        starts = positions * row_bytes
+        lengths = np.full_like(positions, row_bytes)
+        if len(positions) and np.all(np.diff(positions) == 1):
+            starts, lengths = starts[:1], np.array([len(positions) * row_bytes])
+        return self._copy(starts, lengths, len(positions))
+
+    def _check(self, positions: Int64Array) -> None:
+        """Check sizes and pointers where looking costs nothing; elsewhere the length of all was checked."""
+        sizes, pointers = self.dataset.sizes.mapped, self.dataset.pointers.mapped
+        if sizes is None or pointers is None:
+            return
+        row_bytes = (self.seq_length + 1) * self.dataset.dtype.itemsize
+        wrong = np.flatnonzero(
+            (sizes[positions] != self.seq_length + 1) | (pointers[positions] != positions * row_bytes)
+        )
+        if len(wrong):
+            number = int(positions[wrong[0]])
+            raise DataError(
+                f"{self.dataset.index_name}: sequence {number} has {sizes[number]} tokens at byte "
+                f"{pointers[number]}, so it is no sample of {self.seq_length + 1} tokens of a sequential "
+                "order"
+            )

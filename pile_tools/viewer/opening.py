@@ -1,0 +1,167 @@
+"""From a location and the name of an order to the components of a stream."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.block_cache import BlockCache
+from pile_tools.formats.map_files import read_array
+from pile_tools.formats.order_files import SEQUENTIAL, OrderMaps, OrderPlace, find_order, list_orders
+from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
+from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.viewer.blend import Blend
+from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
+
+__all__ = ["Stream", "open_component", "open_stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a viewer looks at: the samples [first_sample, first_sample + samples) of components in an order.
+
+    ``batch_size`` is None where it is not recorded; ``blend`` is None for a single component.
+    """
+
+    components: tuple[Component, ...]
+    place: OrderPlace
+    blend: Blend | None
+    batch_size: int | None
+    first_sample: int
+    samples: int
+
+
+def open_stream(
+    location: str | os.PathLike[str], order: str | os.PathLike[str] | None, io: Io, cache: BlockCache | None
+) -> Stream:
+    """Open the token dataset at ``location`` with an order, or the blend that is there."""
+    blend = _blend_at(location, io, cache)
+    if blend is not None:
+        return _open_blend(*blend, io, cache)
+    store, prefix = find_dataset(location, io=io, cache=cache)
+    dataset = TokenDataset(store, prefix)
+    return open_component(dataset, find_order(store, prefix, order))
+
+
+def open_component(dataset: TokenDataset, place: OrderPlace) -> Stream:
+    """Open ``dataset`` in the order at ``place``."""
+    record = place.record
+    if isinstance(record, BlendRecord):
+        raise ParameterError(f"{place.name}: a blend of several datasets; open its directory instead")
+    if record is not None:
+        _check_belongs(dataset, place, record)
+    component: Component
+    if place.style == SEQUENTIAL or (record is not None and record.recipe == SEQUENTIAL):
+        component = _sequential(dataset, place, record.seq_length if record else None)
+    else:
+        component = _maps(dataset, place, record)
+    samples = record.samples if record is not None else _told_samples(component)
+    first = record.first_sample if record is not None else 0
+    if component.n_samples < samples:
+        raise DataError(f"{place.name}: {component.n_samples} samples, but {samples} are recorded")
+    batch_size = record.batch_size if record is not None else None
+    return Stream((component,), place, None, batch_size, first, samples)
+
+
+def _told_samples(component: Component) -> int:
+    """The samples that bare maps were made for: their name tells, and else all that they have."""
+    if component.place.style == SEQUENTIAL:
+        return component.n_samples
+    return component.place.told()[1] or component.n_samples
+
+
+def _maps(dataset: TokenDataset, place: OrderPlace, record: OrderRecord | None) -> Component:
+    maps = OrderMaps.open(place)
+    seq_length = record.seq_length if record is not None else place.told()[0]
+    if seq_length is None:
+        seq_length = _counted_seq_length(dataset, maps)
+    return MapsComponent(dataset, place, maps, seq_length)
+
+
+def _counted_seq_length(dataset: TokenDataset, maps: OrderMaps) -> int:
+    """The tokens from the first sample of bare maps to the second, where no name tells them."""
+    (first, offset), (last, end) = maps.sample_idx.take([0], [2]).tolist()
+    if first != 0 or offset != 0 or not 0 <= last < len(maps.doc_idx):
+        raise DataError(f"{maps.sample_idx.source.name}: does not begin with the first document")
+    documents = maps.doc_idx.take([0], [last]).astype(np.int64)
+    sizes = dataset.sizes.take(documents, np.ones_like(documents))
+    length = int(sizes.sum(dtype=np.int64)) + int(end)
+    if length < 1:
+        raise DataError(f"{maps.sample_idx.source.name}: samples of {length} tokens")
+    return length
+
+
+def _sequential(dataset: TokenDataset, place: OrderPlace, seq_length: int | None) -> Component:
+    if dataset.n_sequences == 0:
+        raise DataError(f"{dataset.name}: no sequences")
+    if seq_length is None:
+        seq_length = int(dataset.sizes.take([0], [1])[0]) - 1
+    described = dataset.n_sequences * (seq_length + 1) * dataset.dtype.itemsize
+    if seq_length < 1 or described != dataset.data_bytes:
+        raise DataError(
+            f"{dataset.name}: not of sequences of one size ({dataset.n_sequences} sequences, "
+            f"{dataset.n_tokens} tokens), so it has no sequential order"
+        )
+    return SequentialComponent(dataset, place, seq_length, dataset.n_sequences)
+
+
+def _check_belongs(dataset: TokenDataset, place: OrderPlace, record: OrderRecord) -> None:
+    """Refuse an order whose record names another token dataset."""
+    manifest = dataset.manifest.identity if dataset.manifest else None
+    pairs = [
+        (f"{record.sequences} sequences", f"{dataset.n_sequences} sequences"),
+        (f"{record.data_bytes} bytes", f"{dataset.data_bytes} bytes"),
+    ]
+    if record.manifest is not None and manifest is not None:
+        pairs.append((record.manifest[:12], manifest[:12]))
+    if not dataset.is_remote:
+        pairs.append((record.dataset[:12], dataset.identity[:12]))
+    for made_for, found in pairs:
+        if made_for != found:
+            raise DataError(
+                f"{place.name}: an order of another token dataset ({made_for}) than {dataset.name} "
+                f"({found}); make one for it with `pile-tools order`"
+            )
+
+
+def _blend_at(
+    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
+) -> tuple[Store, BlendRecord] | None:
+    """Return the blend in the directory ``location``, if there is one."""
+    name = os.fspath(location)
+    if not is_url(name) and not os.path.isdir(name):
+        return None
+    store = open_store(name, io=io, cache=cache)
+    names = store.list()
+    if names is not None and ORDER_NAME not in names:
+        return None
+    content = store.read(ORDER_NAME)
+    record = parse_record(content, f"{store.name}/{ORDER_NAME}") if content else None
+    return (store, record) if isinstance(record, BlendRecord) else None
+
+
+def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
+    place = OrderPlace(store, record.label, record)
+    folder = open_store(f"{store.name}/orders", io=io, cache=cache)
+    orders = {found.label: found for found in list_orders(folder, None)}
+    components: list[Component] = []
+    for part in record.parts:
+        location = f"{store.name}/{part.data}" if is_url(store.name) else os.path.join(store.name, part.data)
+        if part.order not in orders:
+            raise DataError(f"{place.name}: order {part.order} is missing; make the blend again")
+        dataset = TokenDataset.open(
+            os.path.normpath(location) if not is_url(location) else location, io=io, cache=cache
+        )
+        components += open_component(dataset, orders[part.order]).components
+    if any(component.seq_length != record.seq_length for component in components):
+        raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")
+    arrays = [
+        read_array(store.open(entry.name, entry.bytes), 1, dtypes)
+        for entry, dtypes in zip(record.files, (("uint8", "int16"), ("int64",)), strict=True)
+    ]
+    blend = Blend(place.name, components, *arrays)
+    if any(len(array) < record.samples for array in arrays):
+        raise DataError(f"{place.name}: fewer than {record.samples} samples; make the blend again")
+    return Stream(tuple(components), place, blend, record.batch_size, 0, record.samples)

@@ -1,0 +1,164 @@
+"""What is said of tokens: their text, and the documents that they are from."""
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pile_tools.algorithms import locate
+from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.sources import MissingFileError, SourceFile
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.viewer.components import UNKNOWN, Component, Tokens
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pile_tools.formats.provenance import Provenance
+
+__all__ = ["Decoder", "DocumentTable", "Pieces", "provenance_of"]
+
+# A copy of the tokenizer that made the dataset lies beside it.
+_TOKENIZER_NAME: Final = "tokenizer.json"
+
+
+class Decoder:
+    """Tokens of ``dataset`` to text, by the tokenizer ``given`` or the one beside the dataset."""
+
+    def __init__(self, dataset: TokenDataset, given: str | None) -> None:
+        self._dataset = dataset
+        self._given = given
+        self._loaded: tuple[Any, int] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a tokenizer."""
+        store = self._dataset.store
+        if self._given is not None:
+            return True
+        return store.path is not None and (store.path / _TOKENIZER_NAME).is_file()
+
+    def __call__(self, tokens: Tokens) -> str:
+        """Return the text; DataError where the tokenizer is not of this dataset."""
+        tokenizer, max_id = self.tokenizer()
+        ids = tokens.tolist()
+        largest = max(ids, default=0)
+        if largest > max_id:
+            raise DataError(
+                f"{self._dataset.name}: token {largest}, but the tokenizer's largest is {max_id}; "
+                "give the tokenizer that made the dataset"
+            )
+        text: str = tokenizer.decode(ids, skip_special_tokens=False)
+        return text
+
+    def tokenizer(self) -> tuple[Any, int]:
+        """Return the tokenizer of the `tokenizers` library and its largest id; ParameterError without one."""
+        self._loaded = self._loaded or self._load()
+        return self._loaded
+
+    def _load(self) -> tuple[Any, int]:
+        from pile_tools.formats.tokenizer import read_tokenizer
+
+        if not self.is_known:
+            raise ParameterError(
+                f"{self._dataset.store.name}/{_TOKENIZER_NAME}: no tokenizer beside the dataset; give one "
+                "with --tokenizer (tokenizer=)"
+            )
+        given = self._given or f"{self._dataset.store.path}/{_TOKENIZER_NAME}"
+        found = read_tokenizer(given, allow_id_gaps=True)
+        manifest = self._dataset.manifest
+        recorded = manifest.parameters["tokenizer"]["sha256"] if manifest else found.sha256
+        if found.sha256 != recorded:
+            raise DataError(
+                f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
+                f"{recorded[:12]}…; give the tokenizer that made it"
+            )
+        return found.load(), found.max_id
+
+
+class DocumentTable:
+    """``documents.parquet`` beside a dataset, read by one thread at a time."""
+
+    def __init__(self, provenance: "Provenance", lock: threading.Lock) -> None:
+        self._provenance = provenance
+        self._lock = lock
+
+    @property
+    def name(self) -> str:
+        return self._provenance.name
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
+        """Return the rows of ``documents``; see ``Provenance.lookup``."""
+        with self._lock:
+            return self._provenance.lookup(documents, columns)
+
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the number of the document from (``shard``, ``row``), None where there is none."""
+        with self._lock:
+            return self._provenance.document_of(shard, row)
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
+        import pyarrow as pa
+
+        with self._lock:
+            tables = list(self._provenance.tables([name]))
+        return pa.concat_tables(tables).column(0) if tables else pa.chunked_array([], pa.string())
+
+
+def provenance_of(component: Component, lock: threading.Lock) -> DocumentTable | None:
+    """Return the table of documents beside the dataset of ``component``, opened once; None without one."""
+    dataset = component.dataset
+    with lock:
+        if "provenance" not in dataset.opened:
+            dataset.opened["provenance"] = _open_provenance(dataset)
+        found = dataset.opened["provenance"]
+    return None if found is None else DocumentTable(found, lock)
+
+
+def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
+    from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance
+
+    try:
+        source = dataset.store.open(PROVENANCE_NAME)
+    except MissingFileError:
+        return None
+    file: Any = SourceFile(source)
+    provenance = Provenance(file, source.name)
+    if len(provenance) != dataset.n_sequences:
+        raise DataError(
+            f"{source.name}: {len(provenance)} documents, but the token dataset beside it has "
+            f"{dataset.n_sequences}"
+        )
+    return provenance
+
+
+class Pieces:
+    """The pieces of one sequence."""
+
+    def __init__(self, found: locate.Pieces) -> None:
+        self.found = found
+
+    def table(self, provenance: DocumentTable | None, dataset: int | None) -> "pa.Table":
+        """Return the Arrow table of ``BatchViewer.trace``."""
+        import pyarrow as pa
+
+        found = self.found
+        known = found.document != UNKNOWN
+        if provenance is None or not known.all():
+            address = [pa.nulls(len(known), kind) for kind in (pa.string(), pa.int64(), pa.string())]
+        else:
+            rows = provenance.lookup(found.document)
+            address = [rows.column(0).cast(pa.string()), rows.column(1), rows.column(2).cast(pa.string())]
+        columns: dict[str, Any] = {} if dataset is None else {"dataset": np.full(len(known), dataset)}
+        columns |= {
+            "document": pa.array(found.document, mask=~known),
+            "position": found.position,
+            "offset": pa.array(found.offset, mask=found.offset == UNKNOWN),
+            "n_tokens": found.n_tokens,
+            "shard": address[0],
+            "row": address[1],
+            "source": address[2],
+        }
+        return pa.table(columns)

@@ -1,0 +1,316 @@
+"""BatchViewer: which tokens a step shows to the model, and which documents they are from."""
+
+import hashlib
+import operator
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import xxhash
+
+from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.formats.block_cache import BlockCache
+from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.order_files import OrderPlace
+from pile_tools.formats.store import Io
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.viewer.asking import Asking
+from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens
+from pile_tools.viewer.opening import Stream, open_stream
+from pile_tools.viewer.reading import Decoder, Pieces, provenance_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["BatchViewer", "PieceView"]
+
+
+@dataclass(frozen=True, slots=True)
+class PieceView:
+    """A piece of a document in a sequence, with what is known of it.
+
+    ``position`` of its first token in the sequence, ``offset`` of that token in the document,
+    ``n_tokens`` in this sequence, ``document_tokens`` in the whole document; ``shard``, ``row`` and
+    ``source`` are None where the dataset has no ``documents.parquet``; ``text`` where no tokenizer is
+    known; ``document``, ``offset`` and ``document_tokens`` where the boundaries of documents are not
+    known; ``dataset`` unless the stream is a blend.
+    """
+
+    document: int | None
+    position: int
+    offset: int | None
+    n_tokens: int
+    document_tokens: int | None
+    shard: str | None
+    row: int | None
+    source: str | None
+    text: str | None
+    dataset: int | None = None
+
+    @property
+    def last(self) -> int | None:
+        """Number in the document of the piece's last token."""
+        return None if self.offset is None else self.offset + self.n_tokens - 1
+
+    @property
+    def is_begin(self) -> bool:
+        """Whether the document begins here."""
+        return self.offset == 0
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the document ends here."""
+        return self.last is not None and self.last + 1 == self.document_tokens
+
+
+class BatchViewer(Asking):
+    """The stream of a token dataset in an order: step ⇄ sequence ⇄ document ⇄ source line.
+
+    Step k reads samples [k·B, (k + 1)·B) of the order. Open one with ``BatchViewer.open``. All arrays
+    are in the dataset's own dtype. Reading writes nothing. Threads may share a viewer, and so may
+    processes, forked or spawned.
+    """
+
+    def __init__(
+        self, stream: Stream, *, batch_size: int | None = None, tokenizer: str | None = None
+    ) -> None:
+        self._stream = stream
+        self.order: OrderPlace = stream.place
+        recorded = stream.batch_size if batch_size is None else batch_size
+        if recorded is None:
+            raise ParameterError(
+                f"{self.order.name}: maps that record no batch size; give it with --batch-size (batch_size=)"
+            )
+        if recorded < 1:
+            raise ParameterError(f"batch_size {recorded} must be at least 1")
+        self.batch_size = recorded
+        self.seq_length = stream.components[0].seq_length
+        self._decoders = [Decoder(component.dataset, tokenizer) for component in stream.components]
+        self._identity: str | None = None
+        self._lock = threading.Lock()
+        self._arguments: tuple[Any, ...] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        location: str | os.PathLike[str],
+        *,
+        order: str | os.PathLike[str] | None = None,
+        batch_size: int | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
+        io: Io = "mmap",
+        cache: BlockCache | None = None,
+    ) -> Self:
+        """Open the token dataset at ``location`` (directory, prefix or URL) with an order.
+
+        ``order`` names one where there are several (see ``formats.order_files.find_order``);
+        ``batch_size`` reads the order at another batch size than the one recorded with it, and is
+        needed for maps that another tool saved; ``tokenizer`` is a ``tokenizer.json`` or a Hub id, by
+        default the one in the dataset's directory. ``io`` is how files of this machine are read: "mmap",
+        or "pread", slower, for files that may shrink meanwhile. ``cache`` keeps what is fetched.
+
+        Raises PileToolsError for what is not there, DataError for what is damaged or does not belong
+        together, ParameterError where something must be named.
+        """
+        if io not in ("mmap", "pread"):
+            raise ParameterError(f"io {io!r} is neither 'mmap' nor 'pread'")
+        name = None if tokenizer is None else os.fspath(tokenizer)
+        viewer = cls(open_stream(location, order, io, cache), batch_size=batch_size, tokenizer=name)
+        viewer._arguments = (
+            cls.open,
+            (location,),
+            {"order": order, "batch_size": batch_size, "tokenizer": name, "io": io, "cache": cache},
+        )
+        return viewer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the same files anew: mapped memory and descriptors do not travel.
+        if self._arguments is None:
+            raise TypeError("only a viewer that was made by `BatchViewer.open` can go to another process")
+        return _reopen, self._arguments
+
+    @property
+    def dataset(self) -> TokenDataset:
+        """The token dataset; ParameterError for a blend of several."""
+        if self._stream.blend is not None:
+            raise ParameterError(
+                f"{self.order.name}: a blend of {len(self._stream.components)} datasets, not of one"
+            )
+        return self._stream.components[0].dataset
+
+    @property
+    def datasets(self) -> tuple[TokenDataset, ...]:
+        """The token datasets that the stream reads: one, or those of a blend."""
+        return tuple(component.dataset for component in self._stream.components)
+
+    @property
+    def first_step(self) -> int:
+        """The first step that can be read: 0 unless the dataset holds a part of a stream."""
+        return -(-self._stream.first_sample // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """The step after the last whole batch; a last, partial one is not read in training."""
+        return (self._stream.first_sample + self._stream.samples) // self.batch_size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """dtype of the tokens; of a blend, the one that holds those of all."""
+        blend = self._stream.blend
+        return self._stream.components[0].dataset.dtype if blend is None else blend.dtype
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 that names dataset and order by content, 64 hexadecimal digits.
+
+        It is the same for every batch size, and however the dataset is cut into shards.
+        """
+        if self._identity is None:
+            value: dict[str, Any] = {"format": "pile-tools stream 1", "seq_length": self.seq_length}
+            parts = [
+                {"dataset": component.dataset.identity, "order": component.describe()}
+                for component in self._stream.components
+            ]
+            record = self.order.record
+            if self._stream.blend is not None and record is not None:
+                value["blend"] = [[entry.sha256 for entry in record.files], parts]
+            else:
+                value |= parts[0] | {"first_sample": self._stream.first_sample}
+            self._identity = hashlib.sha256(canonical_json(value)).hexdigest()
+        return self._identity
+
+    def batch(self, step: int) -> Tokens:
+        """Return the tokens of ``step``, [batch_size, seq_length + 1]. OutOfRangeError past the last."""
+        return self._tokens(self._first(step) + np.arange(self.batch_size))
+
+    def inputs_labels(self, step: int) -> tuple[Tokens, Tokens]:
+        """Return inputs and labels of ``step``, two views [batch_size, seq_length] of one array."""
+        batch = self.batch(step)
+        return batch[:, :-1], batch[:, 1:]
+
+    def batches(self, start: int, stop: int) -> Iterator[Tokens]:
+        """Iterate over the batches of steps [start, stop)."""
+        start, stop = operator.index(start), operator.index(stop)
+        if start < stop:
+            self._first(start)
+            self._first(stop - 1)
+        return (self.batch(step) for step in range(start, stop))
+
+    def rank_batch(
+        self, step: int, *, rank: int, world_size: int, micro_batch_size: int | None = None
+    ) -> Tokens:
+        """Return what data-parallel rank ``rank`` of ``world_size`` reads in ``step``.
+
+        [batch_size / world_size, seq_length + 1]: its micro-batches one after the other, where
+        micro-batch g holds samples k·B + g·m·D + r·m + [0, m). Without ``micro_batch_size`` there is
+        one. As GPT-NeoX's samplers do.
+        """
+        size = micro_batch_size
+        if size is None and world_size > 0:
+            size = self.batch_size // world_size
+        if world_size < 1 or not 0 <= rank < world_size:
+            raise ParameterError(f"rank {rank} is not one of {world_size} ranks, from 0")
+        if size is None or size < 1 or self.batch_size % (size * world_size):
+            raise ParameterError(
+                f"a batch of {self.batch_size} does not divide into micro-batches of {size} on {world_size} "
+                "ranks"
+            )
+        starts = np.arange(0, self.batch_size, size * world_size) + rank * size
+        return self._tokens(self._first(step) + (starts[:, None] + np.arange(size)).reshape(-1))
+
+    def sequence(self, step: int, row: int) -> Tokens:
+        """Return row ``row`` of ``step``, [seq_length + 1]."""
+        tokens: Tokens = self._tokens(self._position(step, row))[0]
+        return tokens
+
+    def text(self, step: int, row: int) -> str:
+        """Return the text of a sequence; U+FFFD where it begins or ends inside a character."""
+        position = self._position(step, row)
+        return self._decoder(position)(self._tokens(position)[0])
+
+    def digest(self, step: int) -> str:
+        """Return XXH3-128 of the bytes of ``batch(step)`` (C order, little endian), 32 hexadecimal digits."""
+        return xxhash.xxh3_128_hexdigest(self.batch(step).data)
+
+    def trace(self, step: int, row: int) -> "pa.Table":
+        """Return the pieces of documents of a sequence, in order of position, as an Arrow table.
+
+        Columns: document, position, offset, n_tokens (int64), shard (string), row (int64), source
+        (string); of a blend, dataset (int64) first. shard, row and source are null where the dataset has
+        no ``documents.parquet``, document and offset where boundaries of documents are not known.
+        Raises DataError where ``documents.parquet`` does not belong to the dataset.
+        """
+        component, which, pieces = self._pieces(self._position(step, row))
+        return pieces.table(provenance_of(component, self._lock), which)
+
+    def pieces(self, step: int, row: int) -> list[PieceView]:
+        """Return the pieces of a sequence with their texts, to be shown (see ``PieceView``)."""
+        position = self._position(step, row)
+        tokens = self._tokens(position)[0]
+        component, which, pieces = self._pieces(position)
+        decode = self._decoder(position)
+        views = []
+        rows = pieces.table(provenance_of(component, self._lock), which).to_pylist()
+        for piece, size in zip(rows, component.document_tokens(pieces.found.document).tolist(), strict=True):
+            part = tokens[piece["position"] : piece["position"] + piece["n_tokens"]]
+            text = decode(part) if decode.is_known else None
+            views.append(PieceView(**piece, document_tokens=None if size == UNKNOWN else size, text=text))
+        return views
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether a tokenizer was given or lies beside each dataset."""
+        return all(decoder.is_known for decoder in self._decoders)
+
+    @property
+    def knows_documents(self) -> bool:
+        """Whether it is known where documents begin and end."""
+        return all(component.knows_documents for component in self._stream.components)
+
+    def _first(self, step: int) -> int:
+        """Return the first sample of ``step``, counted in the stream."""
+        step = operator.index(step)
+        if not self.first_step <= step < self.steps:
+            known = "there is not one whole batch"
+            if self.steps > self.first_step:
+                known = f"the last is {self.steps - 1}"
+                if self.first_step:
+                    known += f" and the first {self.first_step}"
+            raise OutOfRangeError(
+                f"{self.order.name}: no step {step} at batch size {self.batch_size}; {known}"
+            )
+        return step * self.batch_size - self._stream.first_sample
+
+    def _position(self, step: int, row: int) -> Int64Array:
+        first, row = self._first(step), operator.index(row)
+        if not 0 <= row < self.batch_size:
+            raise OutOfRangeError(f"{self.order.name}: no row {row} in a batch of {self.batch_size}, from 0")
+        return np.array([first + row], np.int64)
+
+    def _tokens(self, positions: Int64Array) -> Tokens:
+        blend = self._stream.blend
+        return self._stream.components[0].tokens(positions) if blend is None else blend.tokens(positions)
+
+    def _one(self, position: Int64Array) -> tuple[int, Int64Array]:
+        """Return the component that one position of the stream is of, and its position there."""
+        if self._stream.blend is None:
+            return 0, position
+        which, numbers = self._stream.blend.parts(position)
+        return int(which[0]), numbers
+
+    def _pieces(self, position: Int64Array) -> tuple[Component, int | None, Pieces]:
+        which, number = self._one(position)
+        component = self._stream.components[which]
+        found = Pieces(component.pieces(number))
+        return component, which if self._stream.blend is not None else None, found
+
+    def _decoder(self, position: Int64Array) -> Decoder:
+        return self._decoders[self._one(position)[0]]
+
+
+def _reopen(function: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> BatchViewer:
+    viewer: BatchViewer = function(*positional, **named)
+    return viewer

@@ -1,0 +1,86 @@
+"""`pile-tools trace` and `pile-tools lineage` as they are typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pile_tools_cli.main import run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, demo_corpus: Path) -> Path:
+    path = tmp_path_factory.mktemp("trace")
+    texts = [f"the words of number {i} are not those of any other" for i in range(40)]
+    texts[5] = texts[4]
+    lines = [json.dumps({"text": text, "meta": {"pile_set_name": "A"}}) + "\n" for text in texts]
+    (path / "in.jsonl").write_text("".join(lines))
+    for arguments in (
+        ["dedup", str(path / "in.jsonl"), "-o", str(path / "kept")],
+        ["tokenize", str(path / "kept"), "-o", str(path / "tokens"), "--tokenizer", str(demo_corpus)],
+        ["order", str(path / "tokens"), "--seq-length", "50", "--batch-size", "2", "--steps", "4"],
+    ):
+        assert run(arguments) == 0
+    return path
+
+
+def test_table(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["trace", "--data", str(made / "tokens"), "--step", "2", "--row", "1"]) == 0
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert header[:7] == ["position", "tokens", "document", "offset", "source", "row", "shard"]
+    assert header[7:] == ["original", "row", "original", "shard"]
+    assert sum(int(row[1]) for row in rows) == 51
+    for row in rows:
+        document = int(row[2])
+        assert row[4:] == ["A", row[2], "in.jsonl", str(document + (document >= 5)), "in.jsonl"]
+
+
+def test_text_and_json(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["trace", "--data", str(made / "tokens"), "--step", "2", "--row", "1", "--text"]
+    assert run([*arguments, "--context", "10"]) == 0
+    printed = capsys.readouterr().out
+    assert run([*arguments, "--context", "10", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["step"], value["row"]) == (2, 1)
+    for piece in value["pieces"]:
+        number = piece["original_row"]
+        assert piece["addresses"][-1]["row"] == number
+        span = piece["span"]
+        assert f"{span['before']}⟦{span['text']}⟧{span['after']}\n" in printed
+        text = f"the words of number {number} are not those of any other"
+        assert span["before"] + span["text"] + span["after"] in text
+        assert f"--- document {piece['document']} from its token {piece['offset']}, in.jsonl:" in printed
+
+
+def test_lineage(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lineage", str(made / "tokens")]) == 0
+    printed = capsys.readouterr().out
+    stages = [line.split()[0] for line in printed.splitlines() if not line.startswith(" ")]
+    assert stages == ["order", "tokenize", "dedup"]
+    assert '          threshold = "0.87"' in printed
+    assert "from in.jsonl: " in printed
+    assert run(["lineage", str(made / "tokens"), "--json"]) == 0
+    chain = json.loads(capsys.readouterr().out)["chain"]
+    assert [link["stage"] for link in chain] == stages
+    assert chain[1]["parents"] == [chain[2]["identity"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["trace", "--step", "4", "--row", "0"], 1, "no step 4"),
+        (["trace", "--step", "0", "--row", "2"], 1, "no row 2"),
+        (["trace", "--step", "0"], 2, "--row"),
+        (["trace", "--step", "0", "--row", "0", "--text", "--context", "-1"], 2, "--context"),
+        (["trace", "--step", "0", "--row", "0", "--text", "--corpus", "none.jsonl"], 1, "none.jsonl"),
+        (["lineage", "none"], 1, "none: no such directory"),
+    ],
+)
+def test_an_error_is_one_line(
+    made: Path, arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(made / "tokens")] if arguments[0] == "trace" else []
+    assert run([*arguments, *data]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert len(printed.err.splitlines()) == 1
