@@ -42,7 +42,7 @@ class Against:
     def inputs(self) -> list[InputFile]:
         """The files that are read."""
         if not self.saved:
-            return [InputFile(self.shard.path, self.shard.name)]
+            return [InputFile(self.shard.path, self.shard.name, self.shard.sha256)]
         return [
             InputFile(
                 SavedSignatures.path(self.directory, self.own_name, kind), f"{self.shard.name}.{kind}.npy"

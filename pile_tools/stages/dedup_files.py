@@ -58,8 +58,8 @@ class DedupPaths:
     def sets(self, kind: str, shard: int) -> Path:
         return self.root / f"sets/{shard:05}.{kind}.npy"
 
-    def edges(self, round_: str, part: int) -> Path:
-        return self.root / f"edges/{round_}-{part:05}.npy"
+    def edges(self, round_: str, part: int, parts: int) -> Path:
+        return self.root / f"edges/{round_}-{part:05}-of-{parts:05}.npy"
 
     @property
     def labels(self) -> Path:

@@ -211,13 +211,13 @@ def test_bytes_depend_on_neither_workers_nor_memory(
 ) -> None:
     dedup([corpus], tmp_path / "one", resolve_job(), workers=1)
     expected = all_files(tmp_path / "one")
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_BYTES", 0)
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_DOCUMENTS", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 0)
     dedup([corpus], tmp_path / "two", resolve_job(), workers=2)
     assert all_files(tmp_path / "two") == expected
     # A budget so small that keys come in many ranges and sets are compared pair by pair.
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_BYTES", 1 << 30)
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_DOCUMENTS", 1 << 30)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 1 << 30)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_BUDGET", 2000)
     monkeypatch.setattr("pile_tools.stages.dedup._PROCESS_BYTES", 1000)
     dedup([corpus], tmp_path / "three", resolve_job(), workers=1, memory=3000)
