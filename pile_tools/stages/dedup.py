@@ -25,15 +25,21 @@ from pile_tools.stages.executor import Progress, TaskPool, default_workers, no_p
 from pile_tools.stages.pile_dedupe import load_word_tokenizer
 from pile_tools.stages.workspace import InputFile, Workspace
 
-__all__ = ["dedup", "default_memory"]
+__all__ = ["dedup", "default_memory", "task_budget"]
 
 _PROCESS_BYTES = 200 << 20  # Python, NumPy, Arrow, the compiled kernels, one batch of text
+_LEAST_MEMORY = 2 * _PROCESS_BYTES
 _LEAST_BUDGET = 32 << 20
 
 
 def default_memory() -> int:
     """Half of the machine's memory, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def task_budget(memory: int, workers: int) -> int:
+    """Bytes that one task of ``workers`` at a time may hold, so that all processes stay within ``memory``."""
+    return max(_LEAST_BUDGET, (memory - (workers + 1) * _PROCESS_BYTES) // workers)
 
 
 def _manifest(run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object]) -> Manifest:
@@ -109,11 +115,10 @@ def dedup(
     others = find_against([Path(directory) for directory in against], job)
     shards = list_shards(inputs)
     memory = default_memory() if memory is None else memory
-    least = 2 * _PROCESS_BYTES
-    if memory < least:
-        raise ParameterError(f"memory of {memory} bytes: at least {least >> 20}M is needed")
-    workers = max(1, min(workers or default_workers(), memory // least))
-    budget = max(_LEAST_BUDGET, (memory - (workers + 1) * _PROCESS_BYTES) // workers)
+    if memory < _LEAST_MEMORY:
+        raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
+    workers = max(1, min(workers or default_workers(), memory // _LEAST_MEMORY))
+    budget = task_budget(memory, workers)
     parameters = job.parameters()
     if others:
         parameters["against"] = [Path(directory).resolve().name for directory in against]

@@ -122,8 +122,12 @@ class DedupRun:
         return same_parts, band_parts
 
     def sets(self, band_parts: int) -> None:
-        files, paths = self.files, self.files.paths
+        files = self.files
         mark_candidates(files, self.job.bands.bands, band_parts)
+        self._shard_tasks("sets", self._set_tasks())
+
+    def _set_tasks(self) -> list[Task]:
+        files, paths = self.files, self.files.paths
         candidates = NpyFile.open(paths.candidates)
         tasks = []
         for index, shard in enumerate(self.shards):
@@ -139,7 +143,7 @@ class DedupRun:
                     self._weight(index) if some else 1,
                 )
             )
-        self._shard_tasks("sets", tasks)
+        return tasks
 
     def _verify(self, round_: str, tasks: list[Task]) -> list[Path]:
         small = self.files.documents < _SMALL_DOCUMENTS // 8

@@ -219,7 +219,7 @@ def test_bytes_depend_on_neither_workers_nor_memory(
     monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_BUDGET", 2000)
-    monkeypatch.setattr("pile_tools.stages.dedup._PROCESS_BYTES", 1000)
+    monkeypatch.setattr("pile_tools.stages.dedup._LEAST_MEMORY", 2000)
     dedup([corpus], tmp_path / "three", resolve_job(), workers=1, memory=3000)
     assert all_files(tmp_path / "three") == expected
 
