@@ -36,7 +36,14 @@ from pile_tools.stages.dedup_verify import (
     verify_partners,
     verify_star,
 )
-from pile_tools.stages.dedup_write import DEDUP_NAME, SKIPPED_NAME, write_kept, write_removed, write_skipped
+from pile_tools.stages.dedup_write import (
+    DEDUP_NAME,
+    SKIPPED_NAME,
+    write_inputs,
+    write_kept,
+    write_removed,
+    write_skipped,
+)
 from pile_tools.stages.executor import Progress, Task, TaskPool
 
 __all__ = ["DedupRun"]
@@ -230,6 +237,7 @@ class DedupRun:
         self._shard_tasks("write", tasks)
         names = [shard.name for shard in self.shards]
         write_removed(files, names, self.output / DEDUP_NAME)
+        write_inputs(self.shards, self.output)
         if self.job.on_bad_record == "skip":
             write_skipped(files, names, self.output / SKIPPED_NAME)
 

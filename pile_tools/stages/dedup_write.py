@@ -1,5 +1,6 @@
 """Write what a deduplication leaves: the kept shards, and the tables of removed and skipped documents."""
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from pile_tools.stages.dedup_job import DedupJob
 __all__ = [
     "DEDUP_NAME",
     "DEDUP_SCHEMA",
+    "INPUTS_NAME",
     "SKIPPED_NAME",
     "SKIPPED_SCHEMA",
     "Written",
+    "write_inputs",
     "write_kept",
     "write_removed",
     "write_skipped",
@@ -44,6 +47,9 @@ DEDUP_SCHEMA = pa.schema(
     ]
 )
 """One row for each removed document, in corpus order."""
+
+INPUTS_NAME = "inputs.json"
+"""Where the inputs were, as paths relative to the output directory: a help to people, and in no manifest."""
 
 SKIPPED_NAME = "skipped.parquet"
 SKIPPED_SCHEMA = pa.schema(
@@ -193,3 +199,10 @@ def write_skipped(files: CorpusFiles, names: list[str], path: Path) -> None:
                 yield pa.Table.from_arrays(columns, schema=SKIPPED_SCHEMA)
 
     _write_table(path, SKIPPED_SCHEMA, tables())
+
+
+def write_inputs(shards: list[Shard], output: Path) -> None:
+    """Write ``inputs.json``."""
+    where = {shard.name: os.path.relpath(shard.path, output) for shard in shards}
+    with atomic_write(output / INPUTS_NAME) as file:
+        file.write(canonical_json(where))
