@@ -168,7 +168,9 @@ def run_one(documents: int, memory: int, workers: int, directory: Path) -> None:
     begun = time.perf_counter()
     files = CorpusFiles(DedupPaths(directory), n_shards)
     with TaskPool(workers) as pool:
-        run = GeneratedRun(job, [], shards, directory, files, pool, task_budget(memory, workers), progress)
+        run = GeneratedRun(
+            job, [], shards, directory, files, pool, memory, task_budget(memory, workers), progress
+        )
         run.total = documents
         run.run()
         progress("", 1, 1)

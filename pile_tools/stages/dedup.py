@@ -141,7 +141,7 @@ def dedup(
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers) as pool:
-            run = DedupRun(job, others, shards, output, files, pool, budget, progress)
+            run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
             run.run()
         manifest = _manifest(run, workspace.input_entries, parameters)
         workspace.finish(manifest)

@@ -55,7 +55,8 @@ _SMALL_DOCUMENTS = 1 << 18
 
 @dataclass
 class DedupRun:
-    """One deduplication under way. ``budget``: bytes that one task may hold."""
+    """One deduplication under way. ``memory`` and ``budget``: bytes that all of it and
+    that one task may hold."""
 
     job: DedupJob
     against: list[Against]
@@ -63,6 +64,7 @@ class DedupRun:
     output: Path
     files: CorpusFiles
     pool: TaskPool
+    memory: int
     budget: int
     progress: Progress
 
@@ -204,7 +206,7 @@ class DedupRun:
                     for band in range(job.bands.bands)
                     for part in range(band_parts)
                 ]
-        linked = link_documents(files, job.keep, same_parts, edges)
+        linked = link_documents(files, job.keep, same_parts, edges, self.memory)
         if job.method == "pile-dedupe":
             decide_last_stays(files, linked, edges)
             return

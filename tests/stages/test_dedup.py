@@ -220,6 +220,7 @@ def test_bytes_depend_on_neither_workers_nor_memory(
     monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_BUDGET", 2000)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_MEMORY", 2000)
+    monkeypatch.setattr("pile_tools.stages.dedup_decide.LINKED_BYTES", 1)
     dedup([corpus], tmp_path / "three", resolve_job(), workers=1, memory=3000)
     assert all_files(tmp_path / "three") == expected
 
@@ -313,9 +314,15 @@ def test_parameters_at_odds(changes: dict[str, Any], message: str) -> None:
         resolve_job(**changes)
 
 
-def test_too_little_memory(corpus: Path, tmp_path: Path) -> None:
+def test_too_little_memory(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ParameterError, match="at least"):
         dedup([corpus], tmp_path / "out", resolve_job(), memory=1 << 20)
+    # What cannot be known before the documents are linked can be resumed with more.
+    monkeypatch.setattr("pile_tools.stages.dedup_decide.LINKED_BYTES", 1 << 30)
+    with pytest.raises(ParameterError, match="to go on"):
+        dedup([corpus], tmp_path / "out", resolve_job(), workers=1, memory=1 << 30)
+    monkeypatch.undo()
+    dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
 
 
 def test_identical_documents_and_boilerplate_take_linear_time(tmp_path: Path) -> None:
