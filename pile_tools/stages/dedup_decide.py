@@ -19,8 +19,8 @@ from pile_tools.stages.dedup_group import read_pairs
 from pile_tools.stages.dedup_job import DedupJob, Keep
 
 __all__ = [
-    "LINKED_BYTES",
     "DECISION",
+    "LINKED_BYTES",
     "Linked",
     "decide",
     "decide_last_stays",
