@@ -20,6 +20,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, deterministic, peak_flops
 from pile_tools.train.loop import _accumulate
+from pile_tools.train.loss import logit_gradient, logit_gradient_in_place
 from pile_tools.train.model import GPTNeoX, flops_per_token, initialise
 from pile_tools.train.optimizer import BETAS, EPS, WEIGHT_DECAY, FlatAdam
 from pile_tools.train.parallel import World, micro_batches
@@ -30,16 +31,17 @@ RATE = 1e-4
 
 
 def our_step(
-    model: GPTNeoX, tokens: np.ndarray, micro: int, dtype: torch.dtype, world: World
+    model: GPTNeoX, tokens: np.ndarray, micro: int, dtype: torch.dtype, world: World, compiled: bool
 ) -> Callable[[], float]:
     adam = FlatAdam(model, world)
     state = State(model, adam, torch.Generator(), DataRecord((), b""), [0, 0])
     parts = micro_batches(len(tokens), micro, 0, 1)
     number = len(tokens) * (tokens.shape[1] - 1)
+    of_logits = torch.compile(logit_gradient) if compiled else logit_gradient_in_place
 
     def step() -> float:
         with deterministic(world.device):
-            loss = _accumulate(state, tokens, parts, dtype, world, lambda: False) / number
+            loss = _accumulate(state, tokens, parts, dtype, world, of_logits, lambda: False) / number
             adam.norm(number)
             adam.update(RATE)
         return loss
@@ -96,7 +98,7 @@ def compare(size: str, options: argparse.Namespace, device: torch.device) -> Non
     number = options.batch_size * options.seq_length
     steps = {
         "transformers": their_step(theirs, tokens, options.micro_batch_size, dtype, device),
-        "pile-tools": our_step(ours, tokens, options.micro_batch_size, dtype, world),
+        "pile-tools": our_step(ours, tokens, options.micro_batch_size, dtype, world, options.compile),
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     losses: dict[str, list[float]] = {name: [] for name in steps}
