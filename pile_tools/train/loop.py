@@ -6,6 +6,7 @@ interrupted and resumed has the same bits as one that was not.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,7 +60,7 @@ class Outcome:
 
 def train(
     viewer: "BatchViewer",
-    output: Path,
+    output: str | os.PathLike[str],
     *,
     model: str | None = None,
     steps: int | None = None,
@@ -70,7 +71,7 @@ def train(
     dtype: str | None = None,
     stop_at: int | None = None,
     resume: bool = False,
-    source: Path | None = None,
+    source: str | os.PathLike[str] | None = None,
     device: str = "auto",
     compile_layers: bool = False,
     activation_checkpointing: bool = False,
@@ -98,11 +99,11 @@ def train(
         raise ParameterError(f"micro_batch_size {micro_batch_size} or stop_at {stop_at} is too small")
     with join(device) as world, ExitStack() as stack:
         stack.enter_context(deterministic(world.device))
-        begin = newest_checkpoint(output) if resume else source
-        record, recorded = read_begin(Stream.of(viewer), begin, fork=source is not None)
+        output, fork = Path(output), source is not None
+        begin = newest_checkpoint(output) if resume else None if source is None else Path(source)
+        record, recorded = read_begin(Stream.of(viewer), begin, fork=fork)
         given = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule, "seed": seed}
         given |= {"dtype": dtype}
-        fork = source is not None
         recipe = resolve(viewer, model, given, recorded, begin=begin, done=record.steps, fork=fork)
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
