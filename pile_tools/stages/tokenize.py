@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
+from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
@@ -124,7 +125,10 @@ def tokenize(
             outputs=[file_entry(space.directory / name, name) for name in outputs],
             counts=_counts(summaries, because),
             parents=_parents(shards),
-            versions={name: version(name) for name in _VERSIONED + ("fastokens",) * (because is None)},
+            versions={
+                "pile-tools": __version__,
+                **{name: version(name) for name in _VERSIONED + ("fastokens",) * (because is None)},
+            },
         )
         space.finish(manifest)
         return manifest

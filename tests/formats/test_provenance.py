@@ -167,3 +167,13 @@ def test_digest() -> None:
     # XXH3-128 of the empty input with seed 0, from the specification's test vectors.
     assert text_digest(b"").hex() == "99aa06d3014798d86001c324468d497f"
     assert np.frombuffer(text_digest("é".encode()), np.uint8).shape == (16,)
+
+
+def test_rows_and_sizes_of_64_and_32_bits(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        ("a.jsonl", 2**40, None, 2**31 - 1, b"x" * 16),
+        ("a.jsonl", 2**40 + 1, None, 0, b"y" * 16),
+    ]
+    reader = Provenance(write(tmp_path / "documents.parquet", rows))
+    assert as_rows(next(reader.tables())) == rows
+    assert reader.document_of("a.jsonl", 2**40 + 1) == 1
