@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from pile_tools.train.metrics import plot_loss, read_metrics
     from pile_tools.train.model import GPTNeoX
     from pile_tools.train.record import DataRecord
-    from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
+    from pile_tools.train.run import recorded_batch_size
+    from pile_tools.train.schedule import CHECKPOINTS
+    from pile_tools.train.sizes import SIZES
+    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.weights import load_model, save_model
 
 __all__ = [
+    "CHECKPOINTS",
+    "SIZES",
     "DataRecord",
     "GPTNeoX",
     "Outcome",
@@ -24,8 +29,10 @@ __all__ = [
     "is_checkpoint",
     "is_run",
     "load_model",
+    "open_viewers",
     "plot_loss",
     "read_metrics",
+    "recorded_batch_size",
     "save_model",
     "train",
     "verify_checkpoint",
@@ -37,7 +44,10 @@ _HOMES = {
     "metrics": ("plot_loss", "read_metrics"),
     "model": ("GPTNeoX",),
     "record": ("DataRecord",),
-    "verify": ("is_checkpoint", "is_run", "verify_checkpoint", "verify_run"),
+    "run": ("recorded_batch_size",),
+    "schedule": ("CHECKPOINTS",),
+    "sizes": ("SIZES",),
+    "verify": ("is_checkpoint", "is_run", "open_viewers", "verify_checkpoint", "verify_run"),
     "weights": ("load_model", "save_model"),
 }
 

@@ -1,6 +1,7 @@
 """What is said of tokens: their text, and the documents that they are from."""
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pile_tools.formats.provenance import Provenance
+    from pile_tools.formats.tokenizer import TokenizerFile
 
 __all__ = ["Decoder", "DocumentTable", "Pieces", "provenance_of"]
 
@@ -40,7 +42,7 @@ class Decoder:
 
     def __call__(self, tokens: Tokens) -> str:
         """Return the text; DataError where the tokenizer is not of this dataset."""
-        tokenizer, max_id = self._loaded = self._loaded or self._load()
+        tokenizer, max_id = self.tokenizer()
         ids = tokens.tolist()
         largest = max(ids, default=0)
         if largest > max_id:
@@ -51,8 +53,18 @@ class Decoder:
         text: str = tokenizer.decode(ids, skip_special_tokens=False)
         return text
 
+    def tokenizer(self) -> tuple[Any, int]:
+        """Return the tokenizer of the `tokenizers` library and its largest id; ParameterError without one."""
+        self._loaded = self._loaded or self._load()
+        return self._loaded
+
     def _load(self) -> tuple[Any, int]:
         """Return the tokenizer and its largest id."""
+        found = self.file()
+        return found.load(), found.max_id
+
+    def file(self) -> "TokenizerFile":
+        """Return the tokenizer's file; DataError where it is not the one that made the dataset."""
         from pile_tools.formats.tokenizer import read_tokenizer
 
         if not self.is_known:
@@ -69,7 +81,7 @@ class Decoder:
                 f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
                 f"{recorded[:12]}…; give the tokenizer that made it"
             )
-        return found.load(), found.max_id
+        return found
 
 
 class DocumentTable:
@@ -79,9 +91,27 @@ class DocumentTable:
         self._provenance = provenance
         self._lock = lock
 
-    def lookup(self, documents: Any) -> "pa.Table":
+    @property
+    def name(self) -> str:
+        return self._provenance.name
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
+        """Return the rows of ``documents``; see ``Provenance.lookup``."""
         with self._lock:
-            return self._provenance.lookup(documents, ("shard", "row", "source"))
+            return self._provenance.lookup(documents, columns)
+
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the number of the document from (``shard``, ``row``), None where there is none."""
+        with self._lock:
+            return self._provenance.document_of(shard, row)
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
+        import pyarrow as pa
+
+        with self._lock:
+            tables = list(self._provenance.tables([name]))
+        return pa.concat_tables(tables).column(0) if tables else pa.chunked_array([], pa.string())
 
 
 def provenance_of(component: Component, lock: threading.Lock) -> DocumentTable | None:
@@ -112,10 +142,17 @@ def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
 
 
 class Pieces:
-    """The pieces of one sequence."""
+    """The pieces of sequences."""
 
     def __init__(self, found: locate.Pieces) -> None:
         self.found = found
+
+    def of_row(self, row: int) -> "Pieces":
+        """Return the pieces of one of the sequences."""
+        found = self.found
+        start, stop = np.searchsorted(found.row, [row, row + 1]).tolist()
+        arrays = (found.row, found.position, found.document, found.offset, found.n_tokens)
+        return Pieces(locate.Pieces(*(array[start:stop] for array in arrays)))
 
     def table(self, provenance: DocumentTable | None, dataset: int | None) -> "pa.Table":
         """Return the Arrow table of ``BatchViewer.trace``."""
