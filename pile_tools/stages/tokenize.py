@@ -24,7 +24,7 @@ from pile_tools.formats.locations import write_locations
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
-from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter
+from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
 from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
 from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, EncoderName
@@ -237,7 +237,7 @@ def _place(
         for part in parts:
             for table in Provenance(part.documents).tables():
                 writer.write(table)
-                size_file.write(table.column("n_tokens").to_numpy().astype("<i4").tobytes())
+                size_file.write(integers(table, "n_tokens").astype("<i4").tobytes())
         documents = writer.rows
     # Mapped: four bytes for each document of a large corpus are more than memory is promised to hold.
     sizes = np.memmap(sizes_path, "<i4", "r", shape=(documents,))

@@ -17,6 +17,7 @@ from pile_tools.formats.provenance import (
     PROVENANCE_SCHEMA,
     Provenance,
     ProvenanceWriter,
+    integers,
     provenance_table,
     text_digest,
 )
@@ -160,6 +161,26 @@ def test_the_writer_takes_its_own_schema_only(tmp_path: Path) -> None:
         pytest.raises(ParameterError, match="columns"),
     ):
         writer.write(pa.table({"shard": ["a"]}))
+
+
+def test_integers_of_slices_and_chunks() -> None:
+    table = table_of(rows_of(20))
+    assert integers(table, "row").tolist() == [i % 7 for i in range(20)]
+    assert integers(table.combine_chunks().slice(5, 9), "n_tokens").tolist() == [i * 31 for i in range(5, 14)]
+    assert integers(PROVENANCE_SCHEMA.empty_table(), "row").tolist() == []
+    assert integers(table.combine_chunks(), "n_tokens").dtype == np.int32
+
+
+@pytest.mark.parametrize("sources", [[None, None], ["a", "a"], ["b", None, "a", "b", "ü"], []])
+def test_tables_are_what_arrow_makes(sources: list[str | None]) -> None:
+    count = len(sources)
+    digests = [bytes([i]) * 15 + b"\0" for i in range(count)]
+    table = provenance_table("s", range(count), sources, range(count), digests)
+    table.validate(full=True)
+    assert table.to_pylist() == [
+        {"shard": "s", "row": i, "source": source, "n_tokens": i, "text_xxh3_128": digests[i]}
+        for i, source in enumerate(sources)
+    ]
 
 
 def test_digest() -> None:
