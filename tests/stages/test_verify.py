@@ -255,6 +255,12 @@ def test_nothing_to_verify(tmp_path: Path) -> None:
         verify([tmp_path])
 
 
+def test_a_manifest_of_another_tool_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "some web app"}')
+    with pytest.raises(PileToolsError, match="nothing to verify"):
+        verify([tmp_path])
+
+
 def test_more_checks_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "x.toy").write_text("toy")
     toy = Check("toys", lambda d: (d / "x.toy").exists(), lambda d, progress: "1 toy")
