@@ -19,7 +19,9 @@ RUN = 4  # pieces that stay together on average, as they stood in their text
 def read_texts(paths: Sequence[Path]) -> list[str]:
     """The documents of the corpora ``paths``; where none is given, the sources of the standard library."""
     if paths:
-        return [text for shard in list_shards(paths) for batch in ShardReader(shard) for text in batch.texts()]
+        return [
+            text for shard in list_shards(paths) for batch in ShardReader(shard) for text in batch.texts()
+        ]
     library = Path(sysconfig.get_path("stdlib"))
     files = [path for path in sorted(library.rglob("*.py")) if "site-packages" not in path.parts]
     return [path.read_text("utf-8", "replace") for path in files]

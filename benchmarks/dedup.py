@@ -121,6 +121,10 @@ def main() -> None:
         plain_datasketch(*options.plain)
         return
     program = str(Path(sys.executable).with_name("pile-tools"))
+    with tempfile.TemporaryDirectory() as name:  # compiles the kernels, once for every run
+        work = Path(name)
+        write_corpus(work / "tiny", 0.5, 4_000, texts=options.texts)
+        timed([program, "dedup", str(work / "tiny"), "-o", str(work / "out")])
     tables: dict[int, dict[str, float]] = {}
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.workers} workers")
     print("| mean document | documents | MB of text | pile-tools MB/s | datasketch MB/s | ratio ", end="")
@@ -145,9 +149,13 @@ def main() -> None:
                 flush=True,
             )
             tables[size] = shares(work / "large", work / "shares")
-    print("\n| part | " + " | ".join(f"{size:,} B" for size in tables) + " |\n|" + " --- |" * (len(tables) + 1))
+    print(
+        "\n| part | " + " | ".join(f"{size:,} B" for size in tables) + " |\n|" + " --- |" * (len(tables) + 1)
+    )
     for part in tables[4_000]:
-        cells = [f"{found[part]:.2f} s ({found[part] / sum(found.values()):.0%})" for found in tables.values()]
+        cells = [
+            f"{found[part]:.2f} s ({found[part] / sum(found.values()):.0%})" for found in tables.values()
+        ]
         print(f"| {part} | " + " | ".join(cells) + " |")
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
