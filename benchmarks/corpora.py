@@ -33,7 +33,7 @@ def cut_pieces(texts: Sequence[str]) -> list[str]:
 
 
 def change_words(rng: np.random.RandomState, text: str, similarity: float) -> str:
-    """Put made-up words into ``text``, so many that about ``similarity`` of the 5-grams of both are shared."""
+    """Put made-up words into ``text``, so many that its 5-grams come to about ``similarity`` with the old."""
     words = re.split(r"(\w+)", text)
     n = len(words) // 2
     changes = round(n * (1 - similarity) / (5 * (1 + similarity)))
