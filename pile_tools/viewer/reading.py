@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pile_tools.formats.provenance import Provenance
 
-__all__ = ["Decoder", "DocumentTable", "Pieces", "provenance_of"]
+__all__ = ["Decoder", "DocumentTable", "Pieces", "Table", "provenance_of"]
 
 # A copy of the tokenizer that made the dataset lies beside it.
 _TOKENIZER_NAME: Final = "tokenizer.json"
@@ -116,12 +116,30 @@ class AddedDocuments:
         self._added = added
         self._first = first
 
-    def lookup(self, documents: Any) -> "pa.Table":
+    @property
+    def name(self) -> str:
+        """The file with the parent's documents, or the one with those that were added."""
+        return next(table.name for table in (self._below, self._added) if table is not None)
+
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the parent's document from (``shard``, ``row``), None where there is none."""
+        return None if self._below is None else self._below.document_of(shard, row)
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
+        import pyarrow as pa
+
+        count = self._first + (0 if self._added is None else len(self._added.column(name)))
+        return pa.chunked_array([self.lookup(np.arange(count), [name]).column(0).combine_chunks()])
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
+        """Return ``columns`` of ``documents``; null where they are not recorded."""
         import pyarrow as pa
 
         wanted = np.asarray(documents, np.int64)
         own = wanted >= self._first
-        schema = pa.schema([("shard", pa.string()), ("row", pa.int64()), ("source", pa.string())])
+        kinds = {"shard": pa.string(), "row": pa.int64(), "source": pa.string()}
+        schema = pa.schema([(name, kinds[name]) for name in columns])
         parts = []
         for table, numbers in ((self._below, wanted[~own]), (self._added, wanted[own] - self._first)):
             if table is not None:
