@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.lsh import buckets
-from pile_tools.algorithms.pairs import order_large_buckets, star_pairs
+from pile_tools.algorithms.pairs import ALL_PAIRS, order_large_buckets, star_pairs
 from pile_tools.formats.npy import NpyFile, write_npy
 from pile_tools.stages.dedup_files import CorpusFiles
 from pile_tools.stages.dedup_job import DedupJob
@@ -71,25 +71,30 @@ def mark_passed_over(files: CorpusFiles, parts: int) -> None:
 
 def _read_band(
     files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Documents whose key of ``band`` is in the range, their keys, and their second keys.
-
-    The second are the other half of wide keys, and else the keys of the next band.
-    """
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64] | None]:
+    """Documents whose key of ``band`` is in the range, their keys, and the other half of wide keys."""
     passed = NpyFile.open(files.paths.passed_over)
-    second = (1, band) if job.wide_keys else (0, (band + 1) % job.bands.bands)
-    found: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]] = []
+    found: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
+    others: list[NDArray[np.uint64]] = []
     for shard in range(files.n_shards):
         start, stop = int(files.starts[shard]), int(files.starts[shard + 1])
         keys = files.read_keys(shard, 0, band, job.bands, job.wide_keys)
         chosen = np.flatnonzero(_in_part(keys, part, parts) & ~passed.read(start, stop))
-        others = files.read_keys(shard, *second, job.bands, job.wide_keys)
-        found.append((start + chosen, keys[chosen], others[chosen]))
-    return (
-        np.concatenate([ids for ids, _, _ in found]),
-        np.concatenate([keys for _, keys, _ in found]),
-        np.concatenate([keys for _, _, keys in found]),
-    )
+        found.append((start + chosen, keys[chosen]))
+        if job.wide_keys:
+            others.append(files.read_keys(shard, 1, band, job.bands, True)[chosen])
+    ids, first = (np.concatenate([pair[i] for pair in found]) for i in range(2))
+    return ids, first, np.concatenate(others) if job.wide_keys else None
+
+
+def _next_keys(files: CorpusFiles, job: DedupJob, band: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The keys of documents ``ids``, in any order, of the band after ``band``."""
+    order = np.argsort(ids)
+    out = np.empty(len(ids), dtype=np.uint64)
+    for shard, place, local in files.by_shard(ids[order]):
+        keys = files.read_keys(shard, 0, (band + 1) % job.bands.bands, job.bands, job.wide_keys)
+        out[order[place]] = keys[local]
+    return out
 
 
 def group_band(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int) -> None:
@@ -99,18 +104,20 @@ def group_band(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: i
     ``offsets`` of the buckets of three and more, in the order in which pairs are made of them.
     """
     ids, keys, others = _read_band(files, job, band, part, parts)
-    members, offsets = buckets(keys, others if job.wide_keys else None)
+    members, offsets = buckets(keys, others)
+    del keys, others
     paths = files.paths
     write_npy(paths.band("star", band, part, parts), star_pairs(ids[members], offsets))
     if job.verify == "none":
         return
-    many = np.flatnonzero(np.diff(offsets) > 2)
-    sizes = np.diff(offsets)[many]
-    inside = np.repeat(np.diff(offsets) > 2, np.diff(offsets))
-    places = members[inside]
+    sizes = np.diff(offsets)
+    documents = ids[members[np.repeat(sizes > 2, sizes)]]
+    sizes = sizes[sizes > 2]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    documents = ids[places]
-    order_large_buckets(documents, offsets, others[places])
+    large = np.flatnonzero(np.repeat(sizes > ALL_PAIRS, sizes))
+    next_keys = np.zeros(len(documents), dtype=np.uint64)
+    next_keys[large] = _next_keys(files, job, band, documents[large])
+    order_large_buckets(documents, offsets, next_keys)
     write_npy(paths.band("members", band, part, parts), documents)
     write_npy(paths.band("offsets", band, part, parts), offsets)
 

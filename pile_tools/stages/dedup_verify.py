@@ -33,10 +33,11 @@ def _pairs_of_range(files: CorpusFiles, bands: int, parts: int, low: int, high: 
         for part in range(parts):
             file = NpyFile.open(files.paths.band("star", band, part, parts))
 
-            def other(row: int, file: NpyFile = file) -> int:
-                return int(file.read(row, row + 1)[0, 1])
-
-            start, stop = (bisect_left(range(len(file)), bound, key=other) for bound in (low, high))
+            if not len(file):
+                continue
+            # Mapped, and not searched as a column: that would copy it.
+            others = file.map()[:, 1]
+            start, stop = (bisect_left(others, bound) for bound in (low, high))
             if start < stop:
                 found.append(file.read(start, stop))
     if not found:
@@ -68,7 +69,7 @@ def _write_edges(
 def label_components(files: CorpusFiles, parts: int) -> None:
     """Write the components that the first ``parts`` files of star edges make.
 
-    int64 [n, 2], (document, the first of its component), by document.
+    int64 [2, n]: documents, ascending, and the first of the component of each.
     """
     edges = [NpyFile.open(files.paths.edges("star", index)) for index in range(parts)]
     tied = np.zeros(files.documents, dtype=np.bool_)
@@ -81,20 +82,21 @@ def label_components(files: CorpusFiles, parts: int) -> None:
     for file in edges:
         piece = file.read()
         unite(parent, np.searchsorted(ids, piece["a"]), np.searchsorted(ids, piece["b"]))
-    write_npy(files.paths.labels, np.stack([ids, ids[component_roots(parent)]], axis=1))
+    write_npy(files.paths.labels, np.stack([ids, ids[component_roots(parent)]]))
 
 
 def verify_cross(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int, budget: int) -> None:
     """Verify the cross pairs of the buckets of one band and range."""
     members = NpyFile.open(files.paths.band("members", band, part, parts)).read()
     offsets = NpyFile.open(files.paths.band("offsets", band, part, parts)).read()
-    labels = NpyFile.open(files.paths.labels).read()
-    place = np.searchsorted(labels[:, 0], members)
-    place[place == len(labels)] = 0
     own = members.copy()
-    if len(labels):
-        known = labels[place, 0] == members
-        own[known] = labels[place[known], 1]
+    labels = NpyFile.open(files.paths.labels)
+    if labels.shape[1]:
+        documents, firsts = labels.map()
+        place = np.searchsorted(documents, members)
+        place[place == len(documents)] = 0
+        known = documents[place] == members
+        own[known] = firsts[place[known]]
     _write_edges(files, "cross", band * parts + part, job, cross_pairs(members, offsets, own), budget)
 
 
