@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from pile_tools.algorithms.components import component_roots, unite
 from pile_tools.algorithms.partners import update_best
 from pile_tools.errors import PileToolsError
-from pile_tools.formats.npy import NpyFile, write_npy
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.stages.dedup_files import CorpusFiles
 from pile_tools.stages.dedup_group import read_pairs
 from pile_tools.stages.dedup_job import DedupJob, Keep
@@ -22,6 +24,9 @@ DECISION = np.dtype(
     [("document", "<i8"), ("partner", "<i8"), ("common", "<i8"), ("union", "<i8"), ("component", "<i8")]
 )
 """One removed document; ``union`` is 0 where nothing was verified."""
+
+
+_PLACES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,14 @@ class Linked:
     kept: NDArray[np.int64]
     component: NDArray[np.int64]
 
-    def removed(self, n_against: int) -> NDArray[np.int64]:
-        """Places of the removed documents."""
-        places = np.arange(len(self.ids))
-        found: NDArray[np.int64] = np.flatnonzero(
-            (self.component >= 0) & (places != self.kept) & (self.ids >= n_against)
-        )
-        return found
+    def removed(self, n_against: int) -> Iterator[NDArray[np.int64]]:
+        """Places of the removed documents, ascending, in pieces."""
+        for start in range(0, len(self.ids), _PLACES_AT_ONCE):
+            places = np.arange(start, min(start + _PLACES_AT_ONCE, len(self.ids)))
+            piece = slice(start, start + len(places))
+            yield places[
+                (self.component[piece] >= 0) & (places != self.kept[piece]) & (self.ids[piece] >= n_against)
+            ]
 
 
 def _same_pairs(files: CorpusFiles, parts: int) -> Iterator[NDArray[np.int64]]:
@@ -51,14 +57,16 @@ def _same_pairs(files: CorpusFiles, parts: int) -> Iterator[NDArray[np.int64]]:
         yield from read_pairs(NpyFile.open(files.paths.same(part, parts)))
 
 
-def _edge_pairs(paths: list[Path]) -> Iterator[NDArray[np.int64]]:
+def _edges(paths: list[Path]) -> Iterator[NDArray[Any]]:
     for path in paths:
         file = NpyFile.open(path)
-        for start in range(0, len(file), 1 << 20):
-            rows = file.read(start, min(start + (1 << 20), len(file)))
-            if rows.dtype.names:
-                rows = np.stack([rows["a"], rows["b"]], axis=1)
-            yield rows
+        for start in range(0, len(file), _PLACES_AT_ONCE):
+            yield file.read(start, min(start + _PLACES_AT_ONCE, len(file)))
+
+
+def _edge_pairs(paths: list[Path]) -> Iterator[NDArray[np.int64]]:
+    for rows in _edges(paths):
+        yield np.stack([rows["a"], rows["b"]], axis=1) if rows.dtype.names else rows
 
 
 def _choose_kept(
@@ -91,8 +99,8 @@ def link_documents(files: CorpusFiles, keep: Keep, same_parts: int, edge_files: 
         first, other = np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1])
         first_same[other] = first
         unite(parent, first, other)
-    for piece in _edge_pairs(edge_files):
-        unite(parent, np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1]))
+    for part in _edge_pairs(edge_files):
+        unite(parent, np.searchsorted(ids, part[:, 0]), np.searchsorted(ids, part[:, 1]))
     roots = component_roots(parent)
     kept = _choose_kept(files, keep, ids, roots)
     # A component of documents that all belong to the other corpus removes nothing.
@@ -101,36 +109,60 @@ def link_documents(files: CorpusFiles, keep: Keep, same_parts: int, edge_files: 
     numbers = np.full(len(ids), -1, dtype=np.int64)
     heads = np.flatnonzero((roots == np.arange(len(ids))) & own)
     numbers[heads] = np.arange(len(heads))
-    return Linked(ids, first_same, kept, numbers[roots])
+    for start in range(0, len(ids), _PLACES_AT_ONCE):
+        part = slice(start, start + _PLACES_AT_ONCE)
+        # A root comes before the rest of its component, and names itself: it may be written over by itself.
+        numbers[part] = numbers[roots[part]]
+    return Linked(ids, first_same, kept, numbers)
 
 
 def partner_pairs(files: CorpusFiles, linked: Linked) -> None:
-    """Write the pairs of a kept and a removed document that the decision asks about: (lower, higher)."""
-    removed = linked.removed(files.n_against)
-    one = linked.ids[linked.first_same[removed]]
-    two = linked.ids[linked.first_same[linked.kept[removed]]]
-    pairs = np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1)[one != two]
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    new = np.ones(len(pairs), dtype=np.bool_)
-    new[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
-    write_npy(files.paths.partner_pairs, pairs[new])
+    """Write the pairs of a kept and a removed document that the decision asks about: (lower, higher).
+
+    Of the documents with the same words, the first stands for all.
+    """
+    asked = np.zeros(len(linked.ids), dtype=np.bool_)
+    for removed in linked.removed(files.n_against):
+        asked[linked.first_same[removed]] = True
+    with (
+        atomic_write(files.paths.partner_pairs) as file,
+        NpyWriter(file, np.int64, (2,)) as writer,
+    ):
+        for start in range(0, len(asked), _PLACES_AT_ONCE):
+            places = start + np.flatnonzero(asked[start : start + _PLACES_AT_ONCE])
+            one, two = linked.ids[places], linked.ids[linked.first_same[linked.kept[places]]]
+            pairs = np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1)
+            writer.append(pairs[one != two])
 
 
-def _kept_similarity(
-    files: CorpusFiles, linked: Linked, partner_files: list[Path]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Shingles in common with the kept document, and in the union: 0 below the threshold."""
-    common = np.zeros(len(linked.ids), dtype=np.int64)
-    union = np.zeros(len(linked.ids), dtype=np.int64)
-    keepers = linked.ids[linked.first_same[linked.kept]]
-    for path in partner_files:
-        edges = NpyFile.open(path).read()
-        for one, two in (("a", "b"), ("b", "a")):
-            place = np.searchsorted(linked.ids, edges[one])
-            right = keepers[place] == edges[two]
-            common[place[right]] = edges["common"][right]
-            union[place[right]] = edges["union"][right]
-    return common, union
+@dataclass(frozen=True, slots=True)
+class _Partners:
+    """For each linked document: the place of its partner, −1 without one, and the similarity to it.
+
+    int64 [n]. ``with_kept``: bool [n], whether the partner is the first with the kept document's words.
+    """
+
+    place: NDArray[np.int64]
+    common: NDArray[np.int64]
+    union: NDArray[np.int64]
+    with_kept: NDArray[np.bool_]
+
+
+def _find_partners(linked: Linked, edge_files: list[Path], partner_files: list[Path]) -> _Partners:
+    n = len(linked.ids)
+    found = _Partners(np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.bool_))
+    for edges in _edges(edge_files):
+        a, b = np.searchsorted(linked.ids, edges["a"]), np.searchsorted(linked.ids, edges["b"])
+        update_best(a, b, edges["common"], edges["union"], found.place, found.common, found.union)
+    for edges in _edges(partner_files):
+        a, b = np.searchsorted(linked.ids, edges["a"]), np.searchsorted(linked.ids, edges["b"])
+        for one, two in ((a, b), (b, a)):
+            right = linked.first_same[linked.kept[one]] == two
+            place = one[right]
+            found.place[place] = two[right]
+            found.common[place], found.union[place] = edges["common"][right], edges["union"][right]
+            found.with_kept[place] = True
+    return found
 
 
 def decide(
@@ -141,34 +173,37 @@ def decide(
     The partner is the kept document where the two reach the threshold, else a document with the same
     words, else the most similar document that a verified pair ties it to.
     """
-    removed = linked.removed(files.n_against)
-    rows = np.zeros(len(removed), dtype=DECISION)
-    rows["document"] = linked.ids[removed]
-    rows["component"] = linked.component[removed]
-    kept, group = linked.kept[removed], linked.first_same[removed]
-    rows["partner"] = linked.ids[kept]
-    if job.method == "text" or job.verify == "exact":
-        n = len(linked.ids)
-        best, best_common, best_union = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-        for path in edge_files:
-            edges = NpyFile.open(path).read()
-            a, b = np.searchsorted(linked.ids, edges["a"]), np.searchsorted(linked.ids, edges["b"])
-            update_best(a, b, edges["common"], edges["union"], best, best_common, best_union)
-        common, union = _kept_similarity(files, linked, partner_files)
-        partner = linked.kept[removed]
-        with_kept = union[group] > 0
-        same_as_kept = group == linked.first_same[kept]
-        # The first document with its words is another document, unless it is itself the first.
-        same = ~with_kept & ~same_as_kept & (group != removed)
-        tied = ~with_kept & ~same_as_kept & (group == removed)
-        partner[same] = group[same]
-        partner[tied] = best[removed[tied]]
-        if (partner < 0).any():
-            raise PileToolsError("a removed document has no partner; this is a defect of pile-tools")
-        rows["partner"] = linked.ids[partner]
-        rows["common"] = np.where(with_kept, common[group], np.where(tied, best_common[removed], 1))
-        rows["union"] = np.where(with_kept, union[group], np.where(tied, best_union[removed], 1))
-    write_npy(files.paths.decision, rows)
+    known = job.method == "text" or job.verify == "exact"
+    found = _find_partners(linked, edge_files, partner_files) if known else None
+    with atomic_write(files.paths.decision) as file, NpyWriter(file, DECISION) as writer:
+        for removed in linked.removed(files.n_against):
+            rows = np.zeros(len(removed), dtype=DECISION)
+            rows["document"] = linked.ids[removed]
+            rows["component"] = linked.component[removed]
+            rows["partner"] = linked.ids[linked.kept[removed]]
+            if found is not None:
+                _name_partners(linked, found, removed, rows)
+            writer.append(rows)
+
+
+def _name_partners(
+    linked: Linked, found: _Partners, removed: NDArray[np.int64], rows: NDArray[np.void]
+) -> None:
+    """Complete the decisions on documents at places ``removed``."""
+    group, partner = linked.first_same[removed], linked.kept[removed]
+    with_kept = found.with_kept[group]
+    same_as_kept = group == linked.first_same[partner]
+    # The first document with its words is another document, unless it is itself the first.
+    same = ~with_kept & ~same_as_kept & (group != removed)
+    tied = ~with_kept & ~same_as_kept & (group == removed)
+    partner[same] = group[same]
+    partner[tied] = found.place[removed[tied]]
+    if (partner < 0).any():
+        raise PileToolsError("a removed document has no partner; this is a defect of pile-tools")
+    rows["partner"] = linked.ids[partner]
+    measured = with_kept | tied
+    rows["common"] = np.where(measured, found.common[group], 1)
+    rows["union"] = np.where(measured, found.union[group], 1)
 
 
 def decide_last_stays(files: CorpusFiles, linked: Linked, star_files: list[Path]) -> None:
