@@ -69,6 +69,41 @@ tokenizer_option = click.option(
     help="Tokenizer that turns tokens to text.",
 )
 
+Steps = tuple[int | None, int | None]
+
+
+def _parse_steps(ctx: click.Context, param: click.Parameter, value: str | None) -> Steps | None:
+    from pile_tools.lookups.stream import parse_steps
+
+    return None if value is None else parse_steps(value)
+
+
+steps_option = click.option(
+    "--steps",
+    callback=_parse_steps,
+    default=None,
+    metavar="START:STOP",
+    show_default="all",
+    help="Steps from START up to STOP, STOP not included; either may be left out.",
+)
+
+every_option = click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="STEPS",
+    show_default="the last checkpoint only",
+    help="Report at every so many steps.",
+)
+
+plot_option = click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE.png",
+    help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
+)
+
 output_directory_option = click.option(
     "-o",
     "--output",

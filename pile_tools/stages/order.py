@@ -99,7 +99,7 @@ def make_order(
     directory.mkdir(parents=True, exist_ok=True)
     path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
     if finished is None:
-        made = record if recipe == SEQUENTIAL else _write(directory, record, _make(dataset, record))
+        made = record if recipe == SEQUENTIAL else _write(directory, record, remake(dataset, record))
         _check_sequential(dataset, record)
         made.write(path)
     else:
@@ -147,7 +147,7 @@ def _find_finished(
             raise PileToolsError(f"{path}: a blend of that name; choose another --name")
         if (old.dataset, old.manifest) != (record.dataset, record.manifest):
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
-        if replace(old, epochs=1, files=()) == record:
+        if replace(old, epochs=1, files=(), digests=None) == record:
             missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
             return path, None if missing else old
         raise PileToolsError(
@@ -163,11 +163,12 @@ def _differences(old: OrderRecord, new: OrderRecord) -> str:
     return ", ".join(f"{field} {one}, now {two}" for field, one, two in pairs if one != two)
 
 
-def _make(dataset: TokenDataset, record: OrderRecord) -> Order:
+def remake(dataset: TokenDataset, record: OrderRecord) -> Order:
+    """Return the arrays that the recipe and the parameters of ``record`` make of ``dataset``."""
     recipe = megatron_core_order if record.recipe == "megatron-core" else neox_order
     try:
         return recipe(
-            dataset.index.sizes,
+            dataset.sizes.whole(),
             seq_length=record.seq_length,
             num_samples=record.num_samples,
             seed=record.seed,
