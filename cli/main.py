@@ -23,9 +23,16 @@ COMMANDS = {
     "verify": "Check that directories still hold what was made.",
     "merge": "Copy a token dataset with its data in one .bin file.",
     "split": "Copy a token dataset with its data in shards.",
+    "fetch": "Fetch some steps of a stream into a small dataset that works offline.",
+    "suites": "List the suites of models whose streams are published.",
+    "checkpoints": "Show the checkpoints of a suite, and what each has seen.",
     "lineage": "Print the chain of manifests behind a directory.",
     "card": "Describe a directory for others: croissant.json and a dataset card.",
     "train": "Train a model on a stream, with checkpoints that prove what they have read.",
+    "intervene": "Make a counterfactual stream: other words or documents in a range of steps.",
+    "memorize": "Measure which sequences of the stream a model reproduces.",
+    "memorize-report": "Report on a table of memorize: by interval, source and times seen.",
+    "loss": "Measure a model's loss on steps that it has read and on others.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
 

@@ -29,7 +29,7 @@ def verify_recipe(place: OrderPlace, dataset: TokenDataset) -> str:
     if isinstance(record, OrderRecord):
         if record.recipe == SEQUENTIAL:
             return "sequential"
-        made = remake(dataset, record)
+        made = remake(dataset, record, dataset.sizes.whole())
         differing = _first_difference(place, (made.doc_idx, made.sample_idx, made.shuffle_idx))
         if differing is not None:
             raise DataError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pile_tools.train.run import recorded_batch_size
     from pile_tools.train.schedule import CHECKPOINTS
     from pile_tools.train.sizes import SIZES
-    from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
+    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.weights import load_model, save_model
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "is_checkpoint",
     "is_run",
     "load_model",
+    "open_viewers",
     "plot_loss",
     "read_metrics",
     "recorded_batch_size",
@@ -46,7 +47,7 @@ _HOMES = {
     "run": ("recorded_batch_size",),
     "schedule": ("CHECKPOINTS",),
     "sizes": ("SIZES",),
-    "verify": ("is_checkpoint", "is_run", "verify_checkpoint", "verify_run"),
+    "verify": ("is_checkpoint", "is_run", "open_viewers", "verify_checkpoint", "verify_run"),
     "weights": ("load_model", "save_model"),
 }
 

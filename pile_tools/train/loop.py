@@ -116,7 +116,8 @@ def train(
         record, recorded = read_begin(Stream.of(viewer), begin, fork=source is not None)
         given = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule, "seed": seed}
         given |= {"dtype": dtype}
-        recipe = resolve(viewer, model, given, recorded, begin=begin, fork=source is not None)
+        fork = source is not None
+        recipe = resolve(viewer, model, given, recorded, begin=begin, done=record.steps, fork=fork)
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
         machine = describe(world, micro_batch_size, compile_layers, activation_checkpointing)

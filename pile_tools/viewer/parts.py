@@ -12,7 +12,7 @@ from pile_tools.lookups.stream import Maps
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, Int64Array, MapsComponent, Tokens
 from pile_tools.viewer.opening import Stream
-from pile_tools.viewer.reading import Decoder, DocumentTable, provenance_of
+from pile_tools.viewer.reading import Decoder, Table, provenance_of
 
 __all__ = ["ViewedPart"]
 
@@ -117,7 +117,7 @@ class ViewedPart:
             self._numbers = numbers, positions
         return self._numbers
 
-    def provenance(self) -> DocumentTable | None:
+    def provenance(self) -> Table | None:
         return provenance_of(self.component, self._lock)
 
     def tokenizer(self) -> tuple[Any, int]:

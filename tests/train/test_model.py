@@ -162,7 +162,7 @@ def test_operations_are_those_that_transformers_takes() -> None:
     tokens = torch.randint(0, SHAPE["vocab"], (1, length))
     with FlopCounterMode(display=False) as counter:
         judge(model)(tokens).logits.sum().backward()
-    # Its plain attention multiplies all pairs of tokens; a causal one needs (length + 1) / (2 · length) of them.
+    # Its plain attention multiplies all pairs of tokens; a causal one (length + 1) / (2 · length) of them.
     pairs = 3 * model.n_layers * 2 * 2 * model.width * length * length
     ours = flops_per_token(model, length) * length
     assert counter.get_total_flops() == ours + pairs - pairs * (length + 1) // (2 * length)
