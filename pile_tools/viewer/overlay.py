@@ -202,6 +202,11 @@ class OverlayComponent(Component):
             )
         return out
 
+    @property
+    def packed_anew(self) -> Int64Array:
+        """The samples of the stream that this overlay packs anew, ascending; not those of overlays below."""
+        return self._samples[:, 0]
+
     def is_listed(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
         """Return which of the samples at ``positions`` [n] this overlay or one below packs anew."""
         listed = np.zeros(len(positions), np.bool_)

@@ -179,7 +179,7 @@ def test_sixteen_bits(home: Path, dtype: str) -> None:
 
 
 def test_loss_scale_falls_where_float16_overflows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pile_tools.train.loop._FIRST_SCALE", 30)
+    monkeypatch.setattr("pile_tools.train.setup._FIRST_SCALE", 30)
     begin(home, "scaled", dtype="float16", steps=9, stop_at=2)
     lines = read_metrics(home / "scaled")
     assert [(line["loss_scale"], line["skipped"], line["grad_norm"]) for line in lines] == [
@@ -194,8 +194,8 @@ def test_loss_scale_falls_where_float16_overflows(home: Path, monkeypatch: pytes
 @pytest.mark.filterwarnings("ignore")  # of tracing itself
 def test_compiled_layers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as for the compiler, and run without it: making machine code takes it half a minute."""
-    compiled = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="aot_eager"))
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compiler(function, backend="aot_eager"))
     begin(home, "compiled", compile_layers=True, stop_at=2)
     assert losses(home / "compiled") == pytest.approx(losses(home / "whole")[:2], rel=1e-5)
     names = {path.name for path in (home / "compiled" / "step2").iterdir()}
