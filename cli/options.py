@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -166,6 +169,18 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of standard output."""
     click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+
+
+def print_arrow(table: "pa.Table") -> None:
+    """Print an Arrow table of numbers and short texts, "-" for null."""
+    rows = [tuple(_cell(value) for value in row.values()) for row in table.to_pylist()]
+    print_table(tuple(table.column_names), rows)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
