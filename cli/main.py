@@ -32,6 +32,7 @@ COMMANDS = {
     "count": "Count how often terms had been read by each checkpoint.",
     "repeats": "Show how much had been seen how often by each checkpoint.",
     "mixture": "Show the tokens of each source over training.",
+    "diff": "Show where two streams differ.",
     "digest": "Digest every step, to be compared by verify.",
     "lineage": "Print the chain of manifests behind a directory.",
     "card": "Describe a directory for others: croissant.json and a dataset card.",

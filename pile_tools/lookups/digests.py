@@ -22,7 +22,7 @@ from pile_tools.formats.digest_files import (
 )
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import OrderPlace
-from pile_tools.formats.order_record import ORDER_NAME
+from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
 from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
 
 __all__ = [
@@ -45,6 +45,14 @@ class DigestedStream(Stream, Protocol):
 
     @property
     def order(self) -> OrderPlace: ...
+    @property
+    def home(self) -> Path | None:
+        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+
+    @property
+    def record(self) -> OrderRecord | BlendRecord | None:
+        """The record of the stream itself, None where there is none."""
+
     @property
     def identity(self) -> str: ...
     @property
@@ -88,11 +96,6 @@ def _record(stream: DigestedStream) -> DigestRecord:
     )
 
 
-def _directory(stream: DigestedStream) -> Path | None:
-    """Return the directory of the order, None where it is behind a URL."""
-    return stream.order.store.path
-
-
 def make_digests(
     stream: DigestedStream, *, output: Path | None = None, progress: Progress = no_progress
 ) -> DigestSummary:
@@ -107,12 +110,10 @@ def make_digests(
         raise ParameterError(
             f"{stream.name}: not one whole batch of {stream.batch_size}, so nothing to digest"
         )
-    own = stream.order.record
-    directory = output or _directory(stream)
+    own = stream.record
+    directory = output or stream.home
     if directory is None:
-        raise ParameterError(
-            f"{stream.name}: the order is behind a URL; name a directory to write to with -o"
-        )
+        raise ParameterError(f"{stream.name}: it is behind a URL; name a directory to write to with -o")
     if output is None and own is not None and own.batch_size != stream.batch_size:
         raise ParameterError(
             f"{stream.name}: its steps have {own.batch_size} samples; digests of steps of "
@@ -185,11 +186,11 @@ def stored_digests(
 
     Raises DataError for digests of another stream, or that the record of the order does not name.
     """
-    place = directory or _directory(stream)
+    place = directory or stream.home
     if place is None:
         return None
     found = read_digests(place, "" if directory is not None else digest_prefix(place, stream.order.label))
-    named = stream.order.record.digests if stream.order.record is not None else None
+    named = stream.record.digests if stream.record is not None else None
     if found is None:
         if named is not None and directory is None:
             raise DataError(

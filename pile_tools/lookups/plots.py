@@ -10,7 +10,7 @@ from pile_tools.formats.figures import figure
 
 __all__ = ["plot_counts", "plot_mixture", "plot_repeats"]
 
-MOST_LINES: Final = 12
+MOST_LINES: Final = 9
 """A picture shows so many patterns, terms or sources, those with the most; the rest are in the table."""
 
 
@@ -53,15 +53,17 @@ def plot_mixture(table: pa.Table, path: str | os.PathLike[str]) -> None:
         below = [0.0] * len(starts)
         shown, rest = names[:MOST_LINES], names[MOST_LINES:]
         rows = [([name], "no source" if name is None else str(name)) for name in shown]
+        colours = [f"C{number}" for number in range(MOST_LINES + 1)]
         if rest:
             rows.append((rest, f"{len(rest)} more"))
-        for members, label in rows:
+            colours[len(shown)] = "lightgray"
+        for (members, label), colour in zip(rows, colours, strict=False):
             heights = [sum(shares[start, name] for name in members) for start in starts]
             widths = [stop - start for start, stop in zip(starts, stops, strict=True)]
-            axes.bar(starts, heights, widths, bottom=below, align="edge", label=label)
+            axes.bar(starts, heights, widths, bottom=below, align="edge", label=label, color=colour)
             below = [one + two for one, two in zip(below, heights, strict=True)]
         axes.set(xlabel="step", ylabel="share of tokens", title="Tokens by source", ylim=(0, 1))
-        _finish(axes)
+        _finish(axes, outside=True)
 
 
 def plot_repeats(table: pa.Table, path: str | os.PathLike[str]) -> None:
@@ -82,6 +84,7 @@ def plot_repeats(table: pa.Table, path: str | os.PathLike[str]) -> None:
             _finish(axes)
 
 
-def _finish(axes: Any) -> None:
+def _finish(axes: Any, outside: bool = False) -> None:
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize="small")
+    place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if outside else {}
+    axes.legend(fontsize="small", **place)

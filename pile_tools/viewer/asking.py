@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from pile_tools.errors import ParameterError
 from pile_tools.formats.order_files import OrderPlace
+from pile_tools.formats.order_record import BlendRecord, OrderRecord
+from pile_tools.formats.store import is_url
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
+from pile_tools.viewer.overlay import OverlayComponent
 from pile_tools.viewer.parts import ViewedPart
 from pile_tools.viewer.reading import Decoder
 
@@ -62,6 +65,20 @@ class Asking:
     def name(self) -> str:
         """The path by which messages name the order."""
         return self._stream.place.name
+
+    @property
+    def home(self) -> Path | None:
+        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+        component = self._stream.components[0]
+        if isinstance(component, OverlayComponent):
+            return None if is_url(component.name) else Path(component.name)
+        return self._stream.place.store.path
+
+    @property
+    def record(self) -> OrderRecord | BlendRecord | None:
+        """The record of the order, None of maps without one and of an overlay, which has another stream."""
+        is_overlay = isinstance(self._stream.components[0], OverlayComponent)
+        return None if is_overlay else self._stream.place.record
 
     @property
     def parts(self) -> tuple[ViewedPart, ...]:
