@@ -72,7 +72,7 @@ class OverlayComponent(Component):
         self.parent = parent
         self.record = record
         self._first = first_sample
-        self._name = store.name
+        self.name = store.name
         if record.last_sample > first_sample + n_samples or record.first_sample < first_sample:
             raise DataError(
                 f"{store.name}: changes samples {record.first_sample}:{record.last_sample}, but its parent "
@@ -196,7 +196,7 @@ class OverlayComponent(Component):
             out[~mask] = found
         if own.any():
             if self.added is None:
-                raise DataError(f"{self._name}: {PIECES_NAME} holds a document that is not there")
+                raise DataError(f"{self.name}: {PIECES_NAME} holds a document that is not there")
             out[mask] = read_pieces(
                 self.added, documents[own] - self.parent.n_documents, offsets[own], n_tokens[own]
             )
