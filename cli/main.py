@@ -16,6 +16,7 @@ from .options import Session, debug_option
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
 COMMANDS = {
     "dedup": "Remove near-duplicate documents from a corpus.",
+    "explain": "Show why a document was removed, beside the one that it duplicates.",
     "tokenize": "Turn a corpus into a token dataset.",
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
@@ -23,6 +24,9 @@ COMMANDS = {
     "verify": "Check that directories still hold what was made.",
     "merge": "Copy a token dataset with its data in one .bin file.",
     "split": "Copy a token dataset with its data in shards.",
+    "fetch": "Fetch some steps of a stream into a small dataset that works offline.",
+    "suites": "List the suites of models whose streams are published.",
+    "checkpoints": "Show the checkpoints of a suite, and what each has seen.",
     "lineage": "Print the chain of manifests behind a directory.",
     "card": "Describe a directory for others: croissant.json and a dataset card.",
     "train": "Train a model on a stream, with checkpoints that prove what they have read.",

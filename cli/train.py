@@ -150,9 +150,8 @@ def _report(outcome: "Outcome", *, as_json: bool) -> None:
         options.print_json({**asdict(outcome), "checkpoint": str(outcome.checkpoint)})
         return
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
-    click.echo(
-        f"{outcome.checkpoint}: {outcome.steps_done} of {outcome.steps} steps, {outcome.tokens:,} tokens{loss}"
-    )
+    done = f"{outcome.steps_done} of {outcome.steps} steps"
+    click.echo(f"{outcome.checkpoint}: {done}, {outcome.tokens:,} tokens{loss}")
     if outcome.interrupted:
         click.echo("go on with --resume", err=True)
 

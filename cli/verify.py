@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pile_tools.stages.executor import Progress
     from pile_tools.stages.verify import Check
     from pile_tools.train.verify import CheckpointReport
-    from pile_tools.viewer import BatchViewer
 
 
 @options.command(example="pile-tools verify kept/ tokens/")
@@ -44,10 +43,8 @@ def command(
     Ends with 3 at the first file that is not right, and names it.
     """
     from pile_tools.stages.verify import CHECKS, verify
-    from pile_tools.viewer import BatchViewer
 
-    viewers = [BatchViewer.open(stream, order=order) for stream in streams]
-    checks = [*CHECKS, *_training_checks(viewers)]
+    checks = [*CHECKS, *_training_checks(streams, order)]
     with options.progress_bar() as progress:
         findings = verify(directories, checks=checks, progress=progress)
     if as_json:
@@ -64,16 +61,17 @@ def command(
         click.echo(f"{finding.directory}: {finding.check}: {finding.message}")
 
 
-def _training_checks(viewers: "Sequence[BatchViewer]") -> "list[Check]":
+def _training_checks(streams: "Sequence[str]", order: str | None) -> "list[Check]":
     """The checks of what `pile-tools train` wrote."""
     from pile_tools.stages.verify import Check
-    from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
+    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
 
     def checkpoint(directory: Path, progress: "Progress") -> str:
+        viewers = open_viewers(directory, streams, order=order)
         return _describe(verify_checkpoint(directory, viewers))
 
     def run(directory: Path, progress: "Progress") -> str:
-        report = verify_run(directory, viewers)
+        report = verify_run(directory, open_viewers(directory, streams, order=order))
         same = [f"{' and '.join(names)} have the same weights" for names in report.identical]
         return "; ".join([*(f"{one.directory.name}: {_describe(one)}" for one in report.checkpoints), *same])
 
@@ -81,5 +79,11 @@ def _training_checks(viewers: "Sequence[BatchViewer]") -> "list[Check]":
 
 
 def _describe(report: "CheckpointReport") -> str:
-    proof = "not compared with a stream" if report.unproved else "as the stream has them"
+    if not report.unproved:
+        proof = "each as the stream has it"
+    elif report.unproved == report.lineage:
+        proof = "not compared with a stream; give it with --data"
+    else:
+        missing = " and ".join(f"{part.first_step}:{part.last_step}" for part in report.unproved)
+        proof = f"of which {missing} are not compared; give their stream with --data, too"
     return f"has read {report.steps:,} steps, {proof}"

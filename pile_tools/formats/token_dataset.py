@@ -258,6 +258,13 @@ class TokenDataset:
         return MMapIndex(Path(self.index_name), self.dtype, sizes, pointers, doc_idx)
 
     @property
+    def directory(self) -> Path:
+        """The directory of a dataset of this machine; ParameterError for one behind a URL."""
+        if self.store.path is None:
+            raise ParameterError(f"{self.name}: this needs a dataset of this machine")
+        return self.store.path
+
+    @property
     def is_mapped(self) -> bool:
         """Whether all of it is mapped into memory."""
         return self.sizes.mapped is not None and all(isinstance(part, MappedFile) for part in self.parts)

@@ -27,6 +27,7 @@ __all__ = [
     "Stream",
     "Tokens",
     "checkpoints",
+    "default_workers",
     "in_threads",
     "no_progress",
     "parse_steps",
@@ -182,9 +183,14 @@ def checkpoints(start: int, stop: int, every: int | None) -> Int64Array:
     return np.append(inner, stop).astype(np.int64)
 
 
+def default_workers() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield ``function`` of each item, in order, a few of them under way at once."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = default_workers()
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -17,7 +17,7 @@ from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.history import PARENTS_NAME, History
-from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, sha256_file
+from pile_tools.formats.manifest import FileEntry, Manifest, sha256_file
 from pile_tools.formats.order_files import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_record import OrderRecord
 from pile_tools.formats.store import LocalStore
@@ -47,11 +47,15 @@ class Finding:
 
 
 def _has_manifest(directory: Path) -> bool:
-    return (directory / MANIFEST_NAME).is_file()
+    return Manifest.find(directory) is not None
 
 
 def _is_stage(stage: str) -> Callable[[Path], bool]:
-    return lambda directory: _has_manifest(directory) and Manifest.read(directory).stage == stage
+    def is_stage(directory: Path) -> bool:
+        manifest = Manifest.find(directory)
+        return manifest is not None and manifest.stage == stage
+
+    return is_stage
 
 
 def _has_dataset(directory: Path) -> bool:

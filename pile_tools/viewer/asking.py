@@ -110,6 +110,7 @@ class Asking:
         first: bool = False,
         limit: int | None = None,
         context: int = 60,
+        workers: int | None = None,
         progress: Progress = no_progress,
     ) -> "pa.Table":
         """Return where the stream shows a text, token ids or matches of a regular expression.
@@ -134,6 +135,7 @@ class Asking:
             first=first,
             limit=limit,
             context=context,
+            workers=workers,
             progress=progress,
         )
 
@@ -145,6 +147,7 @@ class Asking:
         regex: str | None = None,
         steps: tuple[int | None, int | None] | None = None,
         every: int | None = None,
+        workers: int | None = None,
         progress: Progress = no_progress,
     ) -> "Counts":
         """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
@@ -156,7 +159,7 @@ class Asking:
         from pile_tools.lookups.find import count_occurrences, make_query
 
         query = make_query(text, tokens, regex)
-        return count_occurrences(self, query, steps=steps, every=every, progress=progress)
+        return count_occurrences(self, query, steps=steps, every=every, workers=workers, progress=progress)
 
     def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
         """Return how many documents, samples and tokens had been seen how often by each checkpoint.
@@ -183,3 +186,27 @@ class Asking:
         from pile_tools.lookups.exposure import mixture
 
         return mixture(self, every=every, progress=progress)
+
+    def term_counts(
+        self,
+        terms: Sequence[str],
+        *,
+        every: int | None = None,
+        window: int = 0,
+        steps: tuple[int | None, int | None] | None = None,
+        progress: Progress = no_progress,
+    ) -> "pa.Table":
+        """Count how often the model had read each term, and each pair of terms close together, by checkpoint.
+
+        A term is a word or several in a row, whatever their case; a word is a longest run of ``\\w``
+        characters (a Han, Hiragana or Katakana character is one alone), so that "1" is not found in "2013".
+        Words are those of a sequence's text, cut at special tokens such as EOD. With ``window`` of 2 or more,
+        two occurrences that do not overlap and lie within so many consecutive words count as a pair.
+
+        Columns: checkpoint (int64), term, other (string; null: the term alone) and count (int64), cumulative
+        from the first of ``steps`` on. Of each pair that is met at all, in the order of ``terms``, there is a
+        row for every checkpoint; of any other there is none.
+        """
+        from pile_tools.lookups.terms import term_counts
+
+        return term_counts(self, terms, every=every, window=window, steps=steps, progress=progress)

@@ -72,8 +72,8 @@ def open_stream(
     return open_component(dataset, find_order(store, prefix, order))
 
 
-def open_component(dataset: TokenDataset, place: OrderPlace) -> Stream:
-    """Open ``dataset`` in the order at ``place``."""
+def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> Stream:
+    """Open ``dataset`` in the order at ``place``; ``seq_length`` where it is known beforehand."""
     record = place.record
     if isinstance(record, BlendRecord):
         raise ParameterError(f"{place.name}: a blend of several datasets; open its directory instead")
@@ -81,7 +81,7 @@ def open_component(dataset: TokenDataset, place: OrderPlace) -> Stream:
         _check_belongs(dataset, place, record)
     component: Component
     if place.style == SEQUENTIAL or (record is not None and record.recipe == SEQUENTIAL):
-        component = _sequential(dataset, place, record.seq_length if record else None)
+        component = _sequential(dataset, place, record.seq_length if record else seq_length)
     else:
         component = _maps(dataset, place, record)
     samples = record.samples if record is not None else _told_samples(component)

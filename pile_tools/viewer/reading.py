@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pile_tools.formats.provenance import Provenance
+    from pile_tools.formats.tokenizer import TokenizerFile
 
 __all__ = ["Decoder", "DocumentTable", "Pieces", "Table", "provenance_of"]
 
@@ -59,6 +60,12 @@ class Decoder:
         return self._loaded
 
     def _load(self) -> tuple[Any, int]:
+        """Return the tokenizer and its largest id."""
+        found = self.file()
+        return found.load(), found.max_id
+
+    def file(self) -> "TokenizerFile":
+        """Return the tokenizer's file; DataError where it is not the one that made the dataset."""
         from pile_tools.formats.tokenizer import read_tokenizer
 
         if not self.is_known:
@@ -75,7 +82,7 @@ class Decoder:
                 f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
                 f"{recorded[:12]}…; give the tokenizer that made it"
             )
-        return found.load(), found.max_id
+        return found
 
 
 class DocumentTable:
@@ -191,10 +198,17 @@ def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
 
 
 class Pieces:
-    """The pieces of one sequence."""
+    """The pieces of sequences."""
 
     def __init__(self, found: locate.Pieces) -> None:
         self.found = found
+
+    def of_row(self, row: int) -> "Pieces":
+        """Return the pieces of one of the sequences."""
+        found = self.found
+        start, stop = np.searchsorted(found.row, [row, row + 1]).tolist()
+        arrays = (found.row, found.position, found.document, found.offset, found.n_tokens)
+        return Pieces(locate.Pieces(*(array[start:stop] for array in arrays)))
 
     def table(self, provenance: Table | None, dataset: int | None) -> "pa.Table":
         """Return the Arrow table of ``BatchViewer.trace``."""
