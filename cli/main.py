@@ -16,6 +16,7 @@ from .options import Session, debug_option
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
 COMMANDS = {
     "dedup": "Remove near-duplicate documents from a corpus.",
+    "explain": "Show why a document was removed, beside the one that it duplicates.",
     "tokenize": "Turn a corpus into a token dataset.",
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
