@@ -3,8 +3,8 @@
     python benchmarks/dedup_quality.py [--clusters 300]
 
 Documents of 60 to 2,000 words in clusters of 2 to 500: edits of one original (single words replaced all
-over the text, or a passage replaced), spread so that similarities with it run from 0.60 to 1.00, and
-chains in which each document edits the one before. The exact similarity of every pair of a cluster is computed;
+over the text, or a passage replaced), spread so that similarities with it run from 0.60 to 1.00; and
+chains in which each document edits the one before. Every pair of a cluster is compared exactly;
 documents of different clusters share nothing. Recall: pairs at or above 0.87 that end in one component.
 Partners: removed documents that have a partner at or above 0.87 (for the default: the one that
 `dedup.parquet` names, whose similarity must be the true one; else any document of the component).
