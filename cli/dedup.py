@@ -132,6 +132,8 @@ def command(
 
 
 def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
+    from pile_tools.stages.dedup_report import in_order
+
     header = ("source", "documents", "removed", "kept", "bytes", "removed bytes", "kept bytes")
     fields = ("documents", "removed", "kept", "bytes", "removed_bytes", "kept_bytes")
     rows = [
@@ -148,7 +150,8 @@ def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
         )
     for name, what in (("components", "components by size"), ("similarities", "removed by similarity")):
         if counts[name]:
-            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
+            bins = in_order(counts[name]).items()
+            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in bins))
     for name in ("skipped_records", "oversized_records", "blank_lines", "repaired_documents"):
         if counts[name]:
             click.echo(f"{name.replace('_', ' ')}: {counts[name]:,}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.stages.dedup_report import in_order
 
 __all__ = ["check_plot", "plot_histograms"]
 
@@ -31,10 +32,9 @@ def plot_histograms(counts: Mapping[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    sizes = counts["components"]
+    sizes, similarities = in_order(counts["components"]), in_order(counts["similarities"])
     left.bar(list(sizes), list(sizes.values()))
     left.set(xlabel="documents in a component", ylabel="components", yscale="log" if sizes else "linear")
-    similarities = counts["similarities"]
     right.bar(list(similarities), list(similarities.values()))
     right.set(xlabel="exact similarity with the partner (hundredth below)", ylabel="removed documents")
     right.tick_params(axis="x", rotation=90)
