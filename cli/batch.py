@@ -30,10 +30,10 @@ FORMATS = ("text", "tokens", "json", "npy")
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="text: documents marked; tokens: a line of ids for each row; json: an object for each row, "
-    "a line each; npy: one array.",
+    default=None,
+    show_default="text",
+    help="text: documents marked; tokens: a line of ids for each row; json: an object for one row, "
+    "an array of them for a step; npy: one array.",
 )
 @click.option(
     "-o",
@@ -45,13 +45,17 @@ FORMATS = ("text", "tokens", "json", "npy")
 )
 @stream_options
 @options.json_option
-def command(step: int, row: int | None, form: str, output: Path | None, as_json: bool, **stream: Any) -> None:
+def command(
+    step: int, row: int | None, form: str | None, output: Path | None, as_json: bool, **stream: Any
+) -> None:
     """Show the sequences that one step of training reads.
 
     Step k is the batch that takes the model from checkpoint k to checkpoint k + 1.
     """
     viewer = open_viewer(**stream)
-    form = "json" if as_json else form
+    if as_json and form not in (None, "json"):
+        raise ParameterError(f"--json and --format {form} contradict each other; give one of them")
+    form = "json" if as_json else form or "text"
     if form == "text" and not viewer.has_tokenizer:
         raise ParameterError(
             f"{viewer.order.name}: no tokenizer beside the dataset to show text with; give one with "
@@ -86,17 +90,21 @@ def _lines(viewer: "BatchViewer", step: int, row: int | None, form: str) -> Iter
             for sequence in np.atleast_2d(tokens).tolist():
                 yield (" ".join(map(str, sequence)) + "\n").encode()
         return
+    # One JSON value in all: an array where there may be several rows.
+    before, between, after = (b"[\n", b",\n", b"\n]\n") if row is None else (b"", b"", b"\n")
     for found in viewer.rows(step, row):
         if form == "json":
             value: dict[str, Any] = {"step": step, "row": found.row, "tokens": found.tokens.tolist()}
             if found.text is not None:
                 value["text"] = found.text
             value["pieces"] = [asdict(piece) for piece in found.pieces]
-            yield orjson.dumps(value) + b"\n"
+            yield (between if found.row and row is None else before) + orjson.dumps(value)
         else:
             yield f"=== step {step}, row {found.row}: {len(found.tokens)} tokens\n".encode()
             for piece in found.pieces:
                 yield f"--- {_heading(piece)}\n{piece.text}\n".encode()
+    if form == "json":
+        yield after
 
 
 def _heading(piece: "PieceView") -> str:

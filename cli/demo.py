@@ -59,8 +59,10 @@ def command(directory: Path, workers: int | None) -> None:
         "order",
         lambda: make_order(tokens, seq_length=SEQ_LENGTH, batch_size=BATCH_SIZE, steps=steps, seed=SEED),
     )
-    viewer = timed("batch", lambda: BatchViewer.open(tokens))
     step = steps // 2
+    # The order is named, so that the demo still works when its reader has made others.
+    viewer = BatchViewer.open(tokens, order=order.record.label)
+    timed("batch", lambda: viewer.batch(step))
     row = max(range(BATCH_SIZE), key=lambda row: viewer.trace(step, row).num_rows)
 
     click.echo(f"\nStep {step}, row {row}: what the model reads there, and the file each part came from\n")
@@ -91,7 +93,8 @@ def command(directory: Path, workers: int | None) -> None:
         f"  pile-tools batch --data {tokens} --step {step} --row {row}\n"
         f"  pile-tools batch --data {tokens} --step 0 --format npy -o step0.npy\n"
         f"  pile-tools dedup {corpus} -o kept-070 --threshold 0.7\n"
-        f"  pile-tools order {tokens} --seq-length 512 --batch-size 16 --steps 100 --name short"
+        f"  pile-tools order {tokens} --seq-length 512 --batch-size 16 --steps 100 -o {directory / 'short'}\n"
+        f"  pile-tools batch --data {tokens} --order {directory / 'short'} --step 7 --row 0"
     )
 
 

@@ -23,7 +23,12 @@ COMMANDS = {
     "fetch": "Fetch some steps of a stream into a small dataset that works offline.",
     "suites": "List the suites of models whose streams are published.",
     "checkpoints": "Show the checkpoints of a suite, and what each has seen.",
+    "verify": "Check that directories still hold what was made.",
+    "merge": "Copy a token dataset with its data in one .bin file.",
+    "split": "Copy a token dataset with its data in shards.",
     "lineage": "Print the chain of manifests behind a directory.",
+    "card": "Describe a directory for others: croissant.json and a dataset card.",
+    "train": "Train a model on a stream, with checkpoints that prove what they have read.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
 
@@ -57,18 +62,14 @@ def cli() -> None:
     """Exactly what a language model had read by step N, and where it came from."""
 
 
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and not isinstance(error, PileToolsError):
-        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        return f"{' -> '.join(names) or 'input/output'}: {error.strerror or error}"
-    return " ".join(str(error).split())
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command line ``arguments`` and return its exit code; print an error as one line."""
     session = Session()
     try:
-        cli.main(args=list(arguments), prog_name="pile-tools", standalone_mode=False, obj=session)
+        # Not `cli.main`, which has its own ways of ending: it turns a closed pipe into exit code 1.
+        with cli.make_context("pile-tools", list(arguments), obj=session) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -76,21 +77,38 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`pile-tools batch … | head`): nothing is left to say.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except click.ClickException as error:
-        if session.debug:
-            raise
-        ctx = error.ctx if isinstance(error, click.UsageError) else None
-        hint = f" (see `{ctx.command_path} --help`)" if ctx is not None else ""
-        click.echo(f"pile-tools: {' '.join(error.format_message().split())}{hint}", err=True)
-        return error.exit_code
-    except (PileToolsError, OSError) as error:
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
+    except Exception as error:
         if session.debug:
             raise
         click.echo(f"pile-tools: {_one_line(error)}", err=True)
-        return error.exit_code if isinstance(error, PileToolsError) else ExitCode.ERROR
+        return _exit_code(error)
     return ExitCode.DONE
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, PileToolsError | click.ClickException):
+        return error.exit_code
+    return ExitCode.ERROR
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+        message = f"{error.format_message()}{hint}"
+    elif isinstance(error, PileToolsError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        message = f"{' -> '.join(names) or 'input/output'}: {error.strerror or error}"
+    else:
+        message = f"a defect of pile-tools, {type(error).__name__}: {error}; please report what --debug shows"
+    return " ".join(message.split())
 
 
 def main() -> NoReturn:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @options.order_option
 @options.batch_size_option
+@options.tokenizer_option
 @options.json_option
 def command(
     data: str,
@@ -42,6 +43,7 @@ def command(
     corpus: tuple[str, ...],
     order: str | None,
     batch_size: int | None,
+    tokenizer: str | None,
     as_json: bool,
 ) -> None:
     """Show which documents a sequence is made of, and where each of them came from.
@@ -53,13 +55,14 @@ def command(
     from pile_tools.stages.trace import trace_pieces
     from pile_tools.viewer import BatchViewer
 
-    viewer = BatchViewer.open(data, order=order, batch_size=batch_size)
+    viewer = BatchViewer.open(data, order=order, batch_size=batch_size, tokenizer=tokenizer)
     pieces = trace_pieces(
-        viewer.dataset.directory,
+        viewer.datasets,
         viewer.trace(step, row),
         viewer.sequence(step, row),
         context=context if with_text else None,
         corpora=corpus,
+        tokenizer=tokenizer,
     )
     if as_json:
         options.print_json({"step": step, "row": row, "pieces": [_as_json(piece) for piece in pieces]})

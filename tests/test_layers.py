@@ -14,7 +14,8 @@ BELOW: dict[str, set[str]] = {
     "algorithms": {"errors"},
     "stages": {"formats", "algorithms", "errors", "version"},
     "suites": {"formats", "algorithms", "errors"},
-    "viewer": {"suites", "formats", "algorithms", "errors"},
+    "lookups": {"suites", "formats", "algorithms", "errors"},
+    "viewer": {"lookups", "suites", "formats", "algorithms", "errors"},
     "train": {"viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
     "cli": {"train", "viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
 }

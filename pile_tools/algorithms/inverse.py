@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pile_tools.errors import DataError
 
-__all__ = ["DocumentPieces", "document_pieces", "find_places", "samples_of_spans"]
+__all__ = ["DocumentPieces", "document_pieces", "documents_of_bytes", "find_places", "samples_of_spans"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -111,6 +111,27 @@ def find_places(values: npt.NDArray[Any], wanted: npt.ArrayLike, limit: int | No
             count, start = _scan_filter(values, start, numbers, bits, mask, out)
         parts.append(out[:count].copy())
     return np.concatenate(parts)
+
+
+@numba.njit(cache=True, nogil=True)
+def _owners(places, pointers, out):  # type: ignore[no-untyped-def]
+    for i in range(len(places)):
+        low, high = 0, len(pointers)
+        while low < high:
+            middle = (low + high) // 2
+            if pointers[middle] <= places[i]:
+                low = middle + 1
+            else:
+                high = middle
+        out[i] = low - 1
+
+
+def documents_of_bytes(places: npt.ArrayLike, pointers: npt.NDArray[np.int64]) -> Int64Array:
+    """Return the document that each byte of the data is in: the last whose pointer is not past it."""
+    places = np.asarray(places, np.int64)
+    out = np.empty(len(places), np.int64)
+    _owners(places, pointers, out)  # unlike np.searchsorted it takes an unaligned array as it is
+    return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a binary file that takes the name ``path`` when the block ends without an error.
 
     The bytes are written beside their place, flushed and renamed. On an error nothing is left and an
-    older file of that name stays as it was.
+    older file of that name stays as it was. A link is followed, and what is no regular file (a pipe,
+    ``/dev/null``) is written directly.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
     # The process number keeps two writers of one name apart; the later rename wins whole.
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:

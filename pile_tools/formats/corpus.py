@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest
 
 __all__ = ["SHARD_SUFFIXES", "UNFINISHED_NAME", "Shard", "list_shards", "natural_key"]
 
@@ -29,12 +29,14 @@ _DIRECTORY_SUFFIXES = SHARD_SUFFIXES[:-1]
 class Shard:
     """One file of documents: where it is, its name (relative, "/" between parts), its format.
 
-    ``parent`` is the identity of the manifest that lists it, where a stage of ours made it.
+    Where a stage of ours made it, ``parent`` is the identity of the manifest that lists it and
+    ``sha256`` what that manifest says of its content.
     """
 
     path: Path
     name: str
     parent: str | None = None
+    sha256: str | None = None
 
     @property
     def format(self) -> str:
@@ -58,11 +60,7 @@ def _stage_manifest(directory: Path) -> Manifest | None:
     """Manifest of a directory that a stage of ours made; None for any other directory."""
     if (directory / UNFINISHED_NAME).exists():
         raise UnfinishedError(f"{directory}: unfinished; run the command that makes it again")
-    try:
-        content = (directory / MANIFEST_NAME).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Manifest.read(directory) if b'"pile-tools manifest ' in content else None
+    return Manifest.find(directory)
 
 
 def _shards_of_stage(directory: Path, manifest: Manifest) -> list[Shard]:
@@ -81,7 +79,11 @@ def _shards_of_stage(directory: Path, manifest: Manifest) -> list[Shard]:
                 f"{path}: {path.stat().st_size} bytes, but {MANIFEST_NAME} says {entry.bytes}; "
                 f"make {directory} again"
             )
-    return [Shard(directory / entry.name, entry.name, manifest.identity) for entry in entries]
+    return [_listed(directory, manifest, entry) for entry in entries]
+
+
+def _listed(directory: Path, manifest: Manifest, entry: FileEntry) -> Shard:
+    return Shard(directory / entry.name, entry.name, manifest.identity, entry.sha256)
 
 
 def _shards_of_directory(directory: Path) -> list[Shard]:
@@ -104,10 +106,26 @@ def _shard_of_file(path: Path) -> Shard:
     if not path.name.endswith(SHARD_SUFFIXES):
         raise ParameterError(f"{path}: not a shard; its name must end in {', '.join(SHARD_SUFFIXES)}")
     manifest = _stage_manifest(path.parent)
-    listed = manifest is not None and any(
-        entry.name == path.name and entry.documents is not None for entry in manifest.outputs
-    )
-    return Shard(path, path.name, manifest.identity if manifest is not None and listed else None)
+    for entry in () if manifest is None else manifest.outputs:
+        if manifest is not None and entry.name == path.name:
+            if entry.documents is None:
+                raise ParameterError(f"{path}: a table that `pile-tools {manifest.stage}` made, not a shard")
+            return _listed(path.parent, manifest, entry)
+    return Shard(path, path.name)
+
+
+def _shards_of_pattern(pattern: str) -> list[Shard]:
+    """The shards among the files that match; other files that match are passed over, as in a directory."""
+    shards = []
+    for match in map(Path, sorted(glob.glob(pattern, recursive=True))):
+        if match.is_file() and match.name.endswith(SHARD_SUFFIXES):
+            manifest = _stage_manifest(match.parent)
+            tables = () if manifest is None else manifest.outputs
+            if not any(entry.name == match.name and entry.documents is None for entry in tables):
+                shards.append(_shard_of_file(match))
+    if not shards:
+        raise PileToolsError(f"{pattern}: no such file or directory, and no shard matches it as a pattern")
+    return shards
 
 
 def list_shards(inputs: Iterable[str | os.PathLike[str]]) -> list[Shard]:
@@ -128,14 +146,16 @@ def list_shards(inputs: Iterable[str | os.PathLike[str]]) -> list[Shard]:
         elif path.exists():
             shards.append(_shard_of_file(path))
         else:
-            matches = sorted(glob.glob(os.fspath(given), recursive=True))
-            if not matches:
-                raise PileToolsError(
-                    f"{given}: no such file or directory, and no file matches it as a pattern"
-                )
-            shards += [_shard_of_file(Path(match)) for match in matches if Path(match).is_file()]
+            shards += _shards_of_pattern(os.fspath(given))
     if not shards:
         raise PileToolsError("no input: name at least one file, directory or pattern")
+    for shard in shards:
+        try:
+            shard.name.encode()
+        except UnicodeEncodeError:
+            raise ParameterError(
+                f"{shard.name!r}: the name of a shard must be UTF-8, since tables hold it; rename the file"
+            ) from None
     shards.sort(key=lambda shard: (natural_key(shard.name), shard.name))
     for one, two in pairwise(shards):
         if one.name == two.name:

@@ -19,10 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+from pile_tools.formats.store import Store
 
 __all__ = ["PARENTS_NAME", "History", "carry_history"]
 
@@ -101,41 +102,55 @@ def _write_removed(output: Path, identity: str, directory: Path, manifest: Manif
     return path.relative_to(output).as_posix()
 
 
-def _rows_of(tables: Iterable[Path], shard: str) -> Iterator[npt.NDArray[np.int64]]:
+def _rows_of(tables: Iterable[Path | pa.BufferReader], shard: str) -> Iterator[npt.NDArray[np.int64]]:
     """Rows of ``shard`` in each table; the statistics of row groups keep the others unread."""
-    for path in tables:
+    for table in tables:
         try:
             found = pq.read_table(
-                path, columns=["row"], filters=[("shard", "==", shard)], page_checksum_verification=True
+                table, columns=["row"], filters=[("shard", "==", shard)], page_checksum_verification=True
             )
         except (pa.ArrowException, OSError) as error:
             reason = str(error).split("\n")[0]
-            raise DataError(f"{path}: not readable ({reason}); make {path.parent} again") from None
+            raise DataError(f"{table}: not readable ({reason}); make it again") from None
         yield found.column("row").to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The manifest of ``directory`` and those of its ancestors, by identity."""
+    """The manifest of a directory, here or behind a URL, and those of its ancestors by identity."""
 
-    directory: Path
+    store: Store
     own: Manifest
     ancestors: dict[str, Manifest]
     _removed: dict[tuple[str, str], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
-        """Read ``manifest.json`` and ``parents/``; DataError where an ancestor is not what it is called."""
-        own = Manifest.read(directory)
-        ancestors = {}
-        for path in sorted((directory / PARENTS_NAME).glob(f"*/{MANIFEST_NAME}")):
-            manifest = Manifest.read(path.parent)
-            if manifest.identity != path.parent.name:
-                raise DataError(
-                    f"{path}: not the manifest of {path.parent.name[:12]}…; make {directory} again"
-                )
-            ancestors[manifest.identity] = manifest
-        return cls(directory, own, ancestors)
+    def open(cls, store: Store) -> Self:
+        """Read ``manifest.json`` and ``parents/``; DataError where an ancestor is not what it is called.
+
+        Raises UnfinishedError where there is no manifest.
+        """
+        if store.path is not None:
+            own = Manifest.read(store.path)
+        else:
+            found = _manifest(store, MANIFEST_NAME)
+            if found is None:
+                raise UnfinishedError(f"{store.name}/{MANIFEST_NAME}: missing; its history is not known")
+            own = found
+        ancestors: dict[str, Manifest] = {}
+        todo = list(own.parents)
+        while todo:
+            identity = todo.pop()
+            name = f"{PARENTS_NAME}/{identity}/{MANIFEST_NAME}"
+            manifest = None if identity in ancestors else _manifest(store, name)
+            if manifest is not None:
+                if manifest.identity != identity:
+                    raise DataError(
+                        f"{store.name}/{name}: not the manifest of {identity[:12]}…; it was changed"
+                    )
+                ancestors[identity] = manifest
+                todo += manifest.parents
+        return cls(store, own, ancestors)
 
     def maker_of(self, manifest: Manifest, shard: str) -> Manifest | None:
         """Return the ancestor whose output the input ``shard`` of ``manifest`` is; None where none is known.
@@ -144,7 +159,7 @@ class History:
         """
         entry = next((entry for entry in manifest.inputs if entry.name == shard), None)
         if entry is None:
-            raise DataError(f"{self.directory}: no shard {shard!r} among the inputs of its {manifest.stage}")
+            raise DataError(f"{self.store.name}: no shard {shard!r} among the inputs of its {manifest.stage}")
         for identity in manifest.parents:
             maker = self.ancestors.get(identity)
             if maker and any((out.name, out.sha256) == (shard, entry.sha256) for out in maker.outputs):
@@ -155,6 +170,14 @@ class History:
         """Return the rows of the input ``shard`` that the `dedup` ancestor ``identity`` left out, sorted."""
         key = (identity, shard)
         if key not in self._removed:
-            path = self.directory / PARENTS_NAME / identity / _REMOVED_NAME
-            self._removed[key] = next(_rows_of([path], shard))
+            name = f"{PARENTS_NAME}/{identity}/{_REMOVED_NAME}"
+            content = self.store.read(name)
+            if content is None:
+                raise DataError(f"{self.store.name}/{name}: missing; copy or make the dataset again")
+            self._removed[key] = next(_rows_of([pa.BufferReader(content)], shard))
         return self._removed[key]
+
+
+def _manifest(store: Store, name: str) -> Manifest | None:
+    content = store.read(name)
+    return None if content is None else Manifest.parse(content, f"{store.name}/{name}")

@@ -15,8 +15,9 @@ from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.store import LocalStore, Store
 
-__all__ = ["LOCATIONS_NAME", "ShardFinder", "write_locations"]
+__all__ = ["LOCATIONS_NAME", "ShardFinder", "move_locations", "write_locations"]
 
 LOCATIONS_NAME: Final = "locations.json"
 
@@ -29,17 +30,34 @@ def write_locations(shards: Iterable[Shard], directory: Path) -> None:
         file.write(canonical_json(paths))
 
 
-class ShardFinder:
-    """Find shards by name: in the corpora given, or else where ``directory`` says that they lay."""
+def move_locations(source: Path, target: Path) -> None:
+    """Write the hint of ``source``, if it has one, as it reads from ``target``."""
+    base = target.resolve()
+    hints = _read(LocalStore(source))
+    if hints:
+        paths = {name: os.path.relpath((source / hint).resolve(), base) for name, hint in hints.items()}
+        with atomic_write(target / LOCATIONS_NAME) as file:
+            file.write(canonical_json(paths))
 
-    def __init__(self, directory: Path, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
-        self._directory = directory
+
+def _read(store: Store) -> dict[str, str]:
+    content = store.read(LOCATIONS_NAME) if store.path is not None else None
+    try:
+        hints: dict[str, str] = {} if content is None else orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise DataError(
+            f"{store.name}/{LOCATIONS_NAME}: not JSON ({error}); remove it and name the corpus instead"
+        ) from None
+    return hints
+
+
+class ShardFinder:
+    """Find shards by name: in the corpora given, or else where the directory ``store`` says that they lay."""
+
+    def __init__(self, store: Store, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
+        self._directory = store.path or Path()
         self._given = {shard.name: shard for shard in list_shards(corpora)} if corpora else None
-        path = directory / LOCATIONS_NAME
-        try:
-            self._hints: dict[str, str] = orjson.loads(path.read_bytes()) if path.is_file() else {}
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{path}: not JSON ({error}); remove it and name the corpus instead") from None
+        self._hints = _read(store)
 
     def find(self, entry: FileEntry) -> Shard:
         """Return the shard that ``entry`` describes.

@@ -123,6 +123,15 @@ class Manifest:
             file.write(self.to_bytes())
 
     @classmethod
+    def find(cls, directory: Path) -> Self | None:
+        """Read the manifest of ``directory``; None where there is none, or one that is not of pile-tools."""
+        try:
+            content = (directory / MANIFEST_NAME).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls.read(directory) if b'"pile-tools manifest ' in content else None
+
+    @classmethod
     def read(cls, directory: Path) -> Self:
         """Read the manifest of ``directory``.
 

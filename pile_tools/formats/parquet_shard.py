@@ -23,7 +23,9 @@ def open_parquet(path: object) -> pq.ParquetFile:
     """Open a Parquet file; a file that is none is a DataError. Page checksums are verified where present."""
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file cannot be reached; what it holds is not the matter
         raise DataError(
             f"{path}: not a readable Parquet file ({_brief(error)}); fetch the file again"
         ) from None

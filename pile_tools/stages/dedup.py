@@ -330,7 +330,7 @@ def dedup(
         output,
         stage="dedup",
         parameters=parameters,
-        inputs=[InputFile(shard.path, shard.name) for shard in shards],
+        inputs=[InputFile(shard.path, shard.name, shard.sha256) for shard in shards],
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished

@@ -15,7 +15,7 @@ from pile_tools.formats.history import History
 from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.order_files import list_orders
 from pile_tools.formats.order_record import OrderRecord
-from pile_tools.formats.store import LocalStore
+from pile_tools.formats.store import LocalStore, Store
 
 __all__ = ["Address", "Link", "addresses", "lineage"]
 
@@ -59,8 +59,9 @@ def lineage(directory: Path) -> list[Link]:
     Orders beside a token dataset come first, as stage "order". A manifest that several stages were
     made from is listed once.
     """
-    history = History.open(directory)
-    links = [*_orders(directory), Link(history.own.identity, 0, history.own)]
+    store = LocalStore(directory)
+    history = History.open(store)
+    links = [*_orders(store), Link(history.own.identity, 0, history.own)]
     seen = {history.own.identity}
     todo = [(identity, 1) for identity in history.own.parents]
     while todo:
@@ -73,22 +74,15 @@ def lineage(directory: Path) -> list[Link]:
     return links
 
 
-def _orders(directory: Path) -> Iterator[Link]:
-    for place in list_orders(LocalStore(directory), "document"):
+def _orders(store: Store) -> Iterator[Link]:
+    for place in list_orders(store, None):
         record = place.record
         if not isinstance(record, OrderRecord):
             continue
-        parameters = {
-            "label": record.label,
-            "recipe": record.recipe,
-            "seed": record.seed,
-            "seq_length": record.seq_length,
-            "batch_size": record.batch_size,
-            "num_samples": record.num_samples,
-            "steps": record.steps,
-            "epochs": record.epochs,
-        }
-        parents = [] if record.manifest is None else [record.manifest]
+        parameters = orjson.loads(record.to_bytes())
+        for name in ("files", "format"):
+            del parameters[name]
+        parents = [record.manifest] if isinstance(record, OrderRecord) and record.manifest else []
         manifest = Manifest("order", parameters, [], record.files, parents=parents)
         yield Link(hashlib.sha256(record.to_bytes()).hexdigest(), 0, manifest)
 
@@ -105,7 +99,7 @@ def addresses(history: History, shard: str, row: int) -> list[Address]:
     while (maker := history.maker_of(manifest, shard)) is not None and maker.stage == "dedup":
         if maker.counts.get("blank_lines", 0) > manifest.counts.get("blank_lines", 0):
             raise DataError(
-                f"{history.directory}: the `pile-tools dedup` that made {shard} left out blank lines and "
+                f"{history.store.name}: the `pile-tools dedup` that made {shard} left out blank lines and "
                 "does not say where, so its rows cannot be followed; run dedup and tokenize again"
             )
         row = int(original_rows(history.removed(maker.identity, shard), np.array([row], np.int64))[0])

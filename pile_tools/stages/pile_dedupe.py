@@ -41,7 +41,8 @@ def load_word_tokenizer() -> Callable[[str], list[str]]:
     except LookupError:
         raise PileToolsError(
             "--preset pile-dedupe needs NLTK's punkt data; fetch it with "
-            "`python -m nltk.downloader punkt_tab`, or set NLTK_DATA to the directory that holds tokenizers/punkt_tab"
+            "`python -m nltk.downloader punkt_tab`, or set NLTK_DATA to the directory that holds "
+            "tokenizers/punkt_tab"
         ) from None
     tokenize: Callable[[str], list[str]] = word_tokenize
     return tokenize

@@ -92,7 +92,7 @@ def tokenize(
     if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % itemsize):
         raise ParameterError(f"--shard-bytes {shard_bytes}: must be a positive multiple of {itemsize}")
     parameters = _parameters(encoding, eod_token if append_eod else None, shard_bytes)
-    files = [InputFile(shard.path, shard.name) for shard in shards]
+    files = [InputFile(shard.path, shard.name, shard.sha256) for shard in shards]
     with Workspace(Path(output), stage="tokenize", parameters=parameters, inputs=files) as space:
         if space.finished is not None:
             return space.finished

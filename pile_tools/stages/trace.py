@@ -6,18 +6,18 @@ A text is read again in the shard that was tokenized, and proved by its hash and
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.history import History
 from pile_tools.formats.locations import ShardFinder
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, text_digest
 from pile_tools.formats.row_lookup import read_text
+from pile_tools.formats.sources import SourceFile
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import read_tokenizer
 from pile_tools.stages.lineage import Address, addresses
 
@@ -40,19 +40,21 @@ class Span:
 class TracedPiece:
     """A piece of a document in a sequence (see `BatchViewer.trace`) and all that is known of its origin.
 
-    ``addresses``: where the stages behind the dataset read the document, the tokenization first and the
-    earliest known stage last; none for a dataset of another tool. ``span`` its text, when asked for.
+    ``dataset`` is the number of the token dataset in a blend, None where there is one. ``addresses``:
+    where the stages behind the dataset read the document, the tokenization first and the earliest known
+    stage last; none for a dataset of another tool. ``span`` its text, when asked for.
     """
 
     position: int
     n_tokens: int
-    document: int
-    offset: int
+    document: int | None
+    offset: int | None
     shard: str | None
     row: int | None
     source: str | None
     addresses: tuple[Address, ...]
     span: Span | None
+    dataset: int | None = None
 
     @property
     def original(self) -> Address | None:
@@ -61,29 +63,37 @@ class TracedPiece:
 
 
 def trace_pieces(
-    directory: Path,
+    datasets: Sequence[TokenDataset],
     table: "pa.Table",
     tokens: npt.NDArray[Any],
     *,
     context: int | None = None,
     corpora: Sequence[str | os.PathLike[str]] = (),
+    tokenizer: str | None = None,
 ) -> list[TracedPiece]:
-    """Follow the pieces of the sequence ``tokens`` of the token dataset in ``directory``.
+    """Follow the pieces of the sequence ``tokens`` to where they came from.
 
-    ``table`` is what `BatchViewer.trace` gives for it. With ``context`` not None the text of each piece
-    is read, with so many characters before and after, in ``corpora`` (see `SourceTexts`).
+    ``datasets`` are those that the stream reads and ``table`` is what `BatchViewer.trace` gives for the
+    sequence. With ``context`` not None the text of each piece is read, with so many characters before
+    and after, in ``corpora`` (see `SourceTexts`).
     """
-    history = History.open(directory) if (directory / MANIFEST_NAME).is_file() else None
-    texts = None if context is None else SourceTexts(directory, corpora)
+    histories: dict[int, History | None] = {}
+    texts: dict[int, SourceTexts] = {}
     found = []
     for piece in table.to_pylist():
+        number = piece.get("dataset") or 0
+        dataset = datasets[number]
+        if number not in histories:
+            histories[number] = History.open(dataset.store) if dataset.manifest else None
         chain: list[Address] = []
+        history, span = histories[number], None
         if history is not None and piece["shard"] is not None:
             chain = addresses(history, piece["shard"], piece["row"])
-        span = None
-        if texts is not None and context is not None:
+        if context is not None:
+            if number not in texts:
+                texts[number] = SourceTexts(dataset, corpora, tokenizer)
             part = tokens[piece["position"] : piece["position"] + piece["n_tokens"]]
-            span = texts.span(piece["document"], piece["offset"], part, context)
+            span = texts[number].span(piece["document"], piece["offset"], part, context)
         found.append(TracedPiece(**piece, addresses=tuple(chain), span=span))
     return found
 
@@ -91,19 +101,29 @@ def trace_pieces(
 class SourceTexts:
     """Texts of the documents of a token dataset, from the corpus that was tokenized.
 
-    ``directory`` is what `pile-tools tokenize` wrote; ``corpora`` are files, directories or patterns of
-    the corpus, by default where it lay then. Raises PileToolsError where the dataset has no provenance.
+    ``dataset`` is what `pile-tools tokenize` wrote; ``corpora`` are files, directories or patterns of
+    the corpus, by default where it lay then; ``tokenizer`` a file or Hub id, by default the one beside
+    the dataset. Raises PileToolsError where the dataset has no provenance.
     """
 
-    def __init__(self, directory: Path, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
-        self._manifest = Manifest.read(directory)
-        if self._manifest.stage != "tokenize":
-            raise ParameterError(f"{directory}: made by `pile-tools {self._manifest.stage}`, not tokenize")
-        self._provenance = Provenance(directory / PROVENANCE_NAME)
-        self._finder = ShardFinder(directory, corpora)
-        self._entries = {entry.name: entry for entry in self._manifest.inputs}
-        self._tokenizer = read_tokenizer(str(directory), allow_id_gaps=True).load()
-        self._directory = directory
+    def __init__(
+        self,
+        dataset: TokenDataset,
+        corpora: Sequence[str | os.PathLike[str]] = (),
+        tokenizer: str | None = None,
+    ) -> None:
+        store, manifest = dataset.store, dataset.manifest
+        if manifest is None:
+            raise PileToolsError(f"{dataset.name}: not made by `pile-tools tokenize`, so no source is known")
+        if tokenizer is None and store.path is None:
+            raise ParameterError(f"{dataset.name}: behind a URL; name its tokenizer with --tokenizer")
+        self._manifest = manifest
+        file: Any = SourceFile(store.open(PROVENANCE_NAME))
+        self._provenance = Provenance(file, f"{store.name}/{PROVENANCE_NAME}")
+        self._finder = ShardFinder(store, corpora)
+        self._entries = {entry.name: entry for entry in manifest.inputs}
+        self._tokenizer = read_tokenizer(tokenizer or str(store.path), allow_id_gaps=True).load()
+        self._name = dataset.name
 
     def text(self, document: int) -> str:
         """Return the text of ``document``; DataError where the corpus no longer holds it."""
@@ -111,7 +131,7 @@ class SourceTexts:
         entry = self._entries.get(address["shard"])
         if entry is None:
             raise DataError(
-                f"{self._directory / PROVENANCE_NAME}: shard {address['shard']!r} is not among the inputs "
+                f"{self._provenance.name}: shard {address['shard']!r} is not among the inputs "
                 "of the manifest beside it"
             )
         shard = self._finder.find(entry)
@@ -123,12 +143,14 @@ class SourceTexts:
             )
         return text.decode()
 
-    def span(self, document: int, offset: int, tokens: npt.NDArray[Any], context: int) -> Span:
+    def span(self, document: int | None, offset: int | None, tokens: npt.NDArray[Any], context: int) -> Span:
         """Return the text of the ``tokens`` of ``document`` from its token ``offset`` on.
 
         ``context`` is how many characters to give before and after. An appended EOD token has no
         text. Raises DataError where the text does not give these tokens.
         """
+        if document is None or offset is None:
+            raise PileToolsError(f"{self._name}: which document these tokens are from is not known")
         text = self.text(document)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         ids = np.array(encoding.ids, np.int64)[offset : offset + len(tokens)]
@@ -140,7 +162,7 @@ class SourceTexts:
             or not np.array_equal(ids, tokens[: len(ids)])
         ):
             raise DataError(
-                f"{self._directory}: document {document} does not have these tokens at {offset}; "
+                f"{self._name}: document {document} does not have these tokens at {offset}; "
                 "check the dataset with `pile-tools verify`"
             )
         places = encoding.offsets[offset : offset + len(ids)]

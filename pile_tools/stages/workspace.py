@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import PileToolsError, UnfinishedError
-from pile_tools.formats.atomic import atomic_write, fsync_directory
+from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write, fsync_directory
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 
@@ -26,10 +26,24 @@ _JOB_NAME = "job.json"
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that a job reads, under the name that manifests give it."""
+    """A file that a job reads, under the name that manifests give it.
+
+    ``sha256`` is what the manifest of the stage that made the file says of it, where there is one.
+    """
 
     path: Path
     name: str
+    sha256: str | None = None
+
+    def measure(self) -> FileEntry:
+        """Size and hash of the file as it is. Raises DataError where its own manifest says otherwise."""
+        entry = file_entry(self.path, self.name)
+        if self.sha256 not in (None, entry.sha256):
+            raise DataError(
+                f"{self.path}: changed since {MANIFEST_NAME} beside it was written; "
+                f"make {self.path.parent} again"
+            )
+        return entry
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
@@ -99,7 +113,7 @@ class Workspace:
     def _refuse_foreign(self) -> None:
         if self.directory.exists() and not self.directory.is_dir():
             raise PileToolsError(f"{self.directory}: not a directory; name another with `-o`")
-        if not self.directory.exists() or self.work.is_dir() or (self.directory / MANIFEST_NAME).exists():
+        if not self.directory.exists() or self.work.is_dir() or Manifest.find(self.directory) is not None:
             return
         found = next(iter(sorted(path.name for path in self.directory.iterdir())), None)
         if found is not None:
@@ -109,8 +123,9 @@ class Workspace:
             )
 
     def _compare_finished(self) -> None:
+        shutil.rmtree(self.directory / _REMOVED_NAME, ignore_errors=True)
         manifest = Manifest.read(self.directory)
-        entries = [file_entry(file.path, file.name) for file in self._inputs]
+        entries = [file.measure() for file in self._inputs]
         old = {
             "stage": manifest.stage,
             **manifest.parameters,
@@ -142,6 +157,8 @@ class Workspace:
 
     def _begin_or_resume(self) -> None:
         path = self.work / _JOB_NAME
+        for partial in self.directory.rglob(f"*{PARTIAL_SUFFIX}"):
+            partial.unlink()  # left by a run that was killed while writing it
         old = orjson.loads(path.read_bytes()) if path.exists() else None
         known = {} if old is None else old["files"]
         files: dict[str, dict[str, Any]] = {}
@@ -151,11 +168,7 @@ class Workspace:
             before = known.get(file.name, {})
             # An input that was not touched since is not hashed again: a resumed run starts at once.
             same = all(before.get(key) == value for key, value in stamp.items())
-            entry = (
-                FileEntry(file.name, status.st_size, before["sha256"])
-                if same
-                else file_entry(file.path, file.name)
-            )
+            entry = FileEntry(file.name, status.st_size, before["sha256"]) if same else file.measure()
             files[file.name] = {**stamp, "sha256": entry.sha256}
             self.input_entries.append(entry)
         job = {"stage": self._stage, "parameters": self._parameters, "files": files}
@@ -166,6 +179,11 @@ class Workspace:
             self._refuse_difference("half-finished", old, new)
         with atomic_write(path) as target:
             target.write(canonical_json(job))
+
+    def _has_work(self) -> bool:
+        """Whether anything has been made that another job could mistake for its own."""
+        own = {self.work / _LOCK_NAME, self.work / _JOB_NAME}
+        return any(path.is_file() and path not in own for path in self.directory.rglob("*"))
 
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, the last of all files, and remove the work files."""
@@ -187,6 +205,10 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
+            if isinstance(error, Exception) and not self._has_work():
+                # A job that failed before it made anything (a bad record, say) leaves nothing behind
+                # that would refuse the mended one.
+                shutil.rmtree(self.work, ignore_errors=True)
             os.close(self._lock)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UnfinishedError(

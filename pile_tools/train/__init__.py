@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from pile_tools.train.metrics import plot_loss, read_metrics
     from pile_tools.train.model import GPTNeoX
     from pile_tools.train.record import DataRecord
+    from pile_tools.train.run import recorded_batch_size
+    from pile_tools.train.schedule import CHECKPOINTS
+    from pile_tools.train.sizes import SIZES
     from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
     from pile_tools.train.weights import load_model, save_model
 
 __all__ = [
+    "CHECKPOINTS",
+    "SIZES",
     "DataRecord",
     "GPTNeoX",
     "Outcome",
@@ -26,6 +31,7 @@ __all__ = [
     "load_model",
     "plot_loss",
     "read_metrics",
+    "recorded_batch_size",
     "save_model",
     "train",
     "verify_checkpoint",
@@ -37,6 +43,9 @@ _HOMES = {
     "metrics": ("plot_loss", "read_metrics"),
     "model": ("GPTNeoX",),
     "record": ("DataRecord",),
+    "run": ("recorded_batch_size",),
+    "schedule": ("CHECKPOINTS",),
+    "sizes": ("SIZES",),
     "verify": ("is_checkpoint", "is_run", "verify_checkpoint", "verify_run"),
     "weights": ("load_model", "save_model"),
 }

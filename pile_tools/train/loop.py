@@ -26,7 +26,7 @@ from pile_tools.train.model import GPTNeoX, flops_per_token, initialise, loss_an
 from pile_tools.train.optimizer import FlatAdam
 from pile_tools.train.parallel import World, join, micro_batches
 from pile_tools.train.recipe import build_model, resolve
-from pile_tools.train.record import Stream, step_digest
+from pile_tools.train.record import DataRecord, Stream, step_digest
 from pile_tools.train.run import Run, newest_checkpoint, read_begin
 from pile_tools.train.schedule import checkpoint_due
 from pile_tools.train.schedule import learning_rate as rate_at
@@ -50,6 +50,7 @@ class Start:
     steps: int
     parameters: int
     processes: int
+    device: str
     flops_per_token: int
     peak_flops: float
     peak_origin: str
@@ -57,11 +58,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: after ``steps_done`` of ``steps``, with the checkpoint of that step."""
+    """How a run ended: after ``steps_done`` of ``steps``, with the checkpoint of that step.
+
+    ``tokens`` were read in all; ``loss`` is that of the last step made here, None where none was.
+    """
 
     checkpoint: Path
     steps_done: int
     steps: int
+    tokens: int
+    loss: float | None
     interrupted: bool
 
 
@@ -81,7 +87,7 @@ def train(
     source: Path | None = None,
     device: str = "auto",
     compile_layers: bool = False,
-    recompute: bool = False,
+    activation_checkpointing: bool = False,
     on_start: Callable[[Start], None] = lambda start: None,
     on_step: Callable[[Mapping[str, Any]], None] = lambda metrics: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -102,69 +108,94 @@ def train(
         raise ParameterError(
             "--from begins a run and --resume goes on with one; to resume a fork leave --from out"
         )
+    if micro_batch_size < 1 or (stop_at is not None and stop_at < 0):
+        raise ParameterError(f"micro_batch_size {micro_batch_size} or stop_at {stop_at} is too small")
     with join(device) as world, ExitStack() as stack:
         stack.enter_context(deterministic(world.device))
         begin = newest_checkpoint(output) if resume else source
         record, recorded = read_begin(Stream.of(viewer), begin, fork=source is not None)
-        given = {
-            "steps": steps,
-            "learning_rate": learning_rate,
-            "schedule": schedule,
-            "seed": seed,
-            "dtype": dtype,
-        }
+        given = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule, "seed": seed}
+        given |= {"dtype": dtype}
         recipe = resolve(viewer, model, given, recorded, begin=begin, fork=source is not None)
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
-        machine = describe(world, micro_batch_size, compile_layers, recompute)
+        machine = describe(world, micro_batch_size, compile_layers, activation_checkpointing)
         run = Run(stack, output, record, recipe, machine, world, resume=resume)
         if run.finished:
-            return Outcome(
-                output / f"step{recipe['steps']}", recipe["steps"], recipe["steps"], interrupted=False
-            )
-
-        generator = torch.Generator().manual_seed(recipe["seed"])
-        network = build_model(recipe["model"])
-        if begin is None:
-            initialise(network, generator)
-        network.to(world.device).train()
-        scale = [_FIRST_SCALE if recipe["dtype"] == "float16" else 0, 0]
-        state = State(network, FlatAdam(network, world), generator, record, scale)
-        if begin is not None:
-            load_state(begin, state)
-        network.gpt_neox.recompute = recompute
-        if compile_layers:
-            for layer in network.gpt_neox.layers:
-                layer.compile()  # one graph serves all layers
-
-        peak, origin = peak_flops(world, DTYPES[recipe["dtype"]])
-        cost = flops_per_token(network, viewer.seq_length)
-        size = sum(parameter.numel() for parameter in network.parameters())
+            record = DataRecord.read(output / f"step{recipe['steps']}")
+            return _outcome(run, record, recipe, None, interrupted=False)
+        state = _begin_state(begin, record, recipe, world)
+        _prepare(state.model, compile_layers, activation_checkpointing)
+        start = _start(state, recipe, viewer.seq_length, str(machine["device"]), world)
         metrics = None
         if world.rank == 0:
-            on_start(Start(record.steps, recipe["steps"], size, world.size, cost, peak, origin))
+            on_start(start)
             metrics = MetricsFile(output, record.steps)
             stack.callback(metrics.close)
         if not run.has(record.steps):
             run.save(state)
         last = min(recipe["steps"], recipe["steps"] if stop_at is None else stop_at)
-        due, interrupted = checkpoint_due(recipe["schedule"]), False
+        due, loss, interrupted = checkpoint_due(recipe["schedule"]), None, False
         for line in _steps(state, viewer, last, recipe, micro_batch_size, run, should_stop):
             if line is None:
                 interrupted = True
                 break
-            line["peak_share"] = line["tokens_per_second"] * cost / peak
+            loss = line["loss"]
+            line["peak_share"] = line["tokens_per_second"] * start.flops_per_token / start.peak_flops
             if metrics is not None:
                 metrics.write(line)
                 on_step(line)
             if due(state.record.steps):
                 run.save(state)
-        done = state.record.steps
-        if not run.has(done):
+        if not run.has(state.record.steps):
             run.save(state)
-        if done == recipe["steps"]:
+        if state.record.steps == recipe["steps"]:
             run.finish(state.record)
-        return Outcome(output / f"step{done}", done, recipe["steps"], interrupted)
+        return _outcome(run, state.record, recipe, loss, interrupted=interrupted)
+
+
+def _outcome(
+    run: Run, record: DataRecord, recipe: Mapping[str, Any], loss: float | None, *, interrupted: bool
+) -> Outcome:
+    place = run.directory / f"step{record.steps}"
+    return Outcome(place, record.steps, recipe["steps"], record.tokens, loss, interrupted)
+
+
+def _begin_state(begin: Path | None, record: DataRecord, recipe: Mapping[str, Any], world: World) -> State:
+    """Return the state after the checkpoint ``begin``, or that of step 0."""
+    generator = torch.Generator().manual_seed(recipe["seed"])
+    model = build_model(recipe["model"])
+    if begin is None:
+        initialise(model, generator)
+    model.to(world.device).train()
+    scale = [_FIRST_SCALE if recipe["dtype"] == "float16" else 0, 0]
+    state = State(model, FlatAdam(model, world), generator, record, scale)
+    if begin is not None:
+        load_state(begin, state)
+        if (state.loss_scale != [0, 0]) != (recipe["dtype"] == "float16"):
+            state.loss_scale = scale  # a fork in another dtype
+    return state
+
+
+def _prepare(model: GPTNeoX, compile_layers: bool, activation_checkpointing: bool) -> None:
+    model.gpt_neox.recompute = activation_checkpointing
+    if compile_layers:
+        for layer in model.gpt_neox.layers:
+            layer.compile()  # one graph serves all layers
+
+
+def _start(state: State, recipe: Mapping[str, Any], seq_length: int, device: str, world: World) -> Start:
+    peak, origin = peak_flops(world, DTYPES[recipe["dtype"]])
+    return Start(
+        steps_done=state.record.steps,
+        steps=recipe["steps"],
+        parameters=sum(parameter.numel() for parameter in state.model.parameters()),
+        processes=world.size,
+        device=device,
+        flops_per_token=flops_per_token(state.model, seq_length),
+        peak_flops=peak,
+        peak_origin=origin,
+    )
 
 
 def _steps(
@@ -201,8 +232,8 @@ def _steps(
             norm = state.adam.norm(tokens * 2.0 ** state.loss_scale[0])
             _check_finite(loss, norm, dtype, step, run)
             rate = rate_at(step, recipe["steps"], float(recipe["learning_rate"]))
-            line = {"step": step, "tokens": state.record.tokens + tokens, "loss": loss, "lr": rate}
-            line |= {"grad_norm": norm if math.isfinite(norm) else None}
+            line: dict[str, Any] = {"step": step, "tokens": state.record.tokens + tokens, "loss": loss}
+            line |= {"lr": rate, "grad_norm": norm if math.isfinite(norm) else None}
             if dtype == "float16":
                 line |= {"loss_scale": 2 ** state.loss_scale[0], "skipped": not math.isfinite(norm)}
                 _adjust_scale(state, norm, step, run)

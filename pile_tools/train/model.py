@@ -159,7 +159,7 @@ class GPTNeoX(nn.Module):
             if number < 1:
                 raise ParameterError(f"{name} {number} must be at least 1")
         rotary = int(width // heads * rotary_share)
-        if width % heads or rotary % 2:
+        if width % heads or rotary % 2 or rotary == 0:
             raise ParameterError(
                 f"width {width} on {heads} heads with a rotary share of {rotary_share}: "
                 "each head needs a whole number of dimensions, an even one of them rotary"

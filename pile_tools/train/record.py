@@ -163,7 +163,7 @@ class DataRecord:
             same = record.to_files() == contents and _joins(lineage)
         except FileNotFoundError as error:
             raise DataError(f"{error.filename}: missing, so {directory} is no checkpoint") from None
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from None

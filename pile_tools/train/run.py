@@ -13,7 +13,7 @@ from pile_tools.train.files import STAGE, check_files, list_checkpoints
 from pile_tools.train.parallel import World
 from pile_tools.train.record import DataRecord, Segment, Stream
 
-__all__ = ["Run", "newest_checkpoint", "read_begin"]
+__all__ = ["Run", "newest_checkpoint", "read_begin", "recorded_batch_size"]
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -22,6 +22,12 @@ def newest_checkpoint(run: Path) -> Path | None:
         raise PileToolsError(f"{run}: no run to resume; leave --resume out to begin one")
     found = list_checkpoints(run)
     return found[-1] if found else None
+
+
+def recorded_batch_size(output: Path, *, resume: bool, source: Path | None) -> int | None:
+    """Return the batch size of the checkpoint that a run would begin with, None where there is none."""
+    begin = newest_checkpoint(output) if resume else source
+    return None if begin is None else DataRecord.read(begin).stream.batch_size
 
 
 def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataRecord, dict[str, Any] | None]:
@@ -39,8 +45,8 @@ def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataR
     difference = record.stream.difference(stream)
     if difference is not None:
         raise DataError(
-            f"{begin}: was trained on another stream: {difference}; give that one with --data, "
-            f"or go on with this one in a fork (--from {begin} -o ANOTHER)"
+            f"{begin}: was trained on another stream: {difference}; name that one (--data, --order, "
+            f"--batch-size), or go on with this one in a fork (--from {begin} -o ANOTHER)"
         )
     return record, recorded
 

@@ -28,6 +28,10 @@ class Blend:
     def __len__(self) -> int:
         return len(self._dataset_index)
 
+    def arrays(self, samples: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return component and number in its stream of the first ``samples`` samples."""
+        return self._dataset_index.take([0], [samples]), self._sample_index.take([0], [samples])
+
     def parts(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return component and number in its stream of the samples at ``positions`` [n]."""
         ones = np.ones_like(positions)

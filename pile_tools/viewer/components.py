@@ -89,6 +89,11 @@ class MapsComponent(Component):
         if dataset.store.path is not None and len(maps.doc_idx) + maps.n_samples <= WHOLE_CHECK:
             self.check()
 
+    @property
+    def maps(self) -> OrderMaps:
+        """doc_idx, sample_idx and shuffle_idx."""
+        return self._maps
+
     def check(self) -> None:
         """Check all of the three arrays against the sizes; DataError for what is wrong."""
         maps = self._maps

@@ -1,6 +1,7 @@
 """What is said of tokens: their text, and the documents that they are from."""
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -41,7 +42,7 @@ class Decoder:
 
     def __call__(self, tokens: Tokens) -> str:
         """Return the text; DataError where the tokenizer is not of this dataset."""
-        tokenizer, max_id = self._loaded = self._loaded or self._load()
+        tokenizer, max_id = self.tokenizer()
         ids = tokens.tolist()
         largest = max(ids, default=0)
         if largest > max_id:
@@ -51,6 +52,11 @@ class Decoder:
             )
         text: str = tokenizer.decode(ids, skip_special_tokens=False)
         return text
+
+    def tokenizer(self) -> tuple[Any, int]:
+        """Return the tokenizer of the `tokenizers` library and its largest id; ParameterError without one."""
+        self._loaded = self._loaded or self._load()
+        return self._loaded
 
     def _load(self) -> tuple[Any, int]:
         """Return the tokenizer and its largest id."""
@@ -85,9 +91,27 @@ class DocumentTable:
         self._provenance = provenance
         self._lock = lock
 
-    def lookup(self, documents: Any) -> "pa.Table":
+    @property
+    def name(self) -> str:
+        return self._provenance.name
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
+        """Return the rows of ``documents``; see ``Provenance.lookup``."""
         with self._lock:
-            return self._provenance.lookup(documents, ("shard", "row", "source"))
+            return self._provenance.lookup(documents, columns)
+
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the number of the document from (``shard``, ``row``), None where there is none."""
+        with self._lock:
+            return self._provenance.document_of(shard, row)
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
+        import pyarrow as pa
+
+        with self._lock:
+            tables = list(self._provenance.tables([name]))
+        return pa.concat_tables(tables).column(0) if tables else pa.chunked_array([], pa.string())
 
 
 def provenance_of(component: Component, lock: threading.Lock) -> DocumentTable | None:

@@ -18,6 +18,7 @@ from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.store import Io
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.suites import Suite, load_suite
+from pile_tools.viewer.asking import Asking
 from pile_tools.viewer.components import UNKNOWN, Int64Array, Tokens
 from pile_tools.viewer.opening import Stream, open_stream
 from pile_tools.viewer.reading import Decoder, Pieces, provenance_of
@@ -77,7 +78,7 @@ class RowView:
     pieces: tuple[PieceView, ...]
 
 
-class BatchViewer:
+class BatchViewer(Asking):
     """The stream of a token dataset in an order: step ⇄ sequence ⇄ document ⇄ source line.
 
     Step k reads samples [k·B, (k + 1)·B) of the order. Open one with ``BatchViewer.open``. All arrays
@@ -173,6 +174,11 @@ class BatchViewer:
                 f"{self.order.name}: a blend of {len(self._stream.components)} datasets, not of one"
             )
         return self._stream.components[0].dataset
+
+    @property
+    def datasets(self) -> tuple[TokenDataset, ...]:
+        """The token datasets that the stream reads: one, or those of a blend."""
+        return tuple(component.dataset for component in self._stream.components)
 
     @property
     def first_step(self) -> int:

@@ -71,7 +71,7 @@ def test_json_and_tokens(data: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert "text" not in value
         assert sum(piece["n_tokens"] for piece in value["pieces"]) == 9
     assert run(["batch", "--data", str(data), "--step", "3", "--format", "json"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = json.loads(capsys.readouterr().out)
     assert [line["tokens"] for line in lines] == batch.tolist()
     assert run(["batch", "--data", str(data), "--step", "3", "--format", "tokens"]) == 0
     rows = [[int(token) for token in line.split()] for line in capsys.readouterr().out.splitlines()]

@@ -37,9 +37,11 @@ def test_demo_ends_with_a_row_and_a_table_and_repeats_itself(
     viewer = BatchViewer.open(tmp_path / "one/tokens")
     assert counts["steps"] == viewer.steps
     assert "--- encodings/" in out or "--- email/" in out or "--- asyncio/" in out
-    for line in out.splitlines():
-        if line.startswith("  pile-tools batch"):
-            assert run(line.split()[1:]) == 0
+    suggestions = [line.split()[1:] for line in out.splitlines() if line.startswith("  pile-tools ")]
+    assert len(suggestions) >= 5
+    for suggestion in suggestions:
+        assert run(suggestion) == 0, suggestion
+    assert run(["demo", "one"]) == 0
 
 
 def test_demo_does_not_write_into_a_foreign_directory(tmp_path: Path) -> None:

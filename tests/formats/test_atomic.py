@@ -28,3 +28,15 @@ def test_error_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[Base
         write()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_links_are_followed_and_devices_stay_devices(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    link.symlink_to(target)
+    with atomic_write(link) as file:
+        file.write(b"x")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"x"
+    with atomic_write("/dev/null") as file:
+        file.write(b"x")
+    assert Path("/dev/null").is_char_device()

@@ -48,7 +48,7 @@ def test_files_and_patterns_in_natural_order_whatever_the_order_given(tmp_path: 
 def test_inputs_that_stand_for_nothing(tmp_path: Path) -> None:
     with pytest.raises(PileToolsError, match="no such file"):
         list_shards([tmp_path / "absent.jsonl"])
-    with pytest.raises(PileToolsError, match="no file matches"):
+    with pytest.raises(PileToolsError, match="no shard matches"):
         list_shards([str(tmp_path / "*.jsonl")])
     with pytest.raises(PileToolsError, match="no shards in it"):
         list_shards([tmp_path])
@@ -94,6 +94,20 @@ def test_stage_directories_that_are_no_corpus(tmp_path: Path) -> None:
     touch(tmp_path / "half" / UNFINISHED_NAME / "lock")
     with pytest.raises(UnfinishedError):
         list_shards([tmp_path / "half"])
+
+
+def test_tables_of_a_stage_are_no_shards(tmp_path: Path) -> None:
+    finished(tmp_path)
+    touch(tmp_path / "mine.parquet")
+    assert names(str(tmp_path / "*")) == ["mine.parquet", "x.jsonl"]
+    with pytest.raises(ParameterError, match="a table that `pile-tools dedup` made"):
+        list_shards([tmp_path / "dedup.parquet"])
+
+
+def test_name_that_is_no_text(tmp_path: Path) -> None:
+    touch(tmp_path / "\udcff.jsonl")
+    with pytest.raises(ParameterError, match="rename the file"):
+        list_shards([tmp_path])
 
 
 def test_a_manifest_of_others_is_not_ours(tmp_path: Path) -> None:

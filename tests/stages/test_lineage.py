@@ -14,6 +14,7 @@ from pile_tools.formats.corpus import list_shards
 from pile_tools.formats.history import History, carry_history
 from pile_tools.formats.manifest import Manifest, sha256_file
 from pile_tools.formats.row_lookup import read_text
+from pile_tools.formats.store import LocalStore
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 from pile_tools.stages.lineage import addresses, lineage
@@ -49,7 +50,7 @@ def made(tmp_path: Path, demo_corpus: Path) -> Path:
 
 
 def test_every_document_leads_to_its_text_in_the_original_corpus(made: Path) -> None:
-    history = History.open(made / "tokens")
+    history = History.open(LocalStore(made / "tokens"))
     originals = {shard.name: shard for shard in list_shards([made / "in"])}
     kept = {shard.name: shard for shard in list_shards([made / "kept"])}
     table = pq.read_table(made / "tokens/documents.parquet").to_pylist()
@@ -71,7 +72,7 @@ def test_a_copied_dataset_still_knows_its_history(made: Path, tmp_path: Path) ->
     for name in ("in", "kept", "tokens"):
         shutil.rmtree(made / name)
     assert lineage(tmp_path / "elsewhere") == before
-    assert len(addresses(History.open(tmp_path / "elsewhere"), "part-2.jsonl", 0)) == 2
+    assert len(addresses(History.open(LocalStore(tmp_path / "elsewhere")), "part-2.jsonl", 0)) == 2
 
 
 def test_what_is_carried_is_listed_with_its_hash(made: Path) -> None:
@@ -90,7 +91,7 @@ def test_skipped_records_are_taken_into_account(tmp_path: Path, demo_corpus: Pat
     (tmp_path / "in.jsonl").write_text("".join(lines))
     dedup([tmp_path / "in.jsonl"], tmp_path / "kept", resolve_job(on_bad_record="skip"))
     tokenize([tmp_path / "kept"], tmp_path / "tokens", tokenizer=str(demo_corpus))
-    history = History.open(tmp_path / "tokens")
+    history = History.open(LocalStore(tmp_path / "tokens"))
     rows = [addresses(history, "in.jsonl", row)[-1].row for row in range(3)]
     assert rows == [0, 2, 4]
 
@@ -99,7 +100,7 @@ def test_raw_shards_have_one_address(tmp_path: Path, demo_corpus: Path) -> None:
     write_corpus(tmp_path / "in")
     manifest = tokenize([tmp_path / "in"], tmp_path / "tokens", tokenizer=str(demo_corpus))
     assert not (tmp_path / "tokens/parents").exists()
-    history = History.open(tmp_path / "tokens")
+    history = History.open(LocalStore(tmp_path / "tokens"))
     assert [a.identity for a in addresses(history, "part-2.jsonl", 3)] == [manifest.identity]
     with pytest.raises(DataError, match=r"no shard 'other\.jsonl'"):
         addresses(history, "other.jsonl", 0)
@@ -128,14 +129,14 @@ def test_a_parent_that_is_not_here_is_named(made: Path) -> None:
     chain = lineage(made / "tokens")
     assert (chain[1].manifest, chain[1].identity) == (None, Manifest.read(made / "kept").identity)
     assert chain[1].to_json() == {"identity": chain[1].identity, "depth": 1, "stage": None}
-    assert len(addresses(History.open(made / "tokens"), "part-2.jsonl", 0)) == 1
+    assert len(addresses(History.open(LocalStore(made / "tokens")), "part-2.jsonl", 0)) == 1
 
 
-def test_a_parent_under_another_name_is_refused(made: Path) -> None:
+def test_a_parent_that_was_changed_is_refused(made: Path) -> None:
     folder = next((made / "tokens/parents").iterdir())
-    folder.rename(folder.with_name("0" * 64))
-    with pytest.raises(DataError, match=r"not the manifest of 000000000000…"):
-        History.open(made / "tokens")
+    shutil.copy(made / "tokens/manifest.json", folder)
+    with pytest.raises(DataError, match=rf"not the manifest of {folder.name[:12]}…"):
+        History.open(LocalStore(made / "tokens"))
 
 
 def test_shards_changed_since_they_were_listed(made: Path) -> None:

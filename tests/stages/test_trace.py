@@ -2,19 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import read_tokenizer
 from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.stages.trace import SourceTexts, trace_pieces
 from pile_tools.viewer import BatchViewer
+from tests.token_data import write_dataset
 
 TEXTS = [f"{number}: ein längerer Satz mit Ü, 漢字 und 😀 — " * (number % 5 + 1) for number in range(30)] + [
     ""
@@ -38,7 +39,7 @@ def test_spans_are_the_text_of_their_tokens(made: Path) -> None:
     for step in range(viewer.steps):
         for row in range(4):
             tokens = viewer.sequence(step, row)
-            pieces = trace_pieces(made / "tokens", viewer.trace(step, row), tokens, context=7)
+            pieces = trace_pieces(viewer.datasets, viewer.trace(step, row), tokens, context=7)
             assert sum(piece.n_tokens for piece in pieces) == 65
             for piece in pieces:
                 text = TEXTS[piece.document]
@@ -59,13 +60,13 @@ def test_spans_are_the_text_of_their_tokens(made: Path) -> None:
 def test_without_a_context_no_text_is_read(made: Path) -> None:
     (made / "in/b.jsonl").unlink()
     viewer = BatchViewer.open(made / "tokens")
-    pieces = trace_pieces(made / "tokens", viewer.trace(0, 0), viewer.sequence(0, 0))
+    pieces = trace_pieces(viewer.datasets, viewer.trace(0, 0), viewer.sequence(0, 0))
     assert {piece.span for piece in pieces} == {None}
     assert {piece.addresses[0].stage for piece in pieces} == {"tokenize"}
 
 
 def test_eod_alone_has_no_text(made: Path) -> None:
-    texts = SourceTexts(made / "tokens")
+    texts = SourceTexts(TokenDataset.open(made / "tokens"))
     size = 1 + len(read_tokenizer(str(made / "tokens")).load().encode(TEXTS[3]).ids)
     span = texts.span(3, size - 1, np.array([0]), 5)
     assert (span.before, span.text, span.after) == (TEXTS[3][-5:], "", "")
@@ -74,7 +75,7 @@ def test_eod_alone_has_no_text(made: Path) -> None:
 
 
 def test_other_tokens_than_the_text_has(made: Path) -> None:
-    texts = SourceTexts(made / "tokens")
+    texts = SourceTexts(TokenDataset.open(made / "tokens"))
     for offset, tokens in ((0, [5, 6]), (0, [0]), (10_000, [7]), (10_000, [0, 0])):
         with pytest.raises(DataError, match="document 3 does not have these tokens"):
             texts.span(3, offset, np.array(tokens), 5)
@@ -84,7 +85,7 @@ def test_a_corpus_that_changed_is_refused(made: Path) -> None:
     path = made / "in/b.jsonl"
     content = path.read_text()
     path.write_text(content.replace("26: ein", "26: EIN"))
-    texts = SourceTexts(made / "tokens")
+    texts = SourceTexts(TokenDataset.open(made / "tokens"))
     assert texts.text(25) == TEXTS[25]
     with pytest.raises(DataError, match=r"b\.jsonl:6: another text than was tokenized"):
         texts.text(26)
@@ -96,10 +97,10 @@ def test_a_corpus_that_changed_is_refused(made: Path) -> None:
 def test_the_corpus_can_be_named(made: Path) -> None:
     (made / "in").rename(made / "moved")
     with pytest.raises(PileToolsError, match=r"a\.jsonl\.zst: no longer at .*--corpus"):
-        SourceTexts(made / "tokens").text(0)
-    assert SourceTexts(made / "tokens", [made / "moved"]).text(0) == TEXTS[0]
+        SourceTexts(TokenDataset.open(made / "tokens")).text(0)
+    assert SourceTexts(TokenDataset.open(made / "tokens"), [made / "moved"]).text(0) == TEXTS[0]
     with pytest.raises(PileToolsError, match=r"a\.jsonl\.zst: not among the 1 shards"):
-        SourceTexts(made / "tokens", [made / "moved/b.jsonl"]).text(0)
+        SourceTexts(TokenDataset.open(made / "tokens"), [made / "moved/b.jsonl"]).text(0)
 
 
 def test_datasets_of_other_tools(made: Path) -> None:
@@ -114,15 +115,8 @@ def test_datasets_of_other_tools(made: Path) -> None:
             "source": pa.nulls(1, pa.string()),
         }
     )
-    (made / "bare").mkdir()
-    found = trace_pieces(made / "bare", table, np.array([1, 2]))
+    bare = TokenDataset.open(write_dataset(made / "bare", [np.array([1, 2, 3], "<u2")]))
+    found = trace_pieces([bare], table, np.array([1, 2]))
     assert (found[0].addresses, found[0].original, found[0].shard) == ((), None, None)
-    with pytest.raises(PileToolsError, match=r"manifest\.json: missing"):
-        trace_pieces(made / "bare", table, np.array([1, 2]), context=3)
-    manifest: dict[str, Any] = json.loads((made / "tokens/manifest.json").read_text())
-    assert manifest["stage"] == "tokenize"
-
-
-def test_only_what_tokenize_made_has_texts(made: Path, demo_corpus: Path) -> None:
-    with pytest.raises(ParameterError, match="made by `pile-tools demo`, not tokenize"):
-        SourceTexts(demo_corpus)
+    with pytest.raises(PileToolsError, match="not made by `pile-tools tokenize`, so no source is known"):
+        trace_pieces([bare], table, np.array([1, 2]), context=3)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.errors import PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats.atomic import PARTIAL_SUFFIX
 from pile_tools.formats.manifest import Manifest, file_entry
 from pile_tools.stages.workspace import InputFile, Workspace
 
@@ -80,6 +81,42 @@ def test_input_of_equal_size_and_other_content_is_noticed(tmp_path: Path, source
     source.path.write_text('{"text": "b"}\n')
     with pytest.raises(PileToolsError, match="sha256"):
         workspace(out, source).__enter__()
+
+
+def test_job_that_failed_before_it_made_anything_leaves_nothing(tmp_path: Path, source: InputFile) -> None:
+    out = tmp_path / "out"
+
+    def fail() -> None:
+        with workspace(out, source):
+            raise DataError("a bad record")
+
+    with pytest.raises(DataError):
+        fail()
+    run(out, InputFile(source.path, "other.jsonl"))
+    assert Manifest.read(out).inputs[0].name == "other.jsonl"
+
+
+def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: InputFile) -> None:
+    out = tmp_path / "out"
+    with workspace(out, source):
+        (out / f"kept.jsonl.77{PARTIAL_SUFFIX}").write_text("half")
+    run(out, source)
+    (out / ".finished").mkdir()
+    run(out, source)
+    assert sorted(path.name for path in out.iterdir()) == ["kept.jsonl", "manifest.json"]
+
+
+def test_input_that_its_own_manifest_contradicts(tmp_path: Path, source: InputFile) -> None:
+    listed = InputFile(source.path, source.name, sha256="00" * 32)
+    with pytest.raises(DataError, match=r"changed since manifest\.json"):
+        workspace(tmp_path / "out", listed).__enter__()
+
+
+def test_foreign_manifest_is_something_else(tmp_path: Path, source: InputFile) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/manifest.json").write_text('{"name": "x"}')
+    with pytest.raises(PileToolsError, match="already holds something else"):
+        workspace(tmp_path / "out", source).__enter__()
 
 
 def test_two_runs_at_once(tmp_path: Path, source: InputFile) -> None:

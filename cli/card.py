@@ -1,0 +1,47 @@
+"""``pile-tools card``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options
+
+
+@options.command(example="pile-tools card tokens/ --license Apache-2.0 --creator 'A. Author'")
+@click.argument("directory", type=click.Path(path_type=Path), envvar="PILE_TOOLS_DATA", default=".")
+@click.option("--name", show_default="the directory's", help="Name of the dataset.")
+@click.option("--description", help="What it is, in a sentence or more.")
+@click.option("--license", metavar="SPDX|URL", help="Its licence: an SPDX identifier, or a URL.")
+@click.option("--url", help="Where it is published.")
+@click.option("--creator", help="Who made it.")
+@click.option("--date-published", metavar="YYYY-MM-DD", help="When it was published.")
+@click.option("--version", "version", help="Its version, like 1.0.0.")
+@click.option("--citation", help="How to cite it, in BibTeX.")
+@click.option("--language", "languages", multiple=True, help="A language in it, like en; may be repeated.")
+@click.option("--replace", is_flag=True, help="Overwrite a README.md that something else wrote.")
+@options.json_option
+def command(
+    directory: Path, name: str | None, description: str | None, replace: bool, as_json: bool, **given: Any
+) -> None:
+    """Describe DIRECTORY for others: croissant.json, and README.md with the Hub's header.
+
+    DIRECTORY is the output of a stage. Files, hashes, counts and the chain of stages come from its
+    manifest; what only the publisher knows is left out where it is not given.
+    """
+    from pile_tools.stages.card import write_card
+    from pile_tools.stages.croissant import Description
+
+    card = Description(
+        name or directory.resolve().name,
+        description or "Made by pile-tools; every document is traceable to its line of the corpus.",
+        **given,
+    )
+    written = write_card(directory, card, replace=replace)
+    if as_json:
+        options.print_json({"written": [str(path) for path in written], "missing": card.missing})
+        return
+    for path in written:
+        click.echo(str(path))
+    if card.missing:
+        click.echo(f"Croissant asks for more: {', '.join('--' + name for name in card.missing)}")

@@ -1,0 +1,1 @@
+"""Questions to a stream, answered from the order and the tokens themselves."""

@@ -1,0 +1,89 @@
+"""What is sought: texts or sequences of token ids, checked and compiled for each tokenizer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools.algorithms.token_search import Matcher, TokenBytes, text_matcher, token_matcher
+from pile_tools.errors import DataError, ParameterError
+from pile_tools.lookups.stream import Part, Tokens
+
+__all__ = ["MAX_TEXT_BYTES", "CompiledPatterns", "check_ids", "compile_texts", "compile_tokens"]
+
+MAX_TEXT_BYTES: Final = 1 << 14
+_SAMPLE_BLOCKS: Final = 32
+_SAMPLE_TOKENS: Final = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPatterns:
+    """A matcher for the tokens of a part; ``max_id`` is the largest id that its tokenizer knows, if any."""
+
+    matcher: Matcher
+    max_id: int | None
+
+
+def check_ids(part: Part, tokens: Tokens, max_id: int | None) -> None:
+    """Raise DataError where a token is beyond the tokenizer's largest id, if that is known."""
+    largest = int(tokens.max(initial=0))
+    if max_id is not None and largest > max_id:
+        raise DataError(
+            f"{part.name}: token {largest}, but the tokenizer's largest is {max_id}; give the tokenizer that "
+            "made the dataset"
+        )
+
+
+def compile_tokens(part: Part, patterns: Sequence[Sequence[int]], seq_length: int) -> CompiledPatterns:
+    """Compile sequences of token ids; ParameterError for one that no sequence of the stream can hold."""
+    largest = np.iinfo(part.dtype).max
+    for pattern in patterns:
+        if len(pattern) > seq_length + 1:
+            raise ParameterError(
+                f"a pattern of {len(pattern)} tokens is longer than a sequence of {seq_length + 1}"
+            )
+        outside = [token for token in pattern if token > largest]
+        if outside:
+            raise ParameterError(
+                f"token {outside[0]} does not fit {part.dtype.name}, so {part.name} cannot hold it"
+            )
+    return CompiledPatterns(token_matcher(patterns, _frequencies(part)), None)
+
+
+def _frequencies(part: Part) -> npt.NDArray[Any]:
+    """Return how often each id is in some places of the data, to seek what is rare first."""
+    size = min(_SAMPLE_TOKENS, part.n_tokens)
+    starts = np.linspace(0, part.n_tokens - size, _SAMPLE_BLOCKS).astype(np.int64)
+    tokens = np.concatenate([part.read(start, start + size) for start in np.unique(starts).tolist()])
+    return np.bincount(np.maximum(tokens.astype(np.int64), 0) & 0xFFFF, minlength=1 << 16)
+
+
+def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
+    """Compile texts; None where tokens of this tokenizer have no bytes of their own.
+
+    Raises ParameterError for a text that is empty or very long, that tokenises to nothing, or that the
+    tokenizer would have stored in another form.
+    """
+    from pile_tools.formats.token_texts import byte_level_tokens, normalized
+
+    tokenizer, max_id = part.tokenizer()
+    encoded = []
+    for text in texts:
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            raise ParameterError(f"{text!r} is no text: it has a lone surrogate") from None
+        if not 0 < len(content) <= MAX_TEXT_BYTES:
+            raise ParameterError(f"a text of {len(content)} bytes; give one of 1 to {MAX_TEXT_BYTES}")
+        stored = normalized(tokenizer, text)
+        if not tokenizer.encode(text, add_special_tokens=False).ids:
+            raise ParameterError(f"{text!r} tokenises to nothing, so no sequence can hold it")
+        if stored != text:
+            raise ParameterError(
+                f"{text!r} is not in the form in which the tokenizer stores text; look for {stored!r}"
+            )
+        encoded.append(content)
+    tokens = byte_level_tokens(tokenizer, max_id + 1)
+    return None if tokens is None else CompiledPatterns(text_matcher(encoded, TokenBytes.of(tokens)), max_id)

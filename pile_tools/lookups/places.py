@@ -1,0 +1,110 @@
+"""From documents, and from spans of their tokens, to the places in the stream that show them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pile_tools.algorithms.inverse import document_pieces, find_places, samples_of_spans
+from pile_tools.errors import DataError
+from pile_tools.lookups.stream import Int64Array, Maps, Part
+
+__all__ = ["Shown", "document_places", "show_documents", "show_spans"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Pieces of documents in the stream; all arrays int64[n], in order of stream and position.
+
+    ``stream`` the position of the sequence in it; ``document``; ``position`` of the piece's first token in
+    the sequence; ``offset`` of that token in the document; ``n_tokens``; ``epoch``: which of the
+    document's places in doc_idx, counted from 0, the piece is from.
+    """
+
+    stream: Int64Array
+    document: Int64Array
+    position: Int64Array
+    offset: Int64Array
+    n_tokens: Int64Array
+    epoch: Int64Array
+
+
+def show_documents(part: Part, documents: Int64Array, seq_length: int) -> Shown:
+    """Return every piece in which the stream shows ``documents`` (numbers, each counted once)."""
+    documents = np.unique(documents)
+    maps = part.maps()
+    if maps is None:
+        stream = part.positions(documents)
+        zeros = np.zeros_like(documents)
+        columns = [stream, documents, zeros, zeros, zeros + seq_length + 1, zeros]
+    else:
+        places, epochs = document_places(maps, documents)
+        found = document_pieces(places, maps.sample_idx, maps.doc_idx, maps.sizes)
+        stream = _positions(part, maps, found.sample)
+        epoch = epochs[np.searchsorted(places, found.place)]
+        columns = [stream, found.document, found.position, found.offset, found.n_tokens, epoch]
+    order = np.lexsort((columns[2], columns[0]))
+    order = order[stream[order] >= 0]
+    return Shown(*(column[order] for column in columns))
+
+
+def show_spans(
+    part: Part, documents: Int64Array, offsets: Int64Array, lengths: Int64Array, seq_length: int
+) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Return (span, position in the stream, position in the sequence) where the stream shows a span whole.
+
+    Span i is ``lengths[i]`` tokens from token ``offsets[i]`` of document ``documents[i]`` on. What is past
+    the document's end is taken from whichever documents follow it in the order.
+    """
+    maps = part.maps()
+    if maps is None:
+        span = np.flatnonzero(offsets + lengths <= seq_length + 1)
+        stream, position = part.positions(documents[span]), offsets[span]
+    else:
+        places, _ = document_places(maps, np.unique(documents))
+        place_documents = maps.doc_idx[places].astype(np.int64)
+        order = np.argsort(place_documents, kind="stable")
+        sorted_documents = place_documents[order]
+        first = np.searchsorted(sorted_documents, documents)
+        counts = np.searchsorted(sorted_documents, documents, side="right") - first
+        span = np.repeat(np.arange(len(documents)), counts)
+        within = np.arange(len(span)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place = places[order[first[span] + within]]
+        which, row, position = samples_of_spans(
+            place, offsets[span], lengths[span], maps.sample_idx, maps.doc_idx, maps.sizes, seq_length
+        )
+        span, stream = span[which], _positions(part, maps, row)
+    read = stream >= 0
+    return span[read], stream[read], position[read]
+
+
+def document_places(maps: Maps, documents: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return the places of ``documents`` in doc_idx, ascending, and which of its document's each is."""
+    places = find_places(maps.doc_idx, documents)
+    numbers = maps.doc_idx[places]
+    order = np.argsort(numbers, kind="stable")
+    in_order = numbers[order]
+    first = np.searchsorted(in_order, in_order)
+    epochs = np.empty(len(places), np.int64)
+    epochs[order] = np.arange(len(places)) - first
+    return places, epochs
+
+
+def _positions(part: Part, maps: Maps, rows: Int64Array) -> Int64Array:
+    """Return the positions in the stream of rows of sample_idx, −1 of one that is not read."""
+    wanted, inverse = np.unique(rows, return_inverse=True)
+    samples = find_places(maps.shuffle_idx, wanted, part.samples)
+    found = maps.shuffle_idx[samples].astype(np.int64)
+    order = np.argsort(found)
+    found = found[order]
+    twice = np.flatnonzero(found[1:] == found[:-1])
+    if len(twice):
+        raise DataError(
+            f"{part.name}: shuffle_idx holds sample {found[twice[0]]} twice; the order is damaged, make it "
+            "again"
+        )
+    at = np.searchsorted(found, wanted)
+    is_read = at < len(found)
+    is_read[is_read] = found[at[is_read]] == wanted[is_read]
+    positions = np.full(len(wanted), -1, np.int64)
+    positions[is_read] = part.positions(samples[order[at[is_read]]])
+    return positions[inverse.reshape(-1)]

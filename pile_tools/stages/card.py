@@ -1,0 +1,119 @@
+"""``card``: a directory described for others, as ``croissant.json`` and as the Hub's ``README.md``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from pile_tools.errors import PileToolsError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.formats.order_record import ORDER_NAME, parse_record
+from pile_tools.stages.croissant import CROISSANT_NAME, Description, croissant
+from pile_tools.stages.lineage import Link, lineage
+
+__all__ = ["CARD_NAME", "write_card"]
+
+CARD_NAME: Final = "README.md"
+_MARK: Final = "<!-- written by `pile-tools card` from manifest.json -->"
+_SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
+
+
+def write_card(directory: Path, description: Description, *, replace: bool = False) -> list[Path]:
+    """Write ``croissant.json`` and ``README.md`` into ``directory``, the output of a stage; return both.
+
+    Every file that the manifest and the orders beside it list is described with its SHA-256. A README
+    that something else wrote is only overwritten with ``replace``. Raises PileToolsError where there is
+    one, and UnfinishedError for a directory without a manifest.
+    """
+    manifest, card = Manifest.read(directory), directory / CARD_NAME
+    if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
+        raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
+    files = _files(directory, manifest)
+    value = croissant(description, manifest, files)
+    for name, content in (
+        (CROISSANT_NAME, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)),
+        (CARD_NAME, _readme(description, manifest, files, lineage(directory)).encode()),
+    ):
+        with atomic_write(directory / name) as file:
+            file.write(content)
+    return [directory / CROISSANT_NAME, card]
+
+
+def _files(directory: Path, manifest: Manifest) -> list[FileEntry]:
+    """Every file of the directory that is of known content: of the stage, and of the orders beside it."""
+    files = [*manifest.outputs, file_entry(directory / MANIFEST_NAME)]
+    for path in sorted([*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]):
+        files += [*parse_record(path.read_bytes(), str(path)).files, file_entry(path)]
+    return files
+
+
+def _header(description: Description, manifest: Manifest, files: Sequence[FileEntry]) -> str:
+    """The YAML header that the Hub reads. A JSON value is a YAML value, whatever is in a string."""
+    documents = int(manifest.counts["kept" if manifest.stage == "dedup" else "documents"])
+    size = next((s for power, s in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
+    values: dict[str, Any] = {"pretty_name": description.name}
+    if description.license is not None:
+        if "://" in description.license:
+            values |= {"license": "other", "license_link": description.license}
+        else:
+            values["license"] = description.license.lower()
+    if description.languages:
+        values["language"] = list(description.languages)
+    values |= {"tags": ["pile-tools", manifest.stage], "size_categories": [size]}
+    tables = [entry.name for entry in files if entry.name in ("documents.parquet", "dedup.parquet")]
+    values["configs"] = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
+    return "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in values.items())
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _sources(manifest: Manifest) -> str:
+    sources: dict[str, dict[str, int]] = manifest.counts.get("sources", {})
+    columns = list(next(iter(sources.values()), {}))
+    rows = [
+        (name or "(none)", *(f"{counts[column]:,}" for column in columns))
+        for name, counts in sorted(sources.items())
+    ]
+    return _table(("source", *(column.replace("_", " ") for column in columns)), rows) if rows else ""
+
+
+def _chain(links: list[Link]) -> str:
+    rows = []
+    for link in links:
+        manifest = link.manifest
+        parameters = manifest.parameters if manifest else {}
+        said = ", ".join(f"{key} {orjson.dumps(value).decode()}" for key, value in parameters.items())
+        rows.append((manifest.stage if manifest else "?", f"`{link.identity}`", said))
+    return _table(("stage", "identity", "parameters"), rows)
+
+
+def _readme(
+    description: Description, manifest: Manifest, files: Sequence[FileEntry], links: list[Link]
+) -> str:
+    tokens = ""
+    if manifest.stage == "tokenize":
+        parameters, counts = manifest.parameters, manifest.counts
+        eod = parameters["eod_token"]
+        ends = f"each ended by `{eod}` (id {parameters['eod_id']})" if eod else "with no token between them"
+        tokens = (
+            f"{counts['tokens']:,} tokens of {counts['documents']:,} documents, {ends}, as "
+            f"{parameters['dtype']}; tokenizer {parameters['tokenizer']['name']} "
+            f"(SHA-256 `{parameters['tokenizer']['sha256']}`).\n\n"
+            "```bash\npile-tools batch --data . --step 0 --row 0   # what one step shows to the model\n"
+            "pile-tools trace --data . --step 0 --row 0   # and where it came from\n"
+            "pile-tools verify .                          # whether every byte is as it was written\n```\n\n"
+        )
+    rows = [(f"`{entry.name}`", f"{entry.bytes:,}", f"`{entry.sha256}`") for entry in files]
+    citation = f"## Citation\n\n```\n{description.citation}\n```\n\n" if description.citation else ""
+    return (
+        f"---\n{_header(description, manifest, files)}---\n{_MARK}\n\n"
+        f"# {description.name}\n\n{description.description}\n\n{tokens}"
+        f"## Content\n\n{_sources(manifest)}\n"
+        f"## How it was made\n\n{_chain(links)}\n"
+        f"## Files\n\n{_table(('file', 'bytes', 'SHA-256'), rows)}\n{citation}"
+    ).rstrip() + "\n"

@@ -1,0 +1,196 @@
+"""``merge`` and ``split``: a token dataset with its data cut into other files; no token changes.
+
+What comes out of a dataset of `pile-tools tokenize` is what that writes with the other ``--shard-bytes``,
+byte for byte, with the orders beside it.
+"""
+
+import glob
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools import __version__
+from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.locations import move_locations
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
+from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes
+from pile_tools.formats.provenance import PROVENANCE_NAME
+from pile_tools.formats.sources import MappedFile
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.tokenizer import TOKENIZER_NAME
+from pile_tools.stages.executor import Progress, default_workers, no_progress
+from pile_tools.stages.workspace import InputFile, Workspace
+
+__all__ = ["recut"]
+
+_BLOCK = 16 << 20
+
+
+def recut(
+    data: str | Path, output: str | Path, *, shard_bytes: int | None, progress: Progress = no_progress
+) -> Manifest:
+    """Copy the token dataset ``data`` to the directory ``output`` with its data in other files.
+
+    The data goes to one ``.bin`` file, or to shards of ``shard_bytes`` each but the last. Everything else
+    that belongs to the dataset goes along: index, provenance, tokenizer, history, orders. The source
+    is hashed while it is copied. Returns the manifest of ``output``.
+
+    Raises ParameterError for shards that would cut a token in two, DataError where the source is not
+    what its manifest says, and what `Workspace` raises.
+    """
+    source, output = TokenDataset.open(data), Path(output)
+    directory = source.store.path
+    if directory is None:
+        raise ParameterError(f"{source.name}: behind a URL; fetch it first")
+    if shard_bytes is not None and (shard_bytes <= 0 or shard_bytes % source.dtype.itemsize):
+        raise ParameterError(
+            f"--shard-bytes {shard_bytes}: must be a positive multiple of {source.dtype.itemsize}"
+        )
+    planned = _planned(source, shard_bytes)
+    if planned is not None and _is_done(output, planned):
+        return Manifest.read(output)
+    stage = "merge" if shard_bytes is None else "split"
+    parameters: dict[str, Any] = {"shard_bytes": shard_bytes, "data_bytes": source.data_bytes}
+    if planned is not None:
+        parameters["source"] = source.manifest.identity if source.manifest else None
+    index = f"{source.prefix}.idx"
+    inputs = [InputFile(directory / index, index)]
+    with Workspace(output, stage=stage, parameters=parameters, inputs=inputs) as space:
+        if space.finished is not None:
+            return space.finished
+        entries = _copy_data(source, space, shard_bytes, progress)
+        if planned is None:
+            names = [index, PROVENANCE_NAME, TOKENIZER_NAME]
+            others = [_copy(directory, name, output) for name in names if (directory / name).is_file()]
+            manifest = Manifest(
+                stage,
+                parameters,
+                space.input_entries,
+                [*others, *entries],
+                versions={"pile-tools": __version__},
+            )
+        else:
+            manifest = replace(planned, outputs=_with_data(source, directory, planned, entries, output))
+            move_locations(directory, output)
+        _copy_orders(directory, source.prefix, output, None if planned is None else manifest.identity)
+        space.finish(manifest)
+        return manifest
+
+
+def _planned(source: TokenDataset, shard_bytes: int | None) -> Manifest | None:
+    """The manifest of what comes out, but for its outputs; None for a dataset without a manifest."""
+    manifest = source.manifest
+    if manifest is None:
+        return None
+    return replace(manifest, parameters={**manifest.parameters, "shard_bytes": shard_bytes})
+
+
+def _is_done(output: Path, planned: Manifest) -> bool:
+    if not (output / MANIFEST_NAME).is_file():
+        return False
+    found = Manifest.read(output)
+    paths = [output / entry.name for entry in found.outputs]
+    return replace(found, outputs=planned.outputs) == planned and all(
+        path.is_file() and path.stat().st_size == entry.bytes
+        for path, entry in zip(paths, found.outputs, strict=True)
+    )
+
+
+def _copy_data(
+    source: TokenDataset, space: Workspace, shard_bytes: int | None, progress: Progress
+) -> list[FileEntry]:
+    """Copy the data; return the entries of its new files. Hashes are taken while the bytes are copied."""
+    total, prefix = source.data_bytes, source.prefix
+    parts = [part for part in source.parts if isinstance(part, MappedFile)]
+    lengths = shard_sizes(total, shard_bytes)
+    names = (
+        [f"{prefix}.bin"]
+        if shard_bytes is None
+        else [shard_name(prefix, index, len(lengths) - 1) for index in range(len(lengths))]
+    )
+    targets = [Piece(space.directory / name, length) for name, length in zip(names, lengths, strict=True)]
+    pieces = [Piece(part.path, part.size) for part in parts]
+    recorded = {entry.name: entry.sha256 for entry in source.manifest.outputs} if source.manifest else {}
+    with ThreadPoolExecutor(default_workers()) as pool:
+        own = [pool.submit(_sha256, [part.array]) for part in parts]
+        new: list[Future[str]] = []
+        start = 0
+        for length in lengths:
+            new.append(pool.submit(_sha256, _ranges(parts, start, start + length)))
+            start += length
+        join_pieces(
+            pieces, targets, space.work, consume=False, progress=lambda done: progress("copy", done, total)
+        )
+        for part, hashed in zip(parts, own, strict=True):
+            written = recorded.get(part.path.name, hashed.result())
+            if hashed.result() != written:
+                raise DataError(
+                    f"{part.path}: SHA-256 {hashed.result()[:12]}…, but {written[:12]}… was written; "
+                    "restore it from a copy"
+                )
+        return [
+            FileEntry(name, length, hashed.result())
+            for name, length, hashed in zip(names, lengths, new, strict=True)
+        ]
+
+
+def _ranges(parts: Sequence[MappedFile], start: int, stop: int) -> list[npt.NDArray[np.uint8]]:
+    """Bytes [start, stop) of the data, as views of its files."""
+    found = []
+    for part in parts:
+        if start < part.size and stop > 0:
+            found.append(part.array[max(0, start) : stop])
+        start, stop = start - part.size, stop - part.size
+    return found
+
+
+def _sha256(parts: Sequence[npt.NDArray[np.uint8]]) -> str:
+    state = hashlib.sha256()
+    for part in parts:
+        for start in range(0, len(part), _BLOCK):
+            state.update(part[start : start + _BLOCK].data)
+    return state.hexdigest()
+
+
+def _with_data(
+    source: TokenDataset, directory: Path, planned: Manifest, data: list[FileEntry], output: Path
+) -> list[FileEntry]:
+    """Copy everything but the data; return the entries of all outputs, in the order of `tokenize`."""
+    old = {Path(part.name).name for part in source.parts}
+    entries: list[FileEntry] = []
+    for entry in planned.outputs:
+        if entry.name not in old:
+            copied = _copy(directory, entry.name, output)
+            if copied != entry:
+                raise DataError(
+                    f"{directory / entry.name}: not what its manifest lists; restore it from a copy"
+                )
+            entries.append(copied)
+        elif data[0] not in entries:
+            entries += data
+    return entries
+
+
+def _copy(directory: Path, name: str, output: Path) -> FileEntry:
+    (output / name).parent.mkdir(parents=True, exist_ok=True)
+    copy_file(directory / name, output / name)
+    return file_entry(output / name, name)
+
+
+def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | None) -> None:
+    """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
+    arrays = {path.name for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+    for path in [*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]:
+        record = parse_record(path.read_bytes(), str(path))
+        if isinstance(record, OrderRecord):  # a blend names its datasets by where they lie
+            arrays |= {entry.name for entry in record.files}
+            replace(record, manifest=identity).write(output / path.name)
+    for name in sorted(arrays):
+        copy_file(directory / name, output / name)

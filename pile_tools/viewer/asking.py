@@ -1,0 +1,185 @@
+"""The questions that ``BatchViewer`` answers about the whole stream."""
+
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools.errors import ParameterError
+from pile_tools.lookups.stream import Progress, no_progress
+from pile_tools.viewer.opening import Stream
+from pile_tools.viewer.parts import ViewedPart
+from pile_tools.viewer.reading import Decoder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pile_tools.lookups.find import Counts
+
+__all__ = ["Asking"]
+
+Int64Array = npt.NDArray[np.int64]
+
+
+class Asking:
+    """Lookups over the stream of a ``BatchViewer``, which inherits them."""
+
+    batch_size: int
+    seq_length: int
+    _stream: Stream
+    _decoders: list[Decoder]
+    _lock: threading.Lock
+    _parts: tuple[ViewedPart, ...] | None = None
+
+    @property
+    @abstractmethod
+    def first_step(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def steps(self) -> int: ...
+
+    @property
+    def name(self) -> str:
+        """The path by which messages name the order."""
+        return self._stream.place.name
+
+    @property
+    def parts(self) -> tuple[ViewedPart, ...]:
+        """The datasets of the stream, as the lookups see them."""
+        if self._parts is None:
+            bounds = (self.first_step * self.batch_size, self.steps * self.batch_size)
+            self._parts = tuple(
+                ViewedPart(self._stream, place, decoder, self._lock, bounds)
+                for place, decoder in enumerate(self._decoders)
+            )
+        return self._parts
+
+    def samples_at(self, positions: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """Return the parts that positions of the stream are of, and the samples there, int64[n] each.
+
+        Position step · batch_size + row is that row of that step.
+        """
+        if self._stream.blend is not None:
+            return self._stream.blend.parts(positions)
+        return np.zeros_like(positions), positions - self._stream.first_sample
+
+    def occurrences(
+        self,
+        document: int | None = None,
+        *,
+        documents: "Sequence[int] | npt.NDArray[Any] | None" = None,
+        shard: str | None = None,
+        row: int | None = None,
+        dataset: int | None = None,
+        world_size: int | None = None,
+        micro_batch_size: int | None = None,
+    ) -> "pa.Table":
+        """Return every piece in which the stream shows a document, in stream order, as an Arrow table.
+
+        The document is given by number (``document``) or by where it came from (``shard`` and ``row``);
+        ``documents`` asks for several at once. ``dataset`` is the number of the dataset in a blend.
+        Columns, all int64: step, row, position, offset, n_tokens as in ``trace``, and epoch: which of the
+        document's places in doc_idx, counted from 0, the piece is from. For ``documents``, document comes
+        first; with ``world_size`` (and ``micro_batch_size``), the data-parallel rank last.
+        """
+        from pile_tools.lookups.occurrences import document_at, occurrences, the_part
+
+        given = [document is not None, documents is not None, shard is not None or row is not None]
+        if sum(given) != 1:
+            raise ParameterError("name the document by its number, or by shard and row")
+        wanted = document if documents is None else documents
+        if wanted is None:
+            if shard is None or row is None:
+                raise ParameterError("a shard and a row name a document together; give both")
+            wanted = document_at(the_part(self, dataset), shard, row)
+        return occurrences(
+            self, wanted, dataset=dataset, world_size=world_size, micro_batch_size=micro_batch_size
+        )
+
+    def find(
+        self,
+        text: "str | Sequence[str] | None" = None,
+        *,
+        tokens: "Sequence[int] | Sequence[Sequence[int]] | None" = None,
+        regex: str | None = None,
+        steps: tuple[int | None, int | None] | None = None,
+        first: bool = False,
+        limit: int | None = None,
+        context: int = 60,
+        progress: Progress = no_progress,
+    ) -> "pa.Table":
+        """Return where the stream shows a text, token ids or matches of a regular expression.
+
+        A text is found wherever it is in the decoded text of a sequence, at any alignment with the tokens
+        and after a space or not; a regular expression is applied to that text; ``tokens`` is one sequence of
+        ids, or several. A match lies in one sequence and may cross the documents in it; matches of texts
+        and tokens may overlap. ``steps`` (start, stop) restricts the search, ``first`` and ``limit`` the
+        answer; ``context`` is how many characters are given before and after.
+
+        An Arrow table in training order: step, row, position of the first token that the match touches,
+        n_tokens (int64), pattern (string), document, offset, source, shard, shard_row of the document that
+        it begins in (null where not known), before, match, after (string, null without a tokenizer).
+        """
+        from pile_tools.lookups.find import find, make_query
+
+        query = make_query(text, tokens, regex)
+        return find(
+            self,
+            query,
+            steps=steps,
+            first=first,
+            limit=limit,
+            context=context,
+            progress=progress,
+        )
+
+    def count(
+        self,
+        text: "str | Sequence[str] | None" = None,
+        *,
+        tokens: "Sequence[int] | Sequence[Sequence[int]] | None" = None,
+        regex: str | None = None,
+        steps: tuple[int | None, int | None] | None = None,
+        every: int | None = None,
+        progress: Progress = no_progress,
+    ) -> "Counts":
+        """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
+
+        ``table`` of the result has the columns checkpoint, pattern and count: occurrences in the steps
+        before the checkpoint, from the first of ``steps`` on; ``first_step`` says where each pattern is
+        first.
+        """
+        from pile_tools.lookups.find import count_occurrences, make_query
+
+        query = make_query(text, tokens, regex)
+        return count_occurrences(self, query, steps=steps, every=every, progress=progress)
+
+    def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+        """Return how many documents, samples and tokens had been seen how often by each checkpoint.
+
+        Checkpoints are the multiples of ``every`` steps and the last step. Columns: checkpoint (int64), kind
+        ("documents", "samples", "tokens"; no documents where their boundaries are not known), times (int64)
+        and count (int64): how many had been seen exactly so many times. A token is seen when it is among the
+        inputs of a sequence, its first seq_length tokens; a document once for each of its places in doc_idx
+        of which a token has been seen. All of the dataset is counted, what the order leaves out as seen 0
+        times.
+        """
+        from pile_tools.lookups.exposure import repeats
+
+        return repeats(self, every=every, progress=progress)
+
+    def mixture(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+        """Return how many tokens of each source the model saw between checkpoints.
+
+        Columns: start and checkpoint (int64; steps from start up to checkpoint, not included), source
+        (string, null where documents name none), tokens (int64, inputs), share of the interval (float64),
+        cumulative (int64, since the first step). The largest source first. Raises PileToolsError where the
+        sources are not known.
+        """
+        from pile_tools.lookups.exposure import mixture
+
+        return mixture(self, every=every, progress=progress)

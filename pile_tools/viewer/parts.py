@@ -1,0 +1,124 @@
+"""The components of a stream as the lookups see them."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from pile_tools.algorithms.locate import Pieces
+from pile_tools.errors import DataError
+from pile_tools.formats.sources import MappedFile
+from pile_tools.lookups.stream import Maps
+from pile_tools.viewer.blend import Blend
+from pile_tools.viewer.components import Component, Int64Array, MapsComponent, Tokens
+from pile_tools.viewer.opening import Stream
+from pile_tools.viewer.reading import Decoder, DocumentTable, provenance_of
+
+__all__ = ["ViewedPart"]
+
+
+class ViewedPart:
+    """Component ``place`` of ``stream``, of which positions [bounds) are read (``lookups.stream.Part``)."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        place: int,
+        decoder: Decoder,
+        lock: threading.Lock,
+        bounds: tuple[int, int],
+    ) -> None:
+        self.component: Component = stream.components[place]
+        self.number = place if stream.blend is not None else None
+        self._stream = stream
+        self._decoder = decoder
+        self._lock = lock
+        self._bounds = bounds
+        self._maps: Maps | None = None
+        self._numbers: tuple[Int64Array, Int64Array] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.component.dataset.name
+
+    @property
+    def samples(self) -> int:
+        if self._stream.blend is not None:
+            numbers, _ = self._in_blend(self._stream.blend)
+            return int(numbers[-1]) + 1 if len(numbers) else 0
+        return self._bounds[1] - self._stream.first_sample
+
+    @property
+    def n_tokens(self) -> int:
+        return self.component.dataset.n_tokens
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.component.dataset.dtype
+
+    @property
+    def n_documents(self) -> int | None:
+        return self.component.dataset.n_sequences if self.component.knows_documents else None
+
+    def maps(self) -> Maps | None:
+        if not isinstance(self.component, MapsComponent):
+            return None
+        if self._maps is None:
+            maps, dataset = self.component.maps, self.component.dataset
+            self._maps = Maps(
+                maps.doc_idx.whole(),
+                maps.sample_idx.whole(),
+                maps.shuffle_idx.whole(),
+                dataset.sizes.whole(),
+                dataset.pointers.whole(),
+            )
+        return self._maps
+
+    def read(self, start: int, stop: int) -> Tokens:
+        dataset = self.component.dataset
+        first, last = start * dataset.dtype.itemsize, stop * dataset.dtype.itemsize
+        number = int(np.searchsorted(dataset.part_starts, first, side="right")) - 1
+        if number < len(dataset.parts) and last <= dataset.part_starts[number + 1]:
+            part, begin = dataset.parts[number], int(dataset.part_starts[number])
+            if isinstance(part, MappedFile):
+                tokens: Tokens = part.array[first - begin : last - begin].view(dataset.dtype)
+                return tokens
+        return dataset.read(np.array([first]), np.array([last - first])).view(dataset.dtype)
+
+    def tokens(self, samples: Int64Array) -> Tokens:
+        return self.component.tokens(samples)
+
+    def pieces(self, samples: Int64Array) -> Pieces:
+        return self.component.pieces(samples)
+
+    def positions(self, samples: Int64Array) -> Int64Array:
+        blend = self._stream.blend
+        if blend is None:
+            found = samples + self._stream.first_sample
+            return np.where((found >= self._bounds[0]) & (found < self._bounds[1]), found, -1)
+        numbers, positions = self._in_blend(blend)
+        at = np.searchsorted(numbers, samples)
+        read = at < len(numbers)
+        read[read] = numbers[at[read]] == samples[read]
+        found = np.full(len(samples), -1, np.int64)
+        found[read] = positions[at[read]]
+        return found
+
+    def _in_blend(self, blend: Blend) -> tuple[Int64Array, Int64Array]:
+        """Return the samples that the blend reads of this part, ascending, and where in the stream."""
+        if self._numbers is None:
+            which, numbers = blend.arrays(self._bounds[1])
+            positions = np.flatnonzero(which == self.number)
+            numbers = numbers[positions]
+            order = np.argsort(numbers, kind="stable")
+            numbers, positions = numbers[order], positions[order]
+            if np.any(numbers[1:] == numbers[:-1]):
+                raise DataError(f"{blend.name}: reads a sample of dataset {self.number} twice; it is damaged")
+            self._numbers = numbers, positions
+        return self._numbers
+
+    def provenance(self) -> DocumentTable | None:
+        return provenance_of(self.component, self._lock)
+
+    def tokenizer(self) -> tuple[Any, int]:
+        return self._decoder.tokenizer()

@@ -1,0 +1,61 @@
+"""The bytes of tokens against what the tokenizers library decodes."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from pile_tools.formats.token_texts import byte_level_tokens, normalized
+
+SHARED = Path(__file__).parents[3] / "shared" / "tokenizer" / "20B_tokenizer.json"
+
+
+def small_tokenizer() -> Tokenizer:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken("<|end|>", special=True)])
+    # Added tokens of every kind: all in the alphabet, none in it, and some characters of each.
+    tokenizer.add_tokens(["   ", "é", "日本", "Ġa b", "ab"])
+    return tokenizer
+
+
+def check(tokenizer: Tokenizer, ids: list[int]) -> None:
+    tokens = byte_level_tokens(tokenizer, tokenizer.get_vocab_size() + 3)
+    assert tokens is not None
+    text = b"".join(tokens[number] for number in ids).decode(errors="replace")
+    assert text == tokenizer.decode(ids, skip_special_tokens=False)
+
+
+@given(st.lists(st.integers(0, 263), max_size=30))
+def test_joined_bytes_are_what_is_decoded(ids: list[int]) -> None:
+    check(small_tokenizer(), ids)
+
+
+def test_every_token_of_gpt_neox() -> None:
+    if not SHARED.is_file():
+        pytest.skip("the shared tokenizer is not here")
+    tokenizer = Tokenizer.from_file(str(SHARED))
+    tokens = byte_level_tokens(tokenizer, tokenizer.get_vocab_size())
+    assert tokens is not None
+    for number, token in enumerate(tokens):
+        assert token.decode(errors="replace") == tokenizer.decode([number], skip_special_tokens=False)
+    text = "naïve  日本語\t\t<|endoftext|>\n    x = 1"
+    assert b"".join(tokens[number] for number in tokenizer.encode(text).ids).decode() == text
+
+
+def test_other_decoders_have_no_bytes_of_their_own() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, "a"))
+    assert byte_level_tokens(tokenizer, 1) is None
+    tokenizer.decoder = decoders.WordPiece()
+    assert byte_level_tokens(tokenizer, 1) is None
+
+
+def test_normalized() -> None:
+    tokenizer = small_tokenizer()
+    assert normalized(tokenizer, "e\u0301") == "e\u0301"
+    tokenizer.normalizer = normalizers.NFC()
+    assert normalized(tokenizer, "e\u0301") == "é"

@@ -1,0 +1,84 @@
+"""Streams for the lookups: small enough that every token can be looked at one by one."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from pile_tools import BatchViewer
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.provenance import ProvenanceWriter, provenance_table
+from pile_tools.stages.blend import make_blend
+from pile_tools.stages.order import make_order
+from tests.token_data import write_dataset
+
+# Short tokens that overlap in many ways; two of them are halves of a character.
+VOCABULARY = ["a", "b", "ab", "ba", "aa", "aba", "c", "Ġ", "Ġa", "bab", "Ã", "©", "<|end|>"]
+
+RECIPES = ("neox", "megatron-core", "sequential")
+FORMS = (*RECIPES, "shards", "pread", "blend")
+"""Recipes, and other ways in which a stream lies on disk."""
+
+MakeStream = Callable[..., BatchViewer]
+
+
+def save_small_tokenizer(path: Path) -> None:
+    """A byte-level tokenizer of the tokens above."""
+    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(VOCABULARY)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(path))
+
+
+def write_provenance(directory: Path, sizes: Sequence[int]) -> None:
+    """Documents from two shards, of the sources Web, none, and Code in turn."""
+    with atomic_write(directory / "documents.parquet") as file, ProvenanceWriter(file) as writer:
+        half = (len(sizes) + 1) // 2
+        for shard in range(2):
+            numbers = range(shard * half, min((shard + 1) * half, len(sizes)))
+            sources = [["Web", None, "Code"][number % 3] for number in numbers]
+            digests = [number.to_bytes(16, "big") for number in numbers]
+            part = [sizes[number] for number in numbers]
+            writer.write(provenance_table(f"{shard}.jsonl", range(len(part)), sources, part, digests))
+
+
+@pytest.fixture(scope="session")
+def make_stream(tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
+    def make(
+        documents: Sequence[Sequence[int]],
+        *,
+        seq_length: int = 5,
+        batch_size: int = 2,
+        num_samples: int = 12,
+        dtype: str = "<u2",
+        provenance: bool = False,
+        tokenizer: bool = True,
+        form: str = "neox",
+    ) -> BatchViewer:
+        directory = tmp_path_factory.mktemp("stream")
+        shape = {"seq_length": seq_length, "batch_size": batch_size, "num_samples": num_samples}
+        parts = [documents]
+        if form == "blend":
+            parts = [documents[::2], documents[1::2]]
+        elif form == "sequential":
+            tokens = [token for document in documents for token in document] + [0] * (seq_length + 1)
+            starts = range(0, len(tokens) - seq_length, seq_length + 1)
+            parts = [[tokens[start : start + seq_length + 1] for start in starts]]
+            shape["num_samples"] = min(num_samples, len(parts[0]))
+        places = [directory / str(number) for number in range(len(parts))]
+        for place, part in zip(places, parts, strict=True):
+            arrays = [np.array(document, dtype) for document in part]
+            write_dataset(place, arrays, shard_bytes=13 if form == "shards" else None)
+            if provenance:
+                write_provenance(place, [len(document) for document in part])
+            if tokenizer:
+                save_small_tokenizer(place / "tokenizer.json")
+        if form == "blend":
+            make_blend(places, ["0.7", "0.3"], directory / "blend", **shape)
+            return BatchViewer.open(directory / "blend")
+        make_order(places[0], recipe=form if form in RECIPES else "neox", **shape)
+        return BatchViewer.open(places[0], io="pread" if form == "pread" else "mmap")
+
+    return make

@@ -1,0 +1,143 @@
+"""Repeats and mixture, against the inputs of every sequence, token by token."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pile_tools import BatchViewer
+from pile_tools.algorithms import exposure
+from pile_tools.errors import ParameterError, PileToolsError
+from tests.lookups.conftest import MakeStream
+from tests.reference import orders
+from tests.reference.asking import sample_tokens
+
+
+def inputs(viewer: BatchViewer, step: int) -> list[dict[str, int | None]]:
+    """The pieces of all sequences of a step, without the last token of each sequence."""
+    found = []
+    for row in range(viewer.batch_size):
+        for piece in viewer.trace(step, row).to_pylist():
+            cut = max(0, piece["position"] + piece["n_tokens"] - viewer.seq_length)
+            found.append(piece | {"n_tokens": piece["n_tokens"] - cut})
+    return found
+
+
+def by_kind(table: pa.Table) -> dict[tuple[int, str], Counter[int]]:
+    found: dict[tuple[int, str], Counter[int]] = {}
+    for row in table.to_pylist():
+        found.setdefault((row["checkpoint"], row["kind"]), Counter())[row["times"]] = row["count"]
+    return found
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9).filter(lambda sizes: sum(sizes) >= 2),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 40)),
+    every=st.one_of(st.none(), st.integers(1, 5)),
+    block=st.sampled_from([1, 3, 1 << 22]),
+)
+def test_repeats(
+    sizes: list[int],
+    shape: tuple[int, int, int],
+    every: int | None,
+    block: int,
+    make_stream: MakeStream,
+) -> None:
+    seq_length, batch_size, num_samples = shape
+    viewer = make_stream(
+        [[1] * size for size in sizes],
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        tokenizer=False,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exposure, "_BLOCK", block)
+        found = by_kind(viewer.repeats(every=every))
+    doc_idx, _, shuffle_idx = orders.neox(sizes, seq_length, num_samples, 1234)
+    samples = sample_tokens(sizes, doc_idx.tolist(), seq_length)
+    tokens: Counter[tuple[int, int]] = Counter()
+    places: set[int] = set()
+    marks = sorted({checkpoint for checkpoint, _ in found})
+    assert marks == [*range(every or viewer.steps, viewer.steps, every or 1), viewer.steps][-len(marks) :]
+    for step in range(viewer.steps):
+        for sample in shuffle_idx[step * batch_size : (step + 1) * batch_size]:
+            for place, offset in samples[sample][:-1]:
+                tokens[int(doc_idx[place]), offset] += 1
+                places.add(place)
+        if step + 1 in marks:
+            documents = Counter(int(doc_idx[place]) for place in places)
+            for kind, times, total in (
+                ("tokens", Counter(tokens.values()), sum(sizes)),
+                ("documents", Counter(documents.values()), len(sizes)),
+                ("samples", Counter({1: (step + 1) * batch_size}), len(samples)),
+            ):
+                times[0] = total - sum(times.values())
+                assert +found[step + 1, kind] == +times
+                assert 0 in found[step + 1, kind]
+
+
+def test_no_step_at_all(make_stream: MakeStream) -> None:
+    viewer = make_stream([[1] * 20], num_samples=3, batch_size=1)
+    assert BatchViewer.open(viewer.dataset.store.name, batch_size=4).repeats().to_pylist() == [
+        {"checkpoint": 0, "kind": kind, "times": 0, "count": count}
+        for kind, count in (("documents", 1), ("samples", 3), ("tokens", 20))
+    ]
+
+
+@pytest.mark.parametrize("form", ["neox", "megatron-core", "blend", "pread"])
+def test_mixture(form: str, make_stream: MakeStream) -> None:
+    documents = [[1] * size for size in (9, 4, 0, 17, 3, 8, 2, 30, 5)]
+    viewer = make_stream(documents, form=form, provenance=True, num_samples=40)
+    table = viewer.mixture(every=6)
+    assert table.column("checkpoint").unique().to_pylist() == [6, 12, 18, 20]
+    total: Counter[str | None] = Counter()
+    for start, stop in ((0, 6), (6, 12), (12, 18), (18, 20)):
+        expected: Counter[str | None] = Counter()
+        for step in range(start, stop):
+            for piece in inputs(viewer, step):
+                expected[piece["source"]] += piece["n_tokens"]  # type: ignore[index,operator]
+        rows = [row for row in table.to_pylist() if row["start"] == start]
+        total += expected
+        assert {row["source"]: row["tokens"] for row in rows if row["tokens"]} == dict(+expected)
+        assert sum(row["tokens"] for row in rows) == (stop - start) * 2 * 5
+        assert {row["source"]: row["cumulative"] for row in rows if row["cumulative"]} == dict(+total)
+        assert sum(row["share"] for row in rows) == pytest.approx(1)
+        assert all(row["checkpoint"] == stop for row in rows)
+        assert rows[-1]["source"] is None
+
+
+@pytest.mark.parametrize("form", ["megatron-core", "blend", "pread", "sequential"])
+def test_repeats_of_every_form(form: str, make_stream: MakeStream) -> None:
+    documents = [[1] * size for size in (9, 4, 0, 17, 3, 8, 2, 30, 5)]
+    viewer = make_stream(documents, form=form, num_samples=40)
+    kinds = by_kind(viewer.repeats(every=3))
+    read = viewer.steps * viewer.batch_size
+    seen = sum(times * count for times, count in kinds[viewer.steps, "tokens"].items())
+    assert seen == read * viewer.seq_length
+    assert kinds[viewer.steps, "samples"][1] == read
+    tokens: Counter[object] = Counter()
+    for step in range(viewer.steps):
+        for piece in inputs(viewer, step):
+            span = range(piece["offset"] or 0, (piece["offset"] or 0) + (piece["n_tokens"] or 0))
+            tokens.update((piece.get("dataset"), piece["document"], token) for token in span)
+    if form == "sequential":
+        assert (viewer.steps, "documents") not in kinds
+        assert viewer.parts[0].n_documents is None
+        return
+    times = Counter(tokens.values())
+    times[0] = sum(map(len, documents)) - len(tokens)
+    assert +kinds[viewer.steps, "tokens"] == +times
+    assert sum(kinds[viewer.steps, "documents"].values()) == len(documents)
+
+
+def test_what_cannot_be_known(make_stream: MakeStream) -> None:
+    with pytest.raises(PileToolsError, match=r"no documents.parquet, so it is not known which source"):
+        make_stream([[1] * 30]).mixture()
+    with pytest.raises(PileToolsError, match="boundaries of its documents are not known"):
+        make_stream([[1] * 30], form="sequential", provenance=True).mixture()
+    with pytest.raises(ParameterError, match="every 0"):
+        make_stream([[1] * 30]).repeats(every=0)
