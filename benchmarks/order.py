@@ -95,7 +95,7 @@ def main() -> None:
     )
     for name, values in seconds.items():
         print(
-            f"{name:12} {statistics.median(values):8.2f} s   peak of memory {memory[name]:.2f} times the arrays"
+            f"{name:12} {statistics.median(values):8.2f} s, peak of memory {memory[name]:.2f} of the arrays"
         )
     ratio = statistics.median(seconds["plain NumPy"]) / statistics.median(seconds["pile-tools"])
     print(f"ratio        {ratio:8.2f}")

@@ -52,10 +52,10 @@ def command(
 
     Step k is the batch that takes the model from checkpoint k to checkpoint k + 1.
     """
-    viewer = open_viewer(**stream)
     if as_json and form not in (None, "json"):
         raise ParameterError(f"--json and --format {form} contradict each other; give one of them")
     form = "json" if as_json else form or "text"
+    viewer = open_viewer(**stream)
     if form == "text" and not viewer.has_tokenizer:
         raise ParameterError(
             f"{viewer.order.name}: no tokenizer beside the dataset to show text with; give one with "

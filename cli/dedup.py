@@ -35,6 +35,16 @@ from . import options
     help="Do as datasketch.MinHashLSH does (nothing verified), or as EleutherAI's scripts for the Pile.",
 )
 @click.option("--exact", is_flag=True, help="Remove only documents whose whole text was there before.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="OTHER",
+    help="Output of an earlier dedup: remove what is in it already. May be given more than once.",
+)
+@click.option(
+    "--save-signatures", is_flag=True, help="Keep what a later --against needs instead of the text."
+)
 @click.option("--ngram", type=int, default=5, show_default=True, help="Words in a shingle.")
 @click.option(
     "--num-perm",
@@ -72,6 +82,7 @@ def command(
     inputs: tuple[str, ...],
     output: Path,
     exact: bool,
+    against: tuple[Path, ...],
     max_document_bytes: str,
     workers: int | None,
     memory: str | None,
@@ -94,6 +105,7 @@ def command(
             inputs,
             output,
             job,
+            against=against,
             workers=workers,
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,

@@ -77,7 +77,7 @@ def lineage(directory: Path) -> list[Link]:
 def _orders(store: Store) -> Iterator[Link]:
     for place in list_orders(store, None):
         record = place.record
-        if not isinstance(record, OrderRecord):
+        if record is None:
             continue
         parameters = orjson.loads(record.to_bytes())
         for name in ("files", "format"):

@@ -6,6 +6,7 @@ interrupted and resumed has the same bits as one that was not.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,41 +20,28 @@ import numpy.typing as npt
 import torch
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.train.checkpoints import State, load_state
-from pile_tools.train.hardware import DTYPES, describe, deterministic, peak_flops
+from pile_tools.train.ancestors import Ancestors
+from pile_tools.train.checkpoints import State
+from pile_tools.train.hardware import DTYPES, describe, deterministic
+from pile_tools.train.loss import LogitGradient, loss_and_gradient
 from pile_tools.train.metrics import MetricsFile
-from pile_tools.train.model import GPTNeoX, flops_per_token, initialise, loss_and_gradient
-from pile_tools.train.optimizer import FlatAdam
+from pile_tools.train.model import GPTNeoX
 from pile_tools.train.parallel import World, join, micro_batches
-from pile_tools.train.recipe import build_model, resolve
+from pile_tools.train.recipe import resolve
 from pile_tools.train.record import DataRecord, Stream, step_digest
 from pile_tools.train.run import Run, newest_checkpoint, read_begin
 from pile_tools.train.schedule import checkpoint_due
 from pile_tools.train.schedule import learning_rate as rate_at
+from pile_tools.train.setup import Start, begin_state, describe_start, prepare
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer
 
-__all__ = ["Outcome", "Start", "train"]
+__all__ = ["Outcome", "train"]
 
-# Exponents of float16's loss scale: the scale halves when a gradient overflows and doubles after a while.
-_FIRST_SCALE: Final = 8
-_LAST_SCALE: Final = 24
+# Steps without an overflow after which float16's loss scale doubles, and the largest exponent it reaches.
 _SCALE_WINDOW: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What is known of a run before its next step; ``peak_flops`` is that of all processes together."""
-
-    steps_done: int
-    steps: int
-    parameters: int
-    processes: int
-    device: str
-    flops_per_token: int
-    peak_flops: float
-    peak_origin: str
+_LAST_SCALE: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,7 @@ class Outcome:
 
 def train(
     viewer: "BatchViewer",
-    output: Path,
+    output: str | os.PathLike[str],
     *,
     model: str | None = None,
     steps: int | None = None,
@@ -84,7 +72,7 @@ def train(
     dtype: str | None = None,
     stop_at: int | None = None,
     resume: bool = False,
-    source: Path | None = None,
+    source: str | os.PathLike[str] | None = None,
     device: str = "auto",
     compile_layers: bool = False,
     activation_checkpointing: bool = False,
@@ -112,21 +100,23 @@ def train(
         raise ParameterError(f"micro_batch_size {micro_batch_size} or stop_at {stop_at} is too small")
     with join(device) as world, ExitStack() as stack:
         stack.enter_context(deterministic(world.device))
-        begin = newest_checkpoint(output) if resume else source
-        record, recorded = read_begin(Stream.of(viewer), begin, fork=source is not None)
+        output, fork = Path(output), source is not None
+        begin = newest_checkpoint(output) if resume else None if source is None else Path(source)
+        record, recorded = read_begin(Stream.of(viewer), begin, fork=fork)
         given = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule, "seed": seed}
         given |= {"dtype": dtype}
-        recipe = resolve(viewer, model, given, recorded, begin=begin, fork=source is not None)
+        recipe = resolve(viewer, model, given, recorded, begin=begin, done=record.steps, fork=fork)
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
         machine = describe(world, micro_batch_size, compile_layers, activation_checkpointing)
-        run = Run(stack, output, record, recipe, machine, world, resume=resume)
+        ancestors = Ancestors.of(viewer, begin, fork=fork)
+        run = Run(stack, output, record, recipe, machine, ancestors, world, resume=resume)
         if run.finished:
             record = DataRecord.read(output / f"step{recipe['steps']}")
             return _outcome(run, record, recipe, None, interrupted=False)
-        state = _begin_state(begin, record, recipe, world)
-        _prepare(state.model, compile_layers, activation_checkpointing)
-        start = _start(state, recipe, viewer.seq_length, str(machine["device"]), world)
+        state = begin_state(begin, record, recipe, world)
+        of_logits = prepare(state.model, compile_layers, activation_checkpointing)
+        start = describe_start(state, recipe, viewer.seq_length, str(machine["device"]), world)
         metrics = None
         if world.rank == 0:
             on_start(start)
@@ -136,7 +126,7 @@ def train(
             run.save(state)
         last = min(recipe["steps"], recipe["steps"] if stop_at is None else stop_at)
         due, loss, interrupted = checkpoint_due(recipe["schedule"]), None, False
-        for line in _steps(state, viewer, last, recipe, micro_batch_size, run, should_stop):
+        for line in _steps(state, viewer, last, recipe, micro_batch_size, of_logits, run, should_stop):
             if line is None:
                 interrupted = True
                 break
@@ -161,49 +151,13 @@ def _outcome(
     return Outcome(place, record.steps, recipe["steps"], record.tokens, loss, interrupted)
 
 
-def _begin_state(begin: Path | None, record: DataRecord, recipe: Mapping[str, Any], world: World) -> State:
-    """Return the state after the checkpoint ``begin``, or that of step 0."""
-    generator = torch.Generator().manual_seed(recipe["seed"])
-    model = build_model(recipe["model"])
-    if begin is None:
-        initialise(model, generator)
-    model.to(world.device).train()
-    scale = [_FIRST_SCALE if recipe["dtype"] == "float16" else 0, 0]
-    state = State(model, FlatAdam(model, world), generator, record, scale)
-    if begin is not None:
-        load_state(begin, state)
-        if (state.loss_scale != [0, 0]) != (recipe["dtype"] == "float16"):
-            state.loss_scale = scale  # a fork in another dtype
-    return state
-
-
-def _prepare(model: GPTNeoX, compile_layers: bool, activation_checkpointing: bool) -> None:
-    model.gpt_neox.recompute = activation_checkpointing
-    if compile_layers:
-        for layer in model.gpt_neox.layers:
-            layer.compile()  # one graph serves all layers
-
-
-def _start(state: State, recipe: Mapping[str, Any], seq_length: int, device: str, world: World) -> Start:
-    peak, origin = peak_flops(world, DTYPES[recipe["dtype"]])
-    return Start(
-        steps_done=state.record.steps,
-        steps=recipe["steps"],
-        parameters=sum(parameter.numel() for parameter in state.model.parameters()),
-        processes=world.size,
-        device=device,
-        flops_per_token=flops_per_token(state.model, seq_length),
-        peak_flops=peak,
-        peak_origin=origin,
-    )
-
-
 def _steps(
     state: State,
     viewer: "BatchViewer",
     last: int,
     recipe: Mapping[str, Any],
     micro_batch_size: int,
+    of_logits: LogitGradient,
     run: Run,
     should_stop: Callable[[], bool],
 ) -> Iterator[dict[str, Any] | None]:
@@ -221,7 +175,7 @@ def _steps(
             waited = time.perf_counter() - start
             _check_tokens(batch, state.model, viewer, step)
             digest = step_digest(batch)
-            total = _accumulate(state, batch, parts, DTYPES[dtype], world, should_stop)
+            total = _accumulate(state, batch, parts, DTYPES[dtype], world, of_logits, should_stop)
             rows = world.table([total, float(should_stop()), *np.frombuffer(digest, "<u4").tolist()])
             if any(row[2:] != rows[0][2:] for row in rows):
                 raise DataError(f"{viewer.order.name}: processes have read different bytes for step {step}")
@@ -250,20 +204,22 @@ def _accumulate(
     parts: list[slice],
     dtype: torch.dtype,
     world: World,
+    of_logits: LogitGradient,
     should_stop: Callable[[], bool],
 ) -> float:
     """Add up this process's gradients of a batch, not divided by its tokens; return its sum of losses."""
     state.adam.gradients.zero_()
-    total, output, scale = 0.0, state.model.embed_out.weight, 2.0 ** state.loss_scale[0]
+    total = torch.zeros((), dtype=torch.float64, device=world.device)
+    output, scale = state.model.embed_out.weight, 2.0 ** state.loss_scale[0]
     for part in parts:
         if should_stop():
             break
         rows = torch.from_numpy(batch[part].astype(np.int64)).to(world.device)  # [m, t + 1]
         hidden = state.model.hidden(rows[:, :-1], dtype).flatten(0, 1)  # [m · t, w]
-        loss, gradient = loss_and_gradient(hidden.detach(), output, rows[:, 1:].flatten(), scale)
+        loss, gradient = loss_and_gradient(hidden.detach(), output, rows[:, 1:].flatten(), scale, of_logits)
         torch.autograd.backward(hidden, gradient)
-        total += loss.item()
-    return total
+        total += loss
+    return total.item()  # the one place where the step waits for a GPU
 
 
 def _check_tokens(batch: npt.NDArray[Any], model: GPTNeoX, viewer: "BatchViewer", step: int) -> None:

@@ -212,7 +212,11 @@ def _download(name: str, revision: str | None) -> Path:
 @contextmanager
 def _bars_on_terminals() -> Iterator[None]:
     """Let the Hub's client draw its bars on a terminal only."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     if sys.stderr.isatty() or are_progress_bars_disabled():
         yield

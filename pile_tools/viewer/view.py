@@ -1,6 +1,5 @@
 """BatchViewer: which tokens a step shows to the model, and which documents they are from."""
 
-import hashlib
 import operator
 import os
 import threading
@@ -13,7 +12,6 @@ import xxhash
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.store import Io
 from pile_tools.formats.token_dataset import TokenDataset
@@ -203,17 +201,7 @@ class BatchViewer(Asking):
         It is the same for every batch size, and however the dataset is cut into shards.
         """
         if self._identity is None:
-            value: dict[str, Any] = {"format": "pile-tools stream 1", "seq_length": self.seq_length}
-            parts = [
-                {"dataset": component.dataset.identity, "order": component.describe()}
-                for component in self._stream.components
-            ]
-            record = self.order.record
-            if self._stream.blend is not None and record is not None:
-                value["blend"] = [[entry.sha256 for entry in record.files], parts]
-            else:
-                value |= parts[0] | {"first_sample": self._stream.first_sample}
-            self._identity = hashlib.sha256(canonical_json(value)).hexdigest()
+            self._identity = self._stream.identity()
         return self._identity
 
     def batch(self, step: int) -> Tokens:

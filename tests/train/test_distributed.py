@@ -15,7 +15,7 @@ from pile_tools.train import load_model, read_metrics, train, verify_checkpoint
 from tests.train.small import make_stream, write_config
 
 STEPS = 7
-# What each number of processes does in its one launch: run, step to stop at, whether to resume, micro-batch size.
+# What so many processes do in one launch: run, step to stop at, whether to resume, micro-batch size.
 WORK = {
     2: [
         ("two", None, False, 1),
@@ -43,8 +43,8 @@ from torch import distributed
 home = Path(sys.argv[1])
 distributed.init_process_group("gloo")
 for name, stop, resume, micro in json.loads(sys.argv[2]):
-    train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, learning_rate=0.01,
-          micro_batch_size=micro, schedule="0", stop_at=stop, resume=resume, device="cpu")
+    train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, schedule="0",
+          learning_rate=0.01, micro_batch_size=micro, stop_at=stop, resume=resume, device="cpu")
 distributed.destroy_process_group()
 """
 FAULTS = """
@@ -60,8 +60,8 @@ home, rank = Path(sys.argv[1]), int(os.environ["RANK"])
 
 def run(name, data, **settings):
     try:
-        outcome = train(BatchViewer.open(data), home / name, model=str(home / "model"), steps=7, learning_rate=0.01,
-                        micro_batch_size=1, schedule="0,4", device="cpu", **settings)
+        outcome = train(BatchViewer.open(data), home / name, model=str(home / "model"), steps=7,
+                        learning_rate=0.01, micro_batch_size=1, schedule="0,4", device="cpu", **settings)
         said = f"{outcome.steps_done} {outcome.interrupted}"
     except PileToolsError as error:
         said = f"{type(error).__name__}: {error}"

@@ -13,8 +13,8 @@ from pile_tools.errors import DataError
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 from tests.train.small import make_stream
 
-A = Stream("a" * 64, "d" * 64, "order_a", 20, 6)
-B = Stream("b" * 64, "d" * 64, "order_b", 20, 3)
+A = Stream("a" * 64, ("d" * 64,), "order_a", 20, 6)
+B = Stream("b" * 64, ("d" * 64,), "order_b", 20, 3)
 
 
 def record() -> DataRecord:
@@ -86,12 +86,12 @@ def test_records_that_do_not_fit_their_digests(tmp_path: Path) -> None:
 
 def test_differences_of_streams_are_named() -> None:
     assert A.difference(A) is None
-    assert A.difference(Stream("a" * 64, "d" * 64, "the same under another name", 20, 6)) is None
+    assert A.difference(Stream("a" * 64, ("d" * 64,), "the same under another name", 20, 6)) is None
     assert (
         A.difference(B) == "batch_size 6, now 3; order order_a (aaaaaaaaaaaa…), now order_b (bbbbbbbbbbbb…)"
     )
-    other = Stream("c" * 64, "e" * 64, "order_a", 20, 6)
-    assert A.difference(other) == "dataset dddddddddddd…, now eeeeeeeeeeee…"
+    other = Stream("c" * 64, ("e" * 64, "f" * 64), "order_a", 20, 6)
+    assert A.difference(other) == "datasets dddddddddddd…, now eeeeeeeeeeee… and ffffffffffff…"
 
 
 def test_digest_of_a_step_is_that_of_the_viewer(tmp_path: Path) -> None:

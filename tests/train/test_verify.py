@@ -13,9 +13,10 @@ import pytest
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.manifest import Manifest, file_entry
+from pile_tools.stages.order import make_order
 from pile_tools.train import is_checkpoint, is_run, train, verify_checkpoint, verify_run
 from pile_tools.train.record import DataRecord
-from tests.train.small import BATCH_SIZE, make_stream, write_config
+from tests.train.small import BATCH_SIZE, SEQ_LENGTH, make_stream, write_config
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +84,19 @@ def test_the_first_step_that_differs_is_named(home: Path, data: BatchViewer, tmp
                 assert verify_checkpoint(directory, [viewer]).unproved == ()
 
 
-def test_a_stream_that_is_too_short(home: Path) -> None:
-    """The same order at a batch size that leaves fewer steps, and at one that leaves more."""
+def test_a_stream_that_is_too_short(home: Path, tmp_path: Path) -> None:
+    """The same order at another batch size, and one that ends sooner."""
     viewer = BatchViewer.open(home / "data", batch_size=BATCH_SIZE * 3)
     assert viewer.steps == 4
     with pytest.raises(DataError, match=r"step 0 of .* has other bytes than were read .batch_size 6, now 18"):
         verify_checkpoint(home / "run" / "step5", [viewer])
-    longer = BatchViewer.open(home / "data")
-    longer.samples = 4 * BATCH_SIZE
+    shorter = shutil.copytree(home / "data", tmp_path / "data")
+    for path in shorter.glob("*_train_0_*"):
+        path.unlink()
+    (shorter / "order.json").unlink()
+    make_order(shorter, seq_length=SEQ_LENGTH, num_samples=72, batch_size=BATCH_SIZE, steps=4)
     with pytest.raises(DataError, match=r"has no step 4"):
-        verify_checkpoint(home / "run" / "step5", [longer])
+        verify_checkpoint(home / "run" / "step5", [BatchViewer.open(shorter)])
 
 
 def test_a_fork_is_proved_by_both_streams(home: Path, data: BatchViewer, other: BatchViewer) -> None:
