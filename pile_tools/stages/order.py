@@ -73,6 +73,8 @@ def make_order(
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     num_samples, samples = stream_length(steps, batch_size, num_samples)
     dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
+    if output is None and dataset.is_remote:
+        raise ParameterError(f"{dataset.name}: name the directory for the order with -o (output=)")
     sizes = _checked_sizes(dataset)
     documents = (0, dataset.n_sequences)
     if split is not None:
