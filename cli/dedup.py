@@ -77,6 +77,13 @@ from . import options
     show_default="half of the machine's",
     help="Memory to use, like 8G; the output does not depend on it.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Draw components by size and removed documents by similarity (.png, .pdf, .svg).",
+)
 @options.json_option
 def command(
     inputs: tuple[str, ...],
@@ -86,6 +93,7 @@ def command(
     max_document_bytes: str,
     workers: int | None,
     memory: str | None,
+    plot: Path | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -98,7 +106,10 @@ def command(
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup import dedup
     from pile_tools.stages.dedup_job import resolve_job
+    from pile_tools.stages.dedup_plot import check_plot, plot_histograms
 
+    if plot is not None:
+        check_plot(plot)
     job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
     with options.progress_bar() as progress:
         manifest = dedup(
@@ -110,6 +121,8 @@ def command(
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,
         )
+    if plot is not None:
+        plot_histograms(manifest.counts, plot)
     if as_json:
         options.print_json(
             {"output": str(output), "parameters": dict(manifest.parameters), **manifest.counts}
@@ -119,6 +132,8 @@ def command(
 
 
 def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
+    from pile_tools.stages.dedup_report import in_order
+
     header = ("source", "documents", "removed", "kept", "bytes", "removed bytes", "kept bytes")
     fields = ("documents", "removed", "kept", "bytes", "removed_bytes", "kept_bytes")
     rows = [
@@ -135,7 +150,8 @@ def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
         )
     for name, what in (("components", "components by size"), ("similarities", "removed by similarity")):
         if counts[name]:
-            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
+            bins = in_order(counts[name]).items()
+            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in bins))
     for name in ("skipped_records", "oversized_records", "blank_lines", "repaired_documents"):
         if counts[name]:
             click.echo(f"{name.replace('_', ' ')}: {counts[name]:,}")

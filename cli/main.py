@@ -41,6 +41,7 @@ COMMANDS = {
     "intervene": "Make a counterfactual stream: other words or documents in a range of steps.",
     "memorize": "Measure which sequences of the stream a model reproduces.",
     "memorize-report": "Report on a table of memorize: by interval, source and times seen.",
+    "arithmetic": "Measure how well models add and multiply, by how often they had read the numbers.",
     "loss": "Measure a model's loss on steps that it has read and on others.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }

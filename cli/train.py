@@ -14,7 +14,7 @@ import click
 
 from pile_tools.errors import UnfinishedError
 
-from . import options
+from . import options, streams
 
 if TYPE_CHECKING:
     from pile_tools.train import Outcome, Start
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     "in two processes: torchrun --nproc-per-node 2 --no-python pile-tools train …"
 )
 @options.data_option
+@streams.suite_option
 @options.order_option
 @options.batch_size_option
+@streams.io_option
+@streams.cache_option
+@streams.cache_bytes_option
 @click.option(
     "-o",
     "--output",
@@ -102,8 +106,12 @@ if TYPE_CHECKING:
 @options.json_option
 def command(
     data: str,
+    suite: str | None,
     order: str | None,
     batch_size: int | None,
+    io: str,
+    cache: Path | None,
+    cache_bytes: int,
     output: Path,
     resume: bool,
     source: Path | None,
@@ -118,11 +126,19 @@ def command(
     bits as if nothing had happened.
     """
     from pile_tools.train import plot_loss, recorded_batch_size, train
-    from pile_tools.viewer import BatchViewer
 
     if batch_size is None:
         batch_size = recorded_batch_size(output, resume=resume, source=source)
-    viewer = BatchViewer.open(data, order=order, batch_size=batch_size)
+    viewer = streams.open_viewer(
+        data=data,
+        suite=suite,
+        order=order,
+        batch_size=batch_size,
+        tokenizer=None,
+        io=io,
+        cache=cache,
+        cache_bytes=cache_bytes,
+    )
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     with _stop_signals() as should_stop, _progress_bar() as (on_start, on_step):
         outcome = train(
@@ -163,7 +179,8 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        if stopping:
+        # Under torchrun a process gets a second signal at once, from torchrun itself.
+        if stopping and number == signal.SIGINT and "RANK" not in os.environ:
             raise KeyboardInterrupt
         stopping = True
 

@@ -14,6 +14,7 @@ from pile_tools import __version__
 from pile_tools.algorithms.words import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import list_shards
+from pile_tools.formats.history import carry_history
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.stages.dedup_against import find_against
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
@@ -48,6 +49,7 @@ def _manifest(run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, 
     outputs = [entry for index in own for entry in Written.read(paths.written(index)).entries]
     tables = [DEDUP_NAME, *([SKIPPED_NAME] if run.job.on_bad_record == "skip" else [])]
     outputs += [file_entry(run.output / name) for name in tables]
+    outputs += [file_entry(run.output / name, name) for name in carry_history(run.shards, run.output)]
     counts = count_everything(files, own)
     if counts["documents"] != counts["kept"] + counts["removed"]:
         raise PileToolsError(

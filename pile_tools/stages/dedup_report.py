@@ -9,7 +9,7 @@ from pile_tools.formats.npy import NpyFile
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
 from pile_tools.stages.dedup_write import Written
 
-__all__ = ["READ_COUNTS", "count_everything", "histograms"]
+__all__ = ["READ_COUNTS", "count_everything", "histograms", "in_order"]
 
 READ_COUNTS = (
     "documents",
@@ -54,6 +54,11 @@ def histograms(files: CorpusFiles) -> tuple[dict[str, int], dict[str, int]]:
     for size in sizes.values():
         components[_size_bin(size)] = components.get(_size_bin(size), 0) + 1
     return components, similarities
+
+
+def in_order(histogram: Mapping[str, int]) -> dict[str, int]:
+    """A histogram by ascending bins; a manifest has its keys in the order of their letters."""
+    return dict(sorted(histogram.items(), key=lambda item: float(item[0].split("-")[0])))
 
 
 def count_everything(files: CorpusFiles, shards: Iterable[int]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ __all__ = ["DedupRun"]
 # A pool of processes takes a second or two to start: small work is done sooner without it.
 _SMALL_BYTES = 16 << 20
 _SMALL_DOCUMENTS = 1 << 18
+_LARGE_DOCUMENTS = 1 << 22
 
 
 @dataclass
@@ -69,10 +70,12 @@ class DedupRun:
     progress: Progress
 
     def _tasks(self, label: str, tasks: Sequence[Task], *, small: bool) -> None:
-        self.pool.run(tasks, label=label, progress=self.progress, in_process=small)
+        large = not small and self.files.documents > _LARGE_DOCUMENTS
+        self.pool.run(tasks, label=label, progress=self.progress, in_process=small, apart=large)
 
     def _shard_tasks(self, label: str, tasks: Sequence[Task]) -> None:
-        self._tasks(label, tasks, small=sum(task.weight for task in tasks) < _SMALL_BYTES)
+        small = sum(task.weight for task in tasks) < _SMALL_BYTES
+        self.pool.run(tasks, label=label, progress=self.progress, in_process=small)
 
     def _weight(self, index: int) -> int:
         files = self.against[index].inputs() if index < len(self.against) else [self.shards[index]]

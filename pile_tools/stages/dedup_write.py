@@ -104,25 +104,27 @@ def _count_sources(
 def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, output: Path) -> None:
     """Write the shard without its removed documents into ``output``, and a record of what was written.
 
-    Records too large to be compared pass through; blank lines and skipped records do not.
+    Removed documents and skipped records are left out, and nothing else: the tables that list them say
+    all that is needed to find where a row was before.
     """
     info = read_info(files.paths.info(index))
     removed = _removed_of_shard(files, index)
-    keep = np.zeros(info["rows"], dtype=np.bool_)
-    keep[np.array(info["oversized"], dtype=np.int64)] = True
     rows = files.gather(np.arange(files.starts[index], files.starts[index + 1]), "row")
-    keep[rows[~removed]] = True
+    keep = np.ones(info["rows"], dtype=np.bool_)
+    keep[np.array([row for row, _ in info["skipped"]], dtype=np.int64)] = False
+    keep[rows[removed]] = False
     target = output / shard.name
     target.parent.mkdir(parents=True, exist_ok=True)
     copied = copy_rows(shard, keep, target)
     kept = len(removed) - int(removed.sum())
-    if copied != kept + info["oversized_records"]:
+    if copied != kept + info["oversized_records"] + info["blank_lines"]:
         raise PileToolsError(
-            f"{target}: {copied} records written, but {kept} documents and {info['oversized_records']} "
-            "records too large to compare were to be kept; this is a defect of pile-tools"
+            f"{target}: {copied} rows written, but {kept} documents, {info['oversized_records']} records too "
+            f"large to compare and {info['blank_lines']} blank lines were to be kept; this is a defect of "
+            "pile-tools"
         )
     # A .txt shard whose one document was removed is no file.
-    entries = [file_entry(target, shard.name, copied)] if target.exists() else []
+    entries = [file_entry(target, shard.name, copied - info["blank_lines"])] if target.exists() else []
     if job.save_signatures:
         new_rows = np.where(removed, -1, np.cumsum(keep)[rows] - 1)
         for path in save_signatures(files, job, index, shard.name, output, new_rows):

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, describe, deterministic
 from pile_tools.train.loss import LogitGradient, loss_and_gradient
@@ -108,7 +109,8 @@ def train(
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
         machine = describe(world, micro_batch_size, compile_layers, activation_checkpointing)
-        run = Run(stack, output, record, recipe, machine, world, resume=resume)
+        ancestors = Ancestors.of(viewer, begin, fork=fork)
+        run = Run(stack, output, record, recipe, machine, ancestors, world, resume=resume)
         if run.finished:
             record = DataRecord.read(output / f"step{recipe['steps']}")
             return _outcome(run, record, recipe, None, interrupted=False)

@@ -8,6 +8,7 @@ from typing import Any
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.stages.workspace import Workspace
+from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State, write_checkpoint
 from pile_tools.train.files import STAGE, check_files, list_checkpoints
 from pile_tools.train.parallel import World
@@ -66,12 +67,13 @@ class Run:
         record: DataRecord,
         recipe: dict[str, Any],
         machine: dict[str, Any],
+        ancestors: Ancestors,
         world: World,
         *,
         resume: bool,
     ) -> None:
         self.directory, self.world = directory, world
-        self._recipe, self._machine = recipe, machine
+        self._recipe, self._machine, self._ancestors = recipe, machine, ancestors
         self._parameters = {
             "recipe": recipe,
             "stream": asdict(record.stream),
@@ -96,7 +98,13 @@ class Run:
         """Write a checkpoint. UnfinishedError, which names the last one, where that fails."""
         try:
             write_checkpoint(
-                self.directory, self._workspace.work, state, self._recipe, self._machine, self.world
+                self.directory,
+                self._workspace.work,
+                state,
+                self._recipe,
+                self._machine,
+                self._ancestors,
+                self.world,
             )
         except PileToolsError as error:
             raise UnfinishedError(
@@ -117,7 +125,7 @@ class Run:
         """Write the run's manifest, which names every checkpoint by its own manifest."""
         if self.world.rank == 0:
             names = [f"{path.name}/{MANIFEST_NAME}" for path in list_checkpoints(self.directory)]
-            parent = record.lineage[-1].parent
+            names += self._ancestors.write(self.directory)
             self._workspace.finish(
                 Manifest(
                     stage=STAGE,
@@ -125,7 +133,7 @@ class Run:
                     inputs=[],
                     outputs=[file_entry(self.directory / name, name) for name in names],
                     counts={"steps": record.steps, "samples": record.samples, "tokens": record.tokens},
-                    parents=[record.stream.identity, *([parent] if parent else [])],
+                    parents=self._ancestors.parents,
                 )
             )
         self.world.agree(None)

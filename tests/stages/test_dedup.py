@@ -230,7 +230,7 @@ def test_kept_records_stand_as_they_stood(tmp_path: Path) -> None:
     lines = [odd, b"\n", record("alpha beta gamma"), odd, record("last line").rstrip()]
     (tmp_path / "in.jsonl").write_bytes(b"".join(lines))
     dedup([tmp_path / "in.jsonl"], tmp_path / "out", resolve_job(), workers=1)
-    assert (tmp_path / "out" / "in.jsonl").read_bytes() == b"".join([odd, lines[2], lines[4]])
+    assert (tmp_path / "out" / "in.jsonl").read_bytes() == b"".join([odd, lines[1], lines[2], lines[4]])
     (row,) = removed_rows(tmp_path / "out")
     assert (row["row"], row["duplicate_of_row"]) == (3, 0)
 

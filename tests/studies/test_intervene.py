@@ -314,7 +314,7 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
     names = ("document", "step", "row", "position", "offset", "n_tokens")
     wanted = [5, 9, 17, 30]
     read = [
-        tuple(({"step": s, "row": r} | piece)[name] for name in names)
+        tuple((piece | {"step": s, "row": r})[name] for name in names)
         for s in range(viewer.steps)
         for r in range(4)
         for piece in viewer.trace(s, r).to_pylist()

@@ -209,7 +209,7 @@ def test_fork_goes_on_with_another_stream(home: Path) -> None:
     source = home / "whole" / "step6"
     train(other, home / "fork", source=source, stop_at=7, micro_batch_size=4, device="cpu")
     assert [path.name for path in sorted((home / "fork").glob("step*"))] == ["step6", "step7"]
-    assert differing(home / "fork" / "step6", source) == ["data.json", "manifest.json"]
+    assert differing(home / "fork" / "step6", source) == ["data.json", "manifest.json", "parents"]
     outcome = train(other, home / "fork", resume=True, micro_batch_size=4, device="cpu")
     assert (outcome.steps_done, outcome.tokens) == (STEPS, STEPS * BATCH_SIZE * SEQ_LENGTH)
     assert [line["step"] for line in read_metrics(home / "fork")] == [6, 7, 8]
@@ -221,7 +221,11 @@ def test_fork_goes_on_with_another_stream(home: Path) -> None:
     assert lineage[1]["stream"]["identity"] == other.identity
     # On the same stream a fork is the run itself.
     train(BatchViewer.open(home / "data"), home / "same", source=source, micro_batch_size=4, device="cpu")
-    assert differing(home / "same" / "step9", home / "whole" / "step9") == ["data.json", "manifest.json"]
+    assert differing(home / "same" / "step9", home / "whole" / "step9") == [
+        "data.json",
+        "manifest.json",
+        "parents",
+    ]
 
 
 def test_fork_may_change_all_but_the_model(home: Path) -> None:
