@@ -32,6 +32,7 @@ COMMANDS = {
     "count": "Count how often terms had been read by each checkpoint.",
     "repeats": "Show how much had been seen how often by each checkpoint.",
     "mixture": "Show the tokens of each source over training.",
+    "export": "Write steps for other tools: Parquet, JSON, NumPy, or a token dataset.",
     "diff": "Show where two streams differ.",
     "digest": "Digest every step, to be compared by verify.",
     "lineage": "Print the chain of manifests behind a directory.",

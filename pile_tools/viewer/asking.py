@@ -19,6 +19,7 @@ from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.overlay import OverlayComponent
 from pile_tools.viewer.parts import ViewedPart
 from pile_tools.viewer.reading import Decoder
+from pile_tools.viewer.torch_data import StreamDataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +61,12 @@ class Asking:
 
     @abstractmethod
     def batch(self, step: int) -> npt.NDArray[Any]: ...
+
+    @abstractmethod
+    def rank_rows(self, *, rank: int, world_size: int, micro_batch_size: int | None = None) -> Int64Array: ...
+
+    @abstractmethod
+    def take_rows(self, step: int, rows: Int64Array) -> npt.NDArray[Any]: ...
 
     @property
     def name(self) -> str:
@@ -271,3 +278,29 @@ class Asking:
 
         place = None if directory is None else Path(directory)
         return verify_digests(self, steps, directory=place, progress=progress)
+
+    def torch_dataset(
+        self,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_batch_size: int | None = None,
+        start_step: int | None = None,
+        stop_step: int | None = None,
+    ) -> "StreamDataset":
+        """Return the micro-batches of a data-parallel rank as a map-style dataset for a ``DataLoader``.
+
+            loader = DataLoader(viewer.torch_dataset(micro_batch_size=8), batch_size=None, num_workers=2)
+
+        yields int64 tensors [micro_batch_size, seq_length + 1] in the order of the stream; ``start_step``
+        resumes. Without ``micro_batch_size`` a rank's part of a step is one. The dataset needs no PyTorch;
+        for one of PyTorch's ``IterableDataset`` kind wrap it in ``pile_tools.train.IterableStream``.
+        """
+        return StreamDataset(
+            self,
+            rank=rank,
+            world_size=world_size,
+            micro_batch_size=micro_batch_size,
+            start_step=start_step,
+            stop_step=stop_step,
+        )

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models
 from pile_tools import BatchViewer
 from pile_tools.errors import ParameterError
 from pile_tools.lookups import decoded, find
-from pile_tools.lookups.decoded import _byte_places
+from pile_tools.lookups.texts import byte_places
 from tests.lookups.conftest import FORMS, MakeStream
 from tests.lookups.test_find import BYTES
 
@@ -84,7 +84,7 @@ def tokenizer_of(viewer: BatchViewer) -> Path:
 @given(st.binary(max_size=12))
 def test_places_of_characters_in_bytes(content: bytes) -> None:
     text = content.decode(errors="replace")
-    places = _byte_places(content, text, tuple(range(len(text) + 1)))
+    places = byte_places(content, text, tuple(range(len(text) + 1)))
     assert places[0] == 0
     assert places[-1] == len(content)
     for character, start, stop in zip(text, places, places[1:], strict=False):
