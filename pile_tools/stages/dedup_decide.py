@@ -99,8 +99,8 @@ def link_documents(files: CorpusFiles, keep: Keep, same_parts: int, edge_files: 
         first, other = np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1])
         first_same[other] = first
         unite(parent, first, other)
-    for part in _edge_pairs(edge_files):
-        unite(parent, np.searchsorted(ids, part[:, 0]), np.searchsorted(ids, part[:, 1]))
+    for piece in _edge_pairs(edge_files):
+        unite(parent, np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1]))
     roots = component_roots(parent)
     kept = _choose_kept(files, keep, ids, roots)
     # A component of documents that all belong to the other corpus removes nothing.
