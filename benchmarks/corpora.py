@@ -1,64 +1,95 @@
-"""Synthetic corpora for benchmarks: words drawn by Zipf's law, with planted near-duplicates."""
+"""Corpora for benchmarks: real sentences and lines in new combinations, with planted near-duplicates."""
 
 import json
+import re
+import sysconfig
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pile_tools.formats.corpus import list_shards
+from pile_tools.formats.documents import ShardReader
 from pile_tools.formats.zstd import RowFrameWriter
 
+RECENT = 500  # documents back to which a planted near-duplicate reaches
+RUN = 4  # pieces that stay together on average, as they stood in their text
 
-def vocabulary(size: int = 50_000, seed: int = 0) -> list[str]:
-    """Made-up words of 2 to 11 letters, about as long as English ones where they are frequent."""
+
+def read_texts(paths: Sequence[Path]) -> list[str]:
+    """The documents of the corpora ``paths``; where none is given, the sources of the standard library."""
+    if paths:
+        return [
+            text for shard in list_shards(paths) for batch in ShardReader(shard) for text in batch.texts()
+        ]
+    library = Path(sysconfig.get_path("stdlib"))
+    files = [path for path in sorted(library.rglob("*.py")) if "site-packages" not in path.parts]
+    return [path.read_text("utf-8", "replace") for path in files]
+
+
+def cut_pieces(texts: Sequence[str]) -> list[str]:
+    """Sentences and lines, each with the white space that follows it."""
+    return [piece for text in texts for piece in re.findall(r".*?(?:[.!?][\"”’)]?\s+|\n+|$)", text) if piece]
+
+
+def change_words(rng: np.random.RandomState, text: str, similarity: float) -> str:
+    """Put made-up words into ``text``, so many that its 5-grams come to about ``similarity`` with the old."""
+    words = re.split(r"(\w+)", text)
+    n = len(words) // 2
+    changes = round(n * (1 - similarity) / (5 * (1 + similarity)))
+    for place in rng.choice(n, min(n, changes), replace=False).tolist():
+        words[2 * place + 1] = "w" + format(rng.randint(1 << 31), "x")
+    return "".join(words)
+
+
+def documents(
+    pieces: Sequence[str], document_bytes: int, duplicates: float, seed: int
+) -> Iterator[tuple[str, int]]:
+    """Texts of about ``document_bytes`` on average (log-normal), without end, and their UTF-8 lengths.
+
+    A share ``duplicates`` of them repeat one of the last ``RECENT``, at a similarity between 0.6 and 1.
+    """
     rng = np.random.RandomState(seed)
-    letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
-    weights = 1 / np.arange(2, 28)
-    weights /= weights.sum()
-    lengths = np.clip(2 + np.log2(np.arange(1, size + 1)) / 2 + rng.randn(size), 2, 11).astype(int)
-    return ["".join(rng.choice(letters, n, p=weights)) for n in lengths]
-
-
-def zipf_words(rng: np.random.RandomState, words: np.ndarray, count: int) -> np.ndarray:
-    """Draw words so that rank r comes with a share of about 1/r."""
-    ranks = np.exp(rng.rand(count) * np.log(len(words))).astype(int) - 1
-    return words[np.clip(ranks, 0, len(words) - 1)]
+    recent: list[str] = []
+    sigma = 0.8
+    while True:
+        if recent and rng.rand() < duplicates:
+            text = change_words(rng, recent[rng.randint(len(recent))], rng.uniform(0.6, 1.0))
+        else:
+            wanted = rng.lognormal(-sigma * sigma / 2, sigma) * document_bytes
+            parts, size = [], 0
+            while size < wanted:
+                start = rng.randint(len(pieces))
+                run = pieces[start : start + rng.geometric(1 / RUN)]
+                parts += run
+                size += sum(map(len, run))
+            text = "".join(parts)
+            recent = [*recent[1 - RECENT :], text]
+        yield text, len(text.encode())
 
 
 def write_corpus(
     directory: Path,
     megabytes: float,
     document_bytes: int,
-    shards: int = 4,
+    *,
+    texts: Sequence[Path] = (),
+    shards: int = 8,
     duplicates: float = 0.2,
     seed: int = 1,
-) -> int:
-    """Write ``.jsonl.zst`` shards of about ``megabytes`` of text; return the exact number of text bytes.
-
-    A share ``duplicates`` of the documents repeat an earlier one of their shard, with few words changed.
-    """
+) -> tuple[int, int]:
+    """Write ``.jsonl.zst`` shards of about ``megabytes`` of text; return documents and bytes of text."""
     directory.mkdir(parents=True)
-    words = np.array(vocabulary(), dtype=object)
-    rng = np.random.RandomState(seed)
-    total = 0
+    stream = documents(cut_pieces(read_texts(texts)), document_bytes, duplicates, seed)
+    count = total = 0
     for shard in range(shards):
         with (directory / f"{shard:02}.jsonl.zst").open("wb") as file:
             writer = RowFrameWriter(file)
-            written, recent = 0, []
-            while written < megabytes * 1e6 / shards:
-                if recent and rng.rand() < duplicates:
-                    own = recent[rng.randint(len(recent))].copy()
-                    changes = int(len(own) * rng.rand() * 0.06 / 5)
-                    own[rng.randint(0, len(own), changes)] = zipf_words(rng, words, changes)
-                else:
-                    own = zipf_words(
-                        rng, words, max(20, int(rng.lognormal(0, 0.8) * document_bytes / 1.38 / 5.6))
-                    )
-                    recent = [*recent[-99:], own]
-                lines = [" ".join(own[i : i + 12]) for i in range(0, len(own), 12)]
-                text = ".\n".join(lines)
+            while total < megabytes * 1e6 * (shard + 1) / shards:
+                text, size = next(stream)
                 record = {"text": text, "meta": {"pile_set_name": f"Made-{document_bytes}"}}
-                writer.write(json.dumps(record).encode() + b"\n")
-                written += len(text)
+                writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                count += 1
+                total += size
             writer.close()
-        total += written
-    return total
+    return count, total

@@ -1,21 +1,27 @@
-"""`pile-tools dedup` against a plain pipeline over datasketch, in turn, on the same corpora.
+"""`pile-tools dedup` against a plain pipeline over datasketch, in turn, on corpora of the same kind.
 
-    python benchmarks/dedup.py [--megabytes 60] [--repeats 3]
+    python benchmarks/dedup.py [--megabytes 300] [--plain-megabytes 10] [--repeats 3] [--texts CORPUS]
 
-The plain pipeline is what a user writes with datasketch: read the shards with zstandard and orjson, words
-and 5-grams by a regular expression, `MinHash.update_batch` over the joined 5-grams, `MinHashLSH`, and the
-kept lines written through zstandard. Its candidates are not verified; ours are. Each side runs as a
-process of its own, start-up included.
+Whole commands, `.jsonl.zst` in and out, start-up included. The plain pipeline is what a user writes with
+datasketch: read the shards with zstandard and orjson, words and 5-grams by a regular expression,
+`MinHash.update_batch` over the joined 5-grams, `MinHashLSH`, and the kept lines written through zstandard;
+one process, since the index is one Python object; its candidates are not verified, ours are. It runs over a
+smaller corpus of the same make, and the throughputs are compared: bytes of text a second, and a second of
+processor time (of all processes together), which other load on the machine disturbs less.
+
+The second table says where the processor time of one process goes.
 """
 
 import argparse
 import io
+import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -23,9 +29,16 @@ import zstandard
 from corpora import write_corpus
 from datasketch import MinHash, MinHashLSH
 
+from pile_tools.algorithms.minhash import permutations
+from pile_tools.algorithms.shingle import shingle_hashes, sign_documents
+from pile_tools.formats.corpus import list_shards
+from pile_tools.formats.documents import ShardReader, shard_chunks, shard_lines
+from pile_tools.stages.dedup import dedup
+from pile_tools.stages.dedup_job import resolve_job
+
 
 def plain_datasketch(corpus: Path, output: Path) -> None:
-    """Keep the documents that match none before them (one process: an index is one Python object)."""
+    """Keep the documents that match none before them."""
     output.mkdir()
     word = re.compile(r"\w+")
     index = MinHashLSH(threshold=0.87, num_perm=128)
@@ -43,37 +56,108 @@ def plain_datasketch(corpus: Path, output: Path) -> None:
                 index.insert((shard.name, row), minhash)
 
 
-def timed(command: list[str]) -> float:
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds, and seconds of processor time of the process and those that it waited for."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command} failed")
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+
+
+def processor_seconds(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def shares(corpus: Path, output: Path) -> dict[str, float]:
+    """Processor seconds of the parts of one run in one process."""
+    marks: dict[str, list[float]] = {}
+
+    def progress(label: str, done: int, total: int) -> None:
+        marks.setdefault(label.split()[0], []).append(time.process_time())
+
+    start = time.process_time()
+    dedup([corpus], output, resolve_job(), workers=1, progress=progress)
+    whole = time.process_time() - start
+    parts = {label: times[-1] - times[0] for label, times in marks.items()}
+    # What reading and signing consist of, each measured by itself over the same shards.
+    shards = list_shards([corpus])
+    read = processor_seconds(lambda: [sum(map(len, shard_chunks(shard))) for shard in shards])
+    lines = processor_seconds(lambda: [sum(1 for _ in shard_lines(shard)) for shard in shards])
+    batches = [batch for shard in shards for batch in ShardReader(shard, batch_bytes=4 << 20)]
+    parsed = processor_seconds(
+        lambda: [sum(len(b) for b in ShardReader(shard, batch_bytes=4 << 20)) for shard in shards]
+    )
+    coefficients = permutations(128, 1)
+    shingled = processor_seconds(lambda: [shingle_hashes(b.text, b.offsets, 5)[1] for b in batches])
+    signed = processor_seconds(lambda: [sign_documents(b.text, b.offsets, 5, coefficients) for b in batches])
+    found = {
+        "reading (zstd)": read,
+        "parsing (lines, JSON)": max(lines, parsed) - read,
+        "shingling": shingled,
+        "signing": signed - shingled,
+        "band keys and work files": parts["sign"] - parsed - signed,
+        "grouping": parts["same"] + parts["group"],
+        "sets of candidates": parts["sets"],
+        "verifying": parts["verify"],
+        "writing": parts["write"],
+    }
+    return found | {"everything else": whole - sum(found.values())}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--megabytes", type=float, default=60)
-    parser.add_argument("--plain-megabytes", type=float, default=6)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--megabytes", type=float, default=300)
+    parser.add_argument("--plain-megabytes", type=float, default=10)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--texts", nargs="*", type=Path, default=[], help="take sentences from these corpora")
     parser.add_argument("--plain", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain:
         plain_datasketch(*options.plain)
         return
-    print("| document bytes | pile-tools MB/s | datasketch MB/s | ratio |\n| --- | --- | --- | --- |")
+    program = str(Path(sys.executable).with_name("pile-tools"))
+    with tempfile.TemporaryDirectory() as name:  # compiles the kernels, once for every run
+        work = Path(name)
+        write_corpus(work / "tiny", 0.5, 4_000, texts=options.texts)
+        timed([program, "dedup", str(work / "tiny"), "-o", str(work / "out")])
+    tables: dict[int, dict[str, float]] = {}
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.workers} workers")
+    print("| mean document | documents | MB of text | pile-tools MB/s | datasketch MB/s | ratio ", end="")
+    print("| MB per processor second: pile-tools | datasketch | ratio |\n|" + " --- |" * 9)
     for size in (4_000, 18_000):
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
-            large = write_corpus(work / "large", options.megabytes, size)
-            small = write_corpus(work / "small", options.plain_megabytes, size)
+            texts = options.texts
+            count, large = write_corpus(work / "large", options.megabytes, size, texts=texts)
+            _, small = write_corpus(work / "small", options.plain_megabytes, size, texts=texts, seed=2)
             ours, plain = [], []
             for i in range(options.repeats):
-                command = ["pile-tools", "dedup", str(work / "large"), "-o", str(work / f"ours{i}")]
-                command[0] = str(Path(sys.executable).with_name("pile-tools"))
-                ours.append(large / timed(command) / 1e6)
-                command = [sys.executable, __file__, "--plain", str(work / "small"), str(work / f"plain{i}")]
-                plain.append(small / timed(command) / 1e6)
-            fast, slow = statistics.median(ours), statistics.median(plain)
-            print(f"| {size:,} | {fast:.1f} | {slow:.2f} | {fast / slow:.0f} |", flush=True)
+                arguments = ["-o", str(work / f"ours{i}"), "--workers", str(options.workers)]
+                ours.append(timed([program, "dedup", str(work / "large"), *arguments]))
+                arguments = ["--plain", str(work / "small"), str(work / f"plain{i}")]
+                plain.append(timed([sys.executable, __file__, *arguments]))
+            wall, cpu = (large / statistics.median(run[k] for run in ours) / 1e6 for k in (0, 1))
+            plain_wall, plain_cpu = (small / statistics.median(run[k] for run in plain) / 1e6 for k in (0, 1))
+            print(
+                f"| {large / count:,.0f} B | {count:,} | {large / 1e6:.0f} | {wall:.1f} | {plain_wall:.2f} "
+                f"| {wall / plain_wall:.0f} | {cpu:.1f} | {plain_cpu:.2f} | {cpu / plain_cpu:.0f} |",
+                flush=True,
+            )
+            tables[size] = shares(work / "large", work / "shares")
+    print(
+        "\n| part | " + " | ".join(f"{size:,} B" for size in tables) + " |\n|" + " --- |" * (len(tables) + 1)
+    )
+    for part in tables[4_000]:
+        cells = [
+            f"{found[part]:.2f} s ({found[part] / sum(found.values()):.0%})" for found in tables.values()
+        ]
+        print(f"| {part} | " + " | ".join(cells) + " |")
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":

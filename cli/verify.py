@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pile_tools.stages.verify import Check
     from pile_tools.train.verify import CheckpointReport
 
+    from .options import Steps
+
 
 @options.command(example="pile-tools verify kept/ tokens/")
 @click.argument(
@@ -31,20 +33,28 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="A token dataset with its order, to prove with what checkpoints have read; may be repeated.",
 )
+@options.steps_option
 @options.order_option
 @options.json_option
 def command(
-    directories: tuple[Path, ...], streams: tuple[str, ...], order: str | None, as_json: bool
+    directories: tuple[Path, ...],
+    streams: tuple[str, ...],
+    steps: "Steps | None",
+    order: str | None,
+    as_json: bool,
 ) -> None:
     """Check that DIR still holds what was made: every byte, every format rule, every number.
 
     DIR is the output of a stage, a token dataset, an order, a training run or one of its checkpoints.
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
-    Ends with 3 at the first file that is not right, and names it.
+    Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
+    nothing else is checked. Ends with 3 at the first file or step that is not right, and names it.
     """
     from pile_tools.stages.verify import CHECKS, verify
 
-    checks = [*CHECKS, *_training_checks(streams, order)]
+    checks = [_digest_check(steps)]
+    if steps is None:
+        checks = [*CHECKS, *checks, *_training_checks(streams, order)]
     with options.progress_bar() as progress:
         findings = verify(directories, checks=checks, progress=progress)
     if as_json:
@@ -59,6 +69,18 @@ def command(
         return
     for finding in findings:
         click.echo(f"{finding.directory}: {finding.check}: {finding.message}")
+
+
+def _digest_check(steps: "Steps | None") -> "Check":
+    """The check of the steps of an order against their digests; with ``steps`` there must be digests."""
+    from pile_tools.stages.verify import Check
+    from pile_tools.viewer.digested import has_digests, verify_directory
+
+    return Check(
+        "digests",
+        lambda directory: steps is not None or has_digests(directory),
+        lambda directory, progress: verify_directory(directory, steps, progress),
+    )
 
 
 def _training_checks(streams: "Sequence[str]", order: str | None) -> "list[Check]":

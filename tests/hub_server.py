@@ -45,6 +45,7 @@ class Hub:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: no waiting for its acknowledgement
     hub: Hub
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -16,9 +16,20 @@ BELOW: dict[str, set[str]] = {
     "suites": {"formats", "algorithms", "errors"},
     "lookups": {"suites", "formats", "algorithms", "errors"},
     "viewer": {"lookups", "suites", "formats", "algorithms", "errors"},
-    "train": {"viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
+    "train": {"viewer", "lookups", "stages", "suites", "formats", "algorithms", "errors", "version"},
     "studies": {"train", "viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
-    "cli": {"studies", "train", "viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
+    "cli": {
+        "studies",
+        "train",
+        "viewer",
+        "lookups",
+        "stages",
+        "suites",
+        "formats",
+        "algorithms",
+        "errors",
+        "version",
+    },
 }
 ONLY_IN = {
     "torch": {"train", "studies"},

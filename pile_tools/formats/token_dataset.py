@@ -97,7 +97,7 @@ def find_dataset(
         found = _prefix_in(store := open_store(name, io=io, cache=cache))
         if found is not None:
             return store, found
-        if not is_url(name):
+        if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
             raise PileToolsError(
                 f"{name}: no .idx file in it, so no token dataset; name its directory or prefix"
             )

@@ -9,22 +9,21 @@ import re
 import signal
 import threading
 import warnings
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.lookups.patterns import check_ids
 from pile_tools.lookups.search import Hits
-from pile_tools.lookups.stream import Progress, Stream, Tokens, default_workers
+from pile_tools.lookups.stream import Progress, Stream, default_workers
+from pile_tools.lookups.texts import Texts
 
 __all__ = ["MAX_REGEX", "DecodedMatch", "as_hits", "compile_regex", "search_decoded"]
 
@@ -76,63 +75,6 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-class _Decoder:
-    """Text of sequences, and which tokens its characters are of."""
-
-    def __init__(self, stream: Stream) -> None:
-        from pile_tools.formats.token_texts import byte_level_tokens
-
-        self._parts = stream.parts
-        self._tokenizers = [part.tokenizer() for part in self._parts]
-        self._bytes = [byte_level_tokens(tokenizer, largest + 1) for tokenizer, largest in self._tokenizers]
-
-    def text(self, part: int, tokens: Tokens) -> str:
-        tokenizer, largest = self._tokenizers[part]
-        check_ids(self._parts[part], tokens, largest)
-        table = self._bytes[part]
-        if table is None:
-            return str(tokenizer.decode(tokens.tolist(), skip_special_tokens=False))
-        return b"".join([table[token] for token in tokens.tolist()]).decode(errors="replace")
-
-    def span(self, part: int, tokens: Tokens, text: str, start: int, stop: int) -> tuple[int, int]:
-        """Return the first token that characters [start, stop) touch, and how many they do."""
-        table = self._bytes[part]
-        if table is None:
-            tokenizer, ids = self._tokenizers[part][0], tokens.tolist()
-
-            def decoded(count: int) -> int:
-                return len(tokenizer.decode(ids[:count], skip_special_tokens=False))
-
-            counts = range(1, len(ids) + 1)
-            first = bisect_right(counts, start, key=decoded)
-            last = bisect_right(counts, stop - 1, key=decoded)
-        else:
-            parts = [table[token] for token in tokens.tolist()]
-            ends = list(accumulate(map(len, parts)))
-            begin, end = _byte_places(b"".join(parts), text, (start, stop))
-            first, last = bisect_right(ends, begin), bisect_right(ends, end - 1)
-        return first, last - first + 1
-
-
-def _byte_places(content: bytes, text: str, characters: tuple[int, ...]) -> list[int]:
-    """Return the bytes of ``content`` at which characters of its decoded ``text`` begin."""
-    replaced: list[tuple[int, int]] = []  # characters that stand for invalid bytes, and how many bytes
-    done = count = 0
-    while done < len(content):
-        try:
-            content[done:].decode()
-            break
-        except UnicodeDecodeError as error:
-            count += len(content[done : done + error.start].decode())
-            replaced.append((count, error.end - error.start))
-            count += 1
-            done += error.end
-    return [
-        len(text[:character].encode()) - sum(3 - size for place, size in replaced if place < character)
-        for character in characters
-    ]
-
-
 class _Ran(BaseException):
     """The time is over; not an Exception, so that nothing on the way takes it for one of its own."""
 
@@ -161,7 +103,7 @@ class _Searcher:
         self._patterns = patterns
         self._regex = compile_regex(patterns[0]) if is_regex else None
         self._context = context
-        self._decoder = _Decoder(stream)
+        self._texts = [Texts(part) for part in stream.parts]
 
     def __call__(self, first: int, stop: int) -> list[DecodedMatch]:
         """Return the matches in positions [first, stop) of the stream."""
@@ -173,9 +115,9 @@ class _Searcher:
             if not len(here):
                 continue
             for position, tokens in zip(positions[here].tolist(), part.tokens(samples[here]), strict=True):
-                text = self._decoder.text(number, tokens)
+                text = self._texts[number].text(tokens)
                 for pattern, start, end in self._spans(text, position):
-                    token, n_tokens = self._decoder.span(number, tokens, text, start, end)
+                    token, n_tokens = self._texts[number].span(tokens, text, start, end)
                     around = (
                         text[max(0, start - self._context) : start],
                         text[start:end],
@@ -251,7 +193,7 @@ def search_decoded(
             yield searcher(*block)
             progress("find", block[1] - first, stop - first)
         return
-    _Decoder(stream)  # what is wrong with the tokenizer is said here, and once
+    _Searcher(*arguments)  # what is wrong with the query or the tokenizer is said here, and once
     count = min(workers or default_workers(), len(blocks))
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=arguments

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.locate import Pieces
-from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +31,7 @@ __all__ = [
     "in_threads",
     "no_progress",
     "parse_steps",
+    "same_documents",
     "step_range",
 ]
 
@@ -95,8 +96,12 @@ class Part(Protocol):
     @property
     def n_documents(self) -> int | None: ...
 
+    def below(self) -> "tuple[Part, Int64Array] | None":
+        """Return the part that this one changes and the samples that are packed anew, ascending; None where
+        it is no overlay."""
+
     def maps(self) -> Maps | None:
-        """Return the maps, None where sample k is sequence k of the data."""
+        """Return the maps, None where sample k is sequence k of the data, and of an overlay."""
 
     def read(self, start: int, stop: int) -> Tokens:
         """Return tokens [``start``, ``stop``) of the data, in the order of the file."""
@@ -135,6 +140,21 @@ class Stream(Protocol):
 
     def samples_at(self, positions: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Return the parts that positions of the stream are of, and the samples there, int64[n] each."""
+
+
+def same_documents(part: Part) -> Part:
+    """Return the part whose documents ``part`` shows, itself unless it is an overlay.
+
+    Raises PileToolsError for an overlay that packs samples anew: its samples follow no packing.
+    """
+    while (found := part.below()) is not None:
+        part, samples = found
+        if len(samples):
+            raise PileToolsError(
+                f"{part.name}: an overlay that packs {len(samples)} samples anew, of which this cannot be "
+                "told; ask it of its parent, or ask for occurrences of documents (`pile-tools seen`)"
+            )
+    return part
 
 
 def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> tuple[int, int]:

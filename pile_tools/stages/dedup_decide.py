@@ -4,19 +4,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pile_tools.algorithms.components import component_roots, unite
+from pile_tools.algorithms.components import component_roots, representatives, unite
 from pile_tools.algorithms.partners import update_best
-from pile_tools.errors import PileToolsError
-from pile_tools.formats.npy import NpyFile, write_npy
+from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.stages.dedup_files import CorpusFiles
 from pile_tools.stages.dedup_group import read_pairs
 from pile_tools.stages.dedup_job import DedupJob, Keep
 
-__all__ = ["DECISION", "Linked", "decide", "decide_last_stays", "link_documents", "partner_pairs"]
+__all__ = [
+    "DECISION",
+    "LINKED_BYTES",
+    "Linked",
+    "decide",
+    "decide_last_stays",
+    "link_documents",
+    "partner_pairs",
+]
 
 DECISION = np.dtype(
     [("document", "<i8"), ("partner", "<i8"), ("common", "<i8"), ("union", "<i8"), ("component", "<i8")]
@@ -24,26 +34,36 @@ DECISION = np.dtype(
 """One removed document; ``union`` is 0 where nothing was verified."""
 
 
+LINKED_BYTES = 56
+"""Memory that the decision takes for each document that is linked to another."""
+
+_AT_ONCE = 1 << 18
+
+Places = NDArray[np.int32]
+
+
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The documents that are linked to another, in ascending order, and what they are linked to.
+    """The documents that are linked to another, ``ids``: int64 [n], ascending; "places" are indices into it.
 
-    All int64 [n]. ``first_same``: place of the first document with the same words. ``kept``: place of the
+    All int32 [n]. ``first_same``: place of the first document with the same words. ``kept``: place of the
     document that stays for its component. ``component``: its number, −1 where nothing of it is removed.
     """
 
     ids: NDArray[np.int64]
-    first_same: NDArray[np.int64]
-    kept: NDArray[np.int64]
-    component: NDArray[np.int64]
+    first_same: Places
+    kept: Places
+    component: Places
 
-    def removed(self, n_against: int) -> NDArray[np.int64]:
-        """Places of the removed documents."""
-        places = np.arange(len(self.ids))
-        found: NDArray[np.int64] = np.flatnonzero(
-            (self.component >= 0) & (places != self.kept) & (self.ids >= n_against)
-        )
+    def places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where linked documents are in ``ids``."""
+        found: NDArray[np.int64] = np.searchsorted(self.ids, ids)
         return found
+
+    def pieces(self) -> Iterator[NDArray[np.int64]]:
+        """All places, some at a time."""
+        for start in range(0, len(self.ids), _AT_ONCE):
+            yield np.arange(start, min(start + _AT_ONCE, len(self.ids)))
 
 
 def _same_pairs(files: CorpusFiles, parts: int) -> Iterator[NDArray[np.int64]]:
@@ -61,31 +81,26 @@ def _edge_pairs(paths: list[Path]) -> Iterator[NDArray[np.int64]]:
             yield rows
 
 
-def _choose_kept(
-    files: CorpusFiles, keep: Keep, ids: NDArray[np.int64], roots: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Place of the document that stays, for each place. ``roots``: place of the component's first."""
-    places = np.arange(len(ids), dtype=np.int64)
-    if keep == "first":
-        return roots
-    rank = np.zeros(len(ids), np.int64) if keep == "last" else -files.gather(ids, "bytes")
-    # What stays of a corpus that this one is compared against goes before all.
-    against = ids >= files.n_against
-    order = np.lexsort((-places if keep == "last" else places, rank, against, roots))
-    heads = order[np.flatnonzero(np.diff(roots[order], prepend=-1))]
-    kept = np.empty(len(ids), dtype=np.int64)
-    kept[roots[heads]] = np.where(ids[heads] < files.n_against, roots[heads], heads)
-    return kept[roots]
+def link_documents(
+    files: CorpusFiles, keep: Keep, same_parts: int, edge_files: list[Path], memory: int
+) -> Linked:
+    """Tie the documents together that have the same words or an edge in ``edge_files``.
 
-
-def link_documents(files: CorpusFiles, keep: Keep, same_parts: int, edge_files: list[Path]) -> Linked:
-    """Tie the documents together that have the same words or an edge in ``edge_files``."""
+    Raises ParameterError where they are more than ``memory`` bytes can decide about.
+    """
     linked = np.zeros(files.documents, dtype=np.bool_)
     for piece in chain(_same_pairs(files, same_parts), _edge_pairs(edge_files)):
         linked[piece.ravel()] = True
     ids = np.flatnonzero(linked)
     del linked
-    parent = np.arange(len(ids), dtype=np.int64)
+    if len(ids) >= 1 << 31:
+        raise PileToolsError(f"{len(ids)} documents that are linked to another: at most {(1 << 31) - 1}")
+    if len(ids) * LINKED_BYTES > memory:
+        raise ParameterError(
+            f"memory of {memory} bytes: {len(ids)} documents are linked to another, which takes "
+            f"{len(ids) * LINKED_BYTES} bytes to decide; give more with `--memory` to go on"
+        )
+    parent = np.arange(len(ids), dtype=np.int32)
     first_same = parent.copy()
     for piece in _same_pairs(files, same_parts):
         first, other = np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1])
@@ -94,43 +109,93 @@ def link_documents(files: CorpusFiles, keep: Keep, same_parts: int, edge_files: 
     for piece in _edge_pairs(edge_files):
         unite(parent, np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1]))
     roots = component_roots(parent)
-    kept = _choose_kept(files, keep, ids, roots)
+    fixed = int(np.searchsorted(ids, files.n_against))
+    weights = files.gather(ids, "bytes") if keep == "longest" else None
+    kept = representatives(roots, fixed=fixed, take_last=keep == "last", weights=weights)
     # A component of documents that all belong to the other corpus removes nothing.
     own = np.zeros(len(ids), dtype=np.bool_)
-    own[roots[ids >= files.n_against]] = True
-    numbers = np.full(len(ids), -1, dtype=np.int64)
-    heads = np.flatnonzero((roots == np.arange(len(ids))) & own)
+    own[roots[fixed:]] = True
+    heads = np.flatnonzero(own)
+    numbers = np.full(len(ids), -1, dtype=np.int32)
     numbers[heads] = np.arange(len(heads))
     return Linked(ids, first_same, kept, numbers[roots])
 
 
 def partner_pairs(files: CorpusFiles, linked: Linked) -> None:
-    """Write the pairs of a kept and a removed document that the decision asks about: (lower, higher)."""
-    removed = linked.removed(files.n_against)
-    one = linked.ids[linked.first_same[removed]]
-    two = linked.ids[linked.first_same[linked.kept[removed]]]
-    pairs = np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1)[one != two]
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    new = np.ones(len(pairs), dtype=np.bool_)
-    new[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
-    write_npy(files.paths.partner_pairs, pairs[new])
+    """Write the pairs of documents that the decision asks about: int64 [n, 2], (lower, higher).
+
+    One of a pair is the first with its words, the other the first with the words of what stays for it.
+    """
+    with atomic_write(files.paths.partner_pairs) as file, NpyWriter(file, np.int64, (2,)) as writer:
+        for places in linked.pieces():
+            keepers = linked.first_same[linked.kept[places]]
+            asked = (linked.first_same[places] == places) & (keepers != places)
+            asked &= linked.component[places] >= 0
+            one, two = linked.ids[places[asked]], linked.ids[keepers[asked]]
+            writer.append(np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1))
 
 
-def _kept_similarity(
-    files: CorpusFiles, linked: Linked, partner_files: list[Path]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Shingles in common with the kept document, and in the union: 0 below the threshold."""
-    common = np.zeros(len(linked.ids), dtype=np.int64)
-    union = np.zeros(len(linked.ids), dtype=np.int64)
-    keepers = linked.ids[linked.first_same[linked.kept]]
-    for path in partner_files:
-        edges = NpyFile.open(path).read()
-        for one, two in (("a", "b"), ("b", "a")):
-            place = np.searchsorted(linked.ids, edges[one])
-            right = keepers[place] == edges[two]
-            common[place[right]] = edges["common"][right]
-            union[place[right]] = edges["union"][right]
-    return common, union
+@dataclass(frozen=True, slots=True)
+class _Similar:
+    """For each place (of a document that is the first with its words) the best partners known.
+
+    ``kept_common`` of ``kept_union`` shingles are shared with what stays, 0 where that is below the
+    threshold; ``best`` is the most similar neighbour.
+    """
+
+    kept_common: Places
+    kept_union: Places
+    best: Places
+    best_common: Places
+    best_union: Places
+
+    @classmethod
+    def read(cls, linked: Linked, edge_files: list[Path], partner_files: list[Path]) -> Self:
+        n = len(linked.ids)
+        zeros = [np.zeros(n, dtype=np.int32) for _ in range(4)]
+        found = cls(zeros[0], zeros[1], np.full(n, -1, dtype=np.int32), zeros[2], zeros[3])
+        for path in edge_files:
+            edges = NpyFile.open(path).read()
+            a, b = linked.places(edges["a"]), linked.places(edges["b"])
+            update_best(
+                a, b, edges["common"], edges["union"], found.best, found.best_common, found.best_union
+            )
+        for path in partner_files:
+            edges = NpyFile.open(path).read()
+            a, b = linked.places(edges["a"]), linked.places(edges["b"])
+            for one, two in ((a, b), (b, a)):
+                right = linked.first_same[linked.kept[one]] == two
+                found.kept_common[one[right]] = edges["common"][right]
+                found.kept_union[one[right]] = edges["union"][right]
+        return found
+
+
+def _decisions(linked: Linked, removed: NDArray[np.int64], similar: _Similar | None) -> NDArray[np.void]:
+    """The decisions about the documents at places ``removed``."""
+    rows = np.zeros(len(removed), dtype=DECISION)
+    rows["document"] = linked.ids[removed]
+    rows["component"] = linked.component[removed]
+    kept, group = linked.kept[removed], linked.first_same[removed]
+    rows["partner"] = linked.ids[kept]
+    if similar is None:
+        return rows
+    with_kept = similar.kept_union[group] > 0
+    same_as_kept = group == linked.first_same[kept]
+    # The first document with its words is another document, unless it is itself the first.
+    same = ~with_kept & ~same_as_kept & (group != removed)
+    tied = ~with_kept & ~same_as_kept & (group == removed)
+    partner = kept.copy()
+    partner[same] = group[same]
+    partner[tied] = similar.best[removed[tied]]
+    if (partner < 0).any():
+        raise PileToolsError("a removed document has no partner; this is a defect of pile-tools")
+    rows["partner"] = linked.ids[partner]
+    for field, of_kept, of_best in (
+        ("common", similar.kept_common, similar.best_common),
+        ("union", similar.kept_union, similar.best_union),
+    ):
+        rows[field] = np.where(with_kept, of_kept[group], np.where(tied, of_best[removed], 1))
+    return rows
 
 
 def decide(
@@ -141,34 +206,13 @@ def decide(
     The partner is the kept document where the two reach the threshold, else a document with the same
     words, else the most similar document that a verified pair ties it to.
     """
-    removed = linked.removed(files.n_against)
-    rows = np.zeros(len(removed), dtype=DECISION)
-    rows["document"] = linked.ids[removed]
-    rows["component"] = linked.component[removed]
-    kept, group = linked.kept[removed], linked.first_same[removed]
-    rows["partner"] = linked.ids[kept]
-    if job.method == "text" or job.verify == "exact":
-        n = len(linked.ids)
-        best, best_common, best_union = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-        for path in edge_files:
-            edges = NpyFile.open(path).read()
-            a, b = np.searchsorted(linked.ids, edges["a"]), np.searchsorted(linked.ids, edges["b"])
-            update_best(a, b, edges["common"], edges["union"], best, best_common, best_union)
-        common, union = _kept_similarity(files, linked, partner_files)
-        partner = linked.kept[removed]
-        with_kept = union[group] > 0
-        same_as_kept = group == linked.first_same[kept]
-        # The first document with its words is another document, unless it is itself the first.
-        same = ~with_kept & ~same_as_kept & (group != removed)
-        tied = ~with_kept & ~same_as_kept & (group == removed)
-        partner[same] = group[same]
-        partner[tied] = best[removed[tied]]
-        if (partner < 0).any():
-            raise PileToolsError("a removed document has no partner; this is a defect of pile-tools")
-        rows["partner"] = linked.ids[partner]
-        rows["common"] = np.where(with_kept, common[group], np.where(tied, best_common[removed], 1))
-        rows["union"] = np.where(with_kept, union[group], np.where(tied, best_union[removed], 1))
-    write_npy(files.paths.decision, rows)
+    verified = job.method == "text" or job.verify == "exact"
+    similar = _Similar.read(linked, edge_files, partner_files) if verified else None
+    with atomic_write(files.paths.decision) as file, NpyWriter(file, DECISION) as writer:
+        for places in linked.pieces():
+            gone = (linked.component[places] >= 0) & (linked.kept[places] != places)
+            gone &= linked.ids[places] >= files.n_against
+            writer.append(_decisions(linked, places[gone], similar))
 
 
 def decide_last_stays(files: CorpusFiles, linked: Linked, star_files: list[Path]) -> None:

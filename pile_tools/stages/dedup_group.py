@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.lsh import buckets
-from pile_tools.algorithms.pairs import order_large_buckets, star_pairs
+from pile_tools.algorithms.pairs import ALL_PAIRS, order_large_buckets, star_pairs
 from pile_tools.formats.npy import NpyFile, write_npy
 from pile_tools.stages.dedup_files import CorpusFiles
 from pile_tools.stages.dedup_job import DedupJob
@@ -28,7 +28,7 @@ __all__ = [
 SAME_BYTES = 96
 """Memory of ``group_same`` for each document of its range."""
 
-BAND_BYTES = 112
+BAND_BYTES = 80
 """Memory of ``group_band`` for each document of its range."""
 
 
@@ -65,31 +65,42 @@ def mark_passed_over(files: CorpusFiles, parts: int) -> None:
         for first, piece in files.read_documents(shard):
             passed[first : first + len(piece)] = piece["words"] == 0
     for part in range(parts):
-        passed[NpyFile.open(files.paths.same(part, parts)).read()[:, 1]] = True
+        for pairs in read_pairs(NpyFile.open(files.paths.same(part, parts))):
+            passed[pairs[:, 1]] = True
     write_npy(files.paths.passed_over, passed)
 
 
 def _read_band(
     files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Documents whose key of ``band`` is in the range, their keys, and their second keys.
-
-    The second are the other half of wide keys, and else the keys of the next band.
-    """
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64] | None]:
+    """Documents whose key of ``band`` is in the range, their keys, and the other half of wide keys."""
     passed = NpyFile.open(files.paths.passed_over)
-    second = (1, band) if job.wide_keys else (0, (band + 1) % job.bands.bands)
-    found: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]] = []
+    found: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
+    seconds: list[NDArray[np.uint64]] = []
     for shard in range(files.n_shards):
         start, stop = int(files.starts[shard]), int(files.starts[shard + 1])
         keys = files.read_keys(shard, 0, band, job.bands, job.wide_keys)
         chosen = np.flatnonzero(_in_part(keys, part, parts) & ~passed.read(start, stop))
-        others = files.read_keys(shard, *second, job.bands, job.wide_keys)
-        found.append((start + chosen, keys[chosen], others[chosen]))
-    return (
-        np.concatenate([ids for ids, _, _ in found]),
-        np.concatenate([keys for _, keys, _ in found]),
-        np.concatenate([keys for _, _, keys in found]),
-    )
+        found.append((start + chosen, keys[chosen]))
+        if job.wide_keys:
+            seconds.append(files.read_keys(shard, 1, band, job.bands, True)[chosen])
+    ids, keys = (np.concatenate([pair[k] for pair in found]) for k in (0, 1))
+    return ids, keys, np.concatenate(seconds) if job.wide_keys else None
+
+
+def _order_by_next_band(
+    files: CorpusFiles, job: DedupJob, band: int, members: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> None:
+    """Order the members of large buckets by their keys of the next band."""
+    sizes = np.diff(offsets)
+    inside = np.flatnonzero(np.repeat(sizes > ALL_PAIRS, sizes))
+    ids = np.unique(members[inside])
+    keys = np.empty(len(ids), dtype=np.uint64)
+    for shard, place, local in files.by_shard(ids):
+        keys[place] = files.read_keys(shard, 0, (band + 1) % job.bands.bands, job.bands, False)[local]
+    all_keys = np.zeros(len(members), dtype=np.uint64)
+    all_keys[inside] = keys[np.searchsorted(ids, members[inside])]
+    order_large_buckets(members, offsets, all_keys)
 
 
 def group_band(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int) -> None:
@@ -98,19 +109,16 @@ def group_band(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: i
     ``star``: (first, other) of each bucket, by other. Where pairs are verified also ``members`` and
     ``offsets`` of the buckets of three and more, in the order in which pairs are made of them.
     """
-    ids, keys, others = _read_band(files, job, band, part, parts)
-    members, offsets = buckets(keys, others if job.wide_keys else None)
+    ids, keys, seconds = _read_band(files, job, band, part, parts)
+    members, offsets = buckets(keys, seconds)
     paths = files.paths
     write_npy(paths.band("star", band, part, parts), star_pairs(ids[members], offsets))
     if job.verify == "none":
         return
-    many = np.flatnonzero(np.diff(offsets) > 2)
-    sizes = np.diff(offsets)[many]
-    inside = np.repeat(np.diff(offsets) > 2, np.diff(offsets))
-    places = members[inside]
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    documents = ids[places]
-    order_large_buckets(documents, offsets, others[places])
+    sizes = np.diff(offsets)
+    documents = ids[members[np.repeat(sizes > 2, sizes)]]
+    offsets = np.concatenate([[0], np.cumsum(sizes[sizes > 2])]).astype(np.int64)
+    _order_by_next_band(files, job, band, documents, offsets)
     write_npy(paths.band("members", band, part, parts), documents)
     write_npy(paths.band("offsets", band, part, parts), offsets)
 

@@ -28,7 +28,10 @@ def write_sets(shard: Shard, job: DedupJob, files: CorpusFiles, index: int) -> N
     ``documents``: their numbers in the shard; ``offsets``: where each set begins in ``values``.
     """
     start, stop = int(files.starts[index]), int(files.starts[index + 1])
-    chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
+    if job.save_signatures and index >= files.n_against_shards:
+        chosen = np.arange(stop - start)
+    else:
+        chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
     rows = files.gather(start + chosen, "row")
     wanted = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=np.bool_)
     wanted[rows] = True

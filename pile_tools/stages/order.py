@@ -73,6 +73,8 @@ def make_order(
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     num_samples, samples = stream_length(steps, batch_size, num_samples)
     dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
+    if output is None and dataset.is_remote:
+        raise ParameterError(f"{dataset.name}: name the directory for the order with -o (output=)")
     sizes = _checked_sizes(dataset)
     documents = (0, dataset.n_sequences)
     if split is not None:
@@ -106,7 +108,7 @@ def make_order(
             _check_sequential(dataset, record, sizes)
             made = record
         else:
-            made = _write(directory, record, _make(dataset, record, sizes))
+            made = _write(directory, record, remake(dataset, record, sizes))
         made.write(path)
     else:
         made = finished
@@ -153,7 +155,7 @@ def _find_finished(
             raise PileToolsError(f"{path}: a blend of that name; choose another --name")
         if (old.dataset, old.manifest) != (record.dataset, record.manifest):
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
-        if replace(old, epochs=1, files=()) == record:
+        if replace(old, epochs=1, files=(), digests=None) == record:
             missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
             return path, None if missing else old
         raise PileToolsError(
@@ -181,7 +183,8 @@ def _checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
     return sizes
 
 
-def _make(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
+def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
+    """Return the arrays that the recipe and the parameters of ``record`` make of documents of ``sizes``."""
     recipe = megatron_core_order if record.recipe == "megatron-core" else neox_order
     try:
         return recipe(

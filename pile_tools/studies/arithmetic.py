@@ -78,8 +78,8 @@ def make_problems(
         for two in x2:
             drawn = [table[place] for place in generator.choice(len(table), shots + 1, replace=False)]
             examples = [pair for pair in drawn if pair != (one, two)][:shots]
-            lines = [f"Q: What is {a} {word} {b}?\nA: {solve(a, b)}\n\n" for a, b in examples]
-            prompt = "".join(lines) + f"Q: What is {one} {word} {two}?\nA:"
+            lines = [f"Q:What is {a} {word} {b}? A:{solve(a, b)}\n" for a, b in examples]
+            prompt = "".join(lines) + f"Q:What is {one} {word} {two}? A:"
             problems.append(Problem(task, one, two, solve(one, two), prompt))
     return problems
 

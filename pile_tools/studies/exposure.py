@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import pyarrow.compute as pc
 
 from pile_tools.errors import OutOfRangeError
 from pile_tools.viewer import BatchViewer
@@ -45,16 +45,7 @@ def _readings(viewer: BatchViewer, documents: Int64Array, until: int) -> tuple[I
         raise OutOfRangeError(
             f"{viewer.order.name}: a checkpoint after {until} steps, but the stream has {viewer.steps}"
         )
-    wanted = np.unique(documents)
-    found = [
-        pa.table({"document": pieces.column("document"), "step": np.full(pieces.num_rows, step)})
-        for step in range(until)
-        for pieces in (viewer.trace(step, row) for row in range(viewer.batch_size))
-    ]
-    if not found:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    table = pa.concat_tables(found).group_by(["document", "step"]).aggregate([])
-    table = table.sort_by([("document", "ascending"), ("step", "ascending")])
-    seen, steps = (table.column(name).to_numpy() for name in ("document", "step"))
-    here = np.isin(seen, wanted)
-    return seen[here], steps[here]
+    shown = viewer.occurrences(documents=np.unique(documents))
+    shown = shown.filter(pc.less(shown.column("step"), until)).group_by(["document", "step"]).aggregate([])
+    shown = shown.sort_by([("document", "ascending"), ("step", "ascending")])
+    return shown.column("document").to_numpy(), shown.column("step").to_numpy()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pile_tools.train.schedule import CHECKPOINTS
     from pile_tools.train.setup import Start
     from pile_tools.train.sizes import SIZES
+    from pile_tools.train.torch_data import IterableStream
     from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.weights import load_model, save_model
 
@@ -25,6 +26,7 @@ __all__ = [
     "SIZES",
     "DataRecord",
     "GPTNeoX",
+    "IterableStream",
     "Outcome",
     "Start",
     "is_checkpoint",
@@ -49,6 +51,7 @@ _HOMES = {
     "schedule": ("CHECKPOINTS",),
     "setup": ("Start",),
     "sizes": ("SIZES",),
+    "torch_data": ("IterableStream",),
     "verify": ("is_checkpoint", "is_run", "open_viewers", "verify_checkpoint", "verify_run"),
     "weights": ("load_model", "save_model"),
 }

@@ -185,6 +185,8 @@ def _blend_at(
 def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
     place = OrderPlace(store, record.label, record)
     folder = open_store(f"{store.name}/orders", io=io, cache=cache)
+    if folder.path is not None and not folder.path.is_dir():
+        raise DataError(f"{folder.name}: missing; make the blend again")
     orders = {found.label: found for found in list_orders(folder, None)}
     components: list[Component] = []
     for part in record.parts:

@@ -72,7 +72,7 @@ class OverlayComponent(Component):
         self.parent = parent
         self.record = record
         self._first = first_sample
-        self._name = store.name
+        self.name = store.name
         if record.last_sample > first_sample + n_samples or record.first_sample < first_sample:
             raise DataError(
                 f"{store.name}: changes samples {record.first_sample}:{record.last_sample}, but its parent "
@@ -196,11 +196,16 @@ class OverlayComponent(Component):
             out[~mask] = found
         if own.any():
             if self.added is None:
-                raise DataError(f"{self._name}: {PIECES_NAME} holds a document that is not there")
+                raise DataError(f"{self.name}: {PIECES_NAME} holds a document that is not there")
             out[mask] = read_pieces(
                 self.added, documents[own] - self.parent.n_documents, offsets[own], n_tokens[own]
             )
         return out
+
+    @property
+    def packed_anew(self) -> Int64Array:
+        """The samples of the stream that this overlay packs anew, ascending; not those of overlays below."""
+        return self._samples[:, 0]
 
     def is_listed(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
         """Return which of the samples at ``positions`` [n] this overlay or one below packs anew."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pile_tools.formats.provenance import Provenance
     from pile_tools.formats.tokenizer import TokenizerFile
 
-__all__ = ["Decoder", "DocumentTable", "Pieces", "provenance_of"]
+__all__ = ["Decoder", "DocumentTable", "Pieces", "Table", "provenance_of"]
 
 # A copy of the tokenizer that made the dataset lies beside it.
 _TOKENIZER_NAME: Final = "tokenizer.json"
@@ -125,45 +125,38 @@ class AddedDocuments:
 
     @property
     def name(self) -> str:
-        tables = [table.name for table in (self._below, self._added) if table is not None]
-        return " and ".join(tables)
+        """The file with the parent's documents, or the one with those that were added."""
+        return next(table.name for table in (self._below, self._added) if table is not None)
 
-    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
-        """Return the rows of ``documents``; null where a document has no address."""
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the parent's document from (``shard``, ``row``), None where there is none."""
+        return None if self._below is None else self._below.document_of(shard, row)
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
         import pyarrow as pa
 
-        kinds = {"row": pa.int64(), "n_tokens": pa.int32(), "text_xxh3_128": pa.binary(16)}
-        schema = pa.schema([(name, kinds.get(name, pa.string())) for name in columns])
+        count = self._first + (0 if self._added is None else len(self._added.column(name)))
+        return pa.chunked_array([self.lookup(np.arange(count), [name]).column(0).combine_chunks()])
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
+        """Return ``columns`` of ``documents``; null where they are not recorded."""
+        import pyarrow as pa
+
         wanted = np.asarray(documents, np.int64)
         own = wanted >= self._first
+        kinds = {"shard": pa.string(), "row": pa.int64(), "source": pa.string()}
+        schema = pa.schema([(name, kinds[name]) for name in columns])
         parts = []
         for table, numbers in ((self._below, wanted[~own]), (self._added, wanted[own] - self._first)):
             if table is not None:
-                parts.append(table.lookup(numbers, columns).cast(schema))
+                parts.append(table.lookup(numbers).select(schema.names).cast(schema))
             else:
                 parts.append(
                     pa.table([pa.nulls(len(numbers), field.type) for field in schema], schema=schema)
                 )
         back = np.argsort(np.concatenate([np.flatnonzero(~own), np.flatnonzero(own)]))
         return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
-
-    def document_of(self, shard: str, row: int) -> int | None:
-        """Return the number of the document from (``shard``, ``row``), the parent's before an added one."""
-        found = None if self._below is None else self._below.document_of(shard, row)
-        if found is None and self._added is not None:
-            added = self._added.document_of(shard, row)
-            found = None if added is None else added + self._first
-        return found
-
-    def column(self, name: str) -> "pa.ChunkedArray":
-        """Return a column of all documents, null where they have no address."""
-        import pyarrow as pa
-
-        below = pa.chunked_array([pa.nulls(self._first, pa.string())])
-        if self._below is not None:
-            below = self._below.column(name).cast(pa.string())
-        added = [] if self._added is None else self._added.column(name).cast(pa.string()).chunks
-        return pa.chunked_array([*below.chunks, *added], type=pa.string())
 
 
 Table = DocumentTable | AddedDocuments

@@ -230,6 +230,11 @@ class BatchViewer(Asking):
         micro-batch g holds samples k·B + g·m·D + r·m + [0, m). Without ``micro_batch_size`` there is
         one. As GPT-NeoX's samplers do.
         """
+        rows = self.rank_rows(rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
+        return self.take_rows(step, rows.reshape(-1))
+
+    def rank_rows(self, *, rank: int, world_size: int, micro_batch_size: int | None = None) -> Int64Array:
+        """Return the rows of a step that ``rank_batch`` returns, int64[micro-batches, micro_batch_size]."""
         size = micro_batch_size
         if size is None and world_size > 0:
             size = self.batch_size // world_size
@@ -241,7 +246,17 @@ class BatchViewer(Asking):
                 "ranks"
             )
         starts = np.arange(0, self.batch_size, size * world_size) + rank * size
-        return self._tokens(self._first(step) + (starts[:, None] + np.arange(size)).reshape(-1))
+        return starts[:, None] + np.arange(size)
+
+    def take_rows(self, step: int, rows: Int64Array) -> Tokens:
+        """Return ``rows`` [n] of ``step``, [n, seq_length + 1]."""
+        first = self._first(step)
+        outside = rows[(rows < 0) | (rows >= self.batch_size)]
+        if len(outside):
+            raise OutOfRangeError(
+                f"{self.order.name}: no row {outside[0]} in a batch of {self.batch_size}, from 0"
+            )
+        return self._tokens(first + rows)
 
     def sequence(self, step: int, row: int) -> Tokens:
         """Return row ``row`` of ``step``, [seq_length + 1]."""

@@ -303,3 +303,35 @@ def test_an_overlay_knows_its_parent_and_itself(data: Path, tmp_path: Path) -> N
         file.write(b"\7\0")
     with pytest.raises(DataError, match=r"another token dataset|a change of the stream"):
         BatchViewer.open(place)
+
+
+def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
+    """Occurrences and finds are those that a reading of every sequence gives."""
+    (tmp_path / "table.tsv").write_text(" he\t she\n")
+    intervention = Intervention(swap=str(tmp_path / "table.tsv"), drop=["5"], replace=[("9", "17")])
+    intervene(data, tmp_path / "o", intervention, from_step=3)
+    parent, viewer = BatchViewer.open(data), BatchViewer.open(tmp_path / "o")
+    names = ("document", "step", "row", "position", "offset", "n_tokens")
+    wanted = [5, 9, 17, 30]
+    read = [
+        tuple((piece | {"step": s, "row": r})[name] for name in names)
+        for s in range(viewer.steps)
+        for r in range(4)
+        for piece in viewer.trace(s, r).to_pylist()
+        if piece["document"] in wanted
+    ]
+    found = viewer.occurrences(documents=wanted).to_pylist()
+    assert sorted(tuple(row[name] for name in names) for row in found) == sorted(read)
+    assert {row["document"] for row in found if row["step"] >= 3} == {17, 30}
+    tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
+    he, she = (tokenizer.encode(word).ids[0] for word in (" he", " she"))
+    for token in (he, she):
+        places = np.argwhere(batches(viewer) == token).tolist()
+        hits = viewer.find(tokens=[token]).to_pylist()
+        assert [[hit["step"], hit["row"], hit["position"]] for hit in hits] == places
+    with pytest.raises(PileToolsError, match="an overlay that packs"):
+        viewer.repeats()
+    intervene(data, tmp_path / "p", Intervention(swap=str(tmp_path / "table.tsv")), from_step=3)
+    swapped = BatchViewer.open(tmp_path / "p")
+    assert swapped.repeats(every=5).equals(parent.repeats(every=5))
+    assert swapped.mixture(every=5).equals(parent.mixture(every=5))
