@@ -17,7 +17,7 @@ setup: $(VENV)/.installed
 
 $(VENV)/.runtime: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,plot]'
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.runtime constraints.txt

@@ -1,238 +1,223 @@
-"""Time and memory of deduplication after reading: signatures are made up, not read from text.
+"""Grouping, verification and decision of millions of generated documents: time and memory as they grow.
 
-    python benchmarks/dedup_scale.py [--millions 1 5 20] [--memory 4G] [--workers 2]
-    python benchmarks/dedup_scale.py --buckets
+    python benchmarks/dedup_scale.py --documents 1 5 20 [--memory 2G] [--workers 2]
 
-Corpora of 1, 5 and 20 million documents: one in five repeats an earlier one at a similarity between 0.6 and
-1, and of these three in twenty word by word. The keys of the 16 bands agree as those of MinHash do: each
-with probability similarity^8. Then the stage's own tasks run: group, verify, decide. The sets of shingles
-that verification reads are made up in accordance (32 shingles a document: reading them takes time in
-proportion). Making the input is not counted. ``--buckets``: a million identical documents, and a million
-that share their boilerplate and nothing else.
-
-The memory is the sum over all processes of their resident sets, sampled; pages that they share count anew
-for each.
+No text: a document is 48 shingle hashes (about 300 bytes of text) made from its number. Three in ten repeat
+an earlier one: a third of these word for word, the others with one to four shingles replaced, so
+that similarities run from 0.85 to 1. Signing, grouping, verification and decision are the product's own
+tasks; only the reading of shards is replaced by generation, and nothing is written at the end.
+Peak memory is the parent's resident peak plus the largest worker's times the workers.
 """
 
 import argparse
 import os
+import resource
+import shutil
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
+from pile_tools.algorithms.minhash import permutations, sign
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.documents import ReadCounts
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
+from pile_tools.formats.signatures import DOCUMENT
 from pile_tools.formats.sizes import parse_bytes
-from pile_tools.stages.dedup import _LEAST_BUDGET, _PROCESS_BYTES, _Run
-from pile_tools.stages.dedup_files import DOCUMENT, KEY_CHUNK, CorpusFiles, DedupPaths
-from pile_tools.stages.dedup_job import resolve_job
-from pile_tools.stages.executor import TaskPool, no_progress
+from pile_tools.stages.dedup import task_budget
+from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths
+from pile_tools.stages.dedup_job import DedupJob, resolve_job
+from pile_tools.stages.dedup_run import DedupRun
+from pile_tools.stages.dedup_sets import SET_KINDS
+from pile_tools.stages.dedup_sign import KeyWriter, signed_outputs, write_info
+from pile_tools.stages.executor import Task, TaskPool
 
-SHARD_DOCUMENTS = 1_000_000
-BANDS, ROWS = 16, 8
-
-
-@dataclass(frozen=True)
-class Kind:
-    """``repeats`` of the documents repeat another (``exact``: word by word), at ``low`` to ``high``."""
-
-    repeats: float
-    exact: float
-    low: float
-    high: float
-    one_root: bool = False  # all repeat the first document
-    shingles: int = 32
-
-    def arguments(self) -> tuple[float, float, float, float, bool]:
-        return self.repeats, self.exact, self.low, self.high, self.one_root
-
-
-CORPUS = Kind(0.20, 0.03, 0.6, 1.0)
-IDENTICAL = Kind(1.0, 1.0, 1.0, 1.0, one_root=True)
-BOILERPLATE = Kind(1.0, 0.0, 0.78, 0.82, one_root=True, shingles=100)
+SHARD_DOCUMENTS = 250_000
+SHINGLES = 48
+AT_ONCE = 1 << 14
 
 
 @njit(cache=True)
-def mix(a: int, b: int) -> np.uint64:
-    """A hash of two numbers (SplitMix64's finalizer); the products wrap modulo 2⁶⁴."""
-    h = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(b) * np.uint64(0xD1B54A32D192ED03)
+def mix(h: int) -> np.uint64:
+    h = np.uint64(h) * np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> np.uint64(31))
 
 
 @njit(cache=True)
-def unit(a: int, b: int) -> float:
-    return float(mix(a, b) >> np.uint64(11)) / float(1 << 53)
+def generate(first: int, count: int, hashes: np.ndarray, words: np.ndarray) -> None:
+    """Shingles of documents first … first + count − 1, and a number that tells their words apart."""
+    for i in range(count):
+        number = first + i
+        draw = mix(2 * number + 1)
+        base, changed = number, 0
+        if draw % np.uint64(10) < np.uint64(3) and number > 0:
+            base = np.int64((draw >> np.uint64(8)) % np.uint64(number))
+            kind = (draw >> np.uint64(4)) % np.uint64(3)
+            changed = 0 if kind == 0 else np.int64(1 + (draw >> np.uint64(60)) % np.uint64(4))
+        words[i] = number if changed else base
+        for j in range(SHINGLES):
+            source = number if j < changed else base
+            hashes[i, j] = mix(np.uint64(source) * np.uint64(SHINGLES) + np.uint64(j))
 
 
-@njit(cache=True)
-def root_of(d, repeats, exact, low, high, one_root):  # type: ignore[no-untyped-def]
-    """The document that ``d`` repeats (itself where none), and at what similarity (1.0: word by word)."""
-    if d == 0 or unit(d, 1) >= repeats:
-        return d, 1.0
-    root = np.int64(0 if one_root else unit(d, 2) * d)
-    while root > 0 and unit(root, 1) < repeats:
-        root = np.int64(0 if one_root else unit(root, 2) * root)
-    return root, (1.0 if unit(d, 3) < exact / repeats else low + (high - low) * unit(d, 4))
+def shingles_of(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    hashes = np.empty((count, SHINGLES), dtype=np.uint64)
+    words = np.empty(count, dtype=np.int64)
+    generate(first, count, hashes, words)
+    return hashes, words
 
 
-@njit(cache=True)
-def make_documents(first, hashes, keys, repeats, exact, low, high, one_root):  # type: ignore[no-untyped-def]
-    for i in range(hashes.shape[0]):
-        d = first + i
-        root, similarity = root_of(d, repeats, exact, low, high, one_root)
-        same = root if similarity == 1.0 else d
-        hashes[i, 0], hashes[i, 1] = mix(same, 5), mix(same, 6)
-        for band in range(keys.shape[0]):
-            agrees = root == same or unit(d, 100 + band) < similarity**ROWS
-            keys[band, i] = mix(root if agrees else d, 200 + band)
+def sign_generated(shard: Shard, job: DedupJob, paths: DedupPaths, index: int, count: int) -> None:
+    """Do for generated documents what ``sign_shard`` does for text."""
+    coefficients = permutations(job.num_perm, job.seed)
+    with (
+        atomic_write(paths.documents(index)) as one,
+        atomic_write(paths.keys(index)) as two,
+        NpyWriter(one, DOCUMENT) as documents,
+        NpyWriter(two, np.uint64) as keys_file,
+    ):
+        keys = KeyWriter(job, keys_file)
+        for start in range(0, count, AT_ONCE):
+            size = min(AT_ONCE, count - start)
+            hashes, words = shingles_of(index * SHARD_DOCUMENTS + start, size)
+            low = (hashes & np.uint64(0xFFFFFFFF)).astype(np.uint32).ravel()
+            keys.append(sign(low, np.arange(size + 1) * SHINGLES, coefficients))
+            table = np.zeros(size, dtype=DOCUMENT)
+            table["row"] = np.arange(start, start + size)
+            table["bytes"], table["words"] = 300, SHINGLES + 4
+            table["hash"][:, 0] = words.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # wraps
+            documents.append(table)
+        keys.close()
+    write_info(paths.info(index), ReadCounts(rows=count, documents=count), sources=[None])
 
 
-@njit(cache=True)
-def make_sets(ids, shingles, values, repeats, exact, low, high, one_root):  # type: ignore[no-untyped-def]
-    for i in range(ids.shape[0]):
-        root, similarity = root_of(ids[i], repeats, exact, low, high, one_root)
-        own = round(shingles * (1 - similarity) / (1 + similarity))
-        for k in range(shingles):
-            values[i, k] = mix(ids[i] if k < own else root, 1000 + k)
-        values[i].sort()
+def sets_generated(files: CorpusFiles, index: int) -> None:
+    """Do for generated documents what ``write_sets`` does for text."""
+    start, stop = int(files.starts[index]), int(files.starts[index + 1])
+    chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
+    documents, offsets, values = (files.paths.sets(kind, index) for kind in SET_KINDS)
+    write_npy(documents, chosen)
+    write_npy(offsets, np.arange(len(chosen) + 1) * SHINGLES)
+    with atomic_write(values) as file, NpyWriter(file, np.uint64) as writer:
+        for at in range(0, stop - start, AT_ONCE):
+            hashes, _ = shingles_of(start + at, min(AT_ONCE, stop - start - at))
+            own = chosen[(chosen >= at) & (chosen < at + AT_ONCE)] - at
+            writer.append(np.sort(hashes[own], axis=1).ravel())
 
 
-def write_signed(paths: DedupPaths, kind: Kind, documents: int) -> int:
-    """Write what signing would have left; return the number of shards."""
-    shards = -(-documents // SHARD_DOCUMENTS)
-    for shard in range(shards):
-        start = shard * SHARD_DOCUMENTS
-        stop = min(start + SHARD_DOCUMENTS, documents)
-        with (
-            atomic_write(paths.documents(shard)) as one,
-            NpyWriter(one, DOCUMENT) as tables,
-            atomic_write(paths.keys(shard)) as two,
-            NpyWriter(two, np.uint64) as all_keys,
-        ):
-            for first in range(start, stop, KEY_CHUNK):
-                n = min(KEY_CHUNK, stop - first)
-                table = np.zeros(n, dtype=DOCUMENT)
-                table["row"] = np.arange(first - start, first - start + n)
-                table["bytes"], table["words"] = 4000, 700
-                keys = np.empty((BANDS, n), dtype=np.uint64)
-                hashes = np.empty((n, 2), dtype=np.uint64)
-                make_documents(first, hashes, keys, *kind.arguments())
-                table["hash"] = hashes
-                tables.append(table)
-                all_keys.append(keys.ravel())
-    return shards
+class GeneratedRun(DedupRun):
+    """A run whose shards are generated."""
+
+    total = 0
+
+    def sign(self) -> None:
+        paths = self.files.paths
+        counts = [min(SHARD_DOCUMENTS, self.total - i * SHARD_DOCUMENTS) for i in range(len(self.shards))]
+        self._tasks(
+            "sign",
+            [
+                Task(
+                    shard.name,
+                    sign_generated,
+                    (shard, self.job, paths, i, counts[i]),
+                    signed_outputs(self.job, paths, i, own=True),
+                )
+                for i, shard in enumerate(self.shards)
+            ],
+            small=False,
+        )
+
+    def _set_tasks(self) -> list[Task]:
+        paths = self.files.paths
+        return [
+            Task(
+                shard.name,
+                sets_generated,
+                (self.files, i),
+                tuple(paths.sets(kind, i) for kind in SET_KINDS),
+                1 << 30,
+            )
+            for i, shard in enumerate(self.shards)
+        ]
+
+    def write(self) -> None:
+        pass
 
 
-def write_sets(files: CorpusFiles, kind: Kind) -> None:
-    """Write the sets of shingles of all candidates."""
-    for shard in range(files.n_shards):
-        start, stop = int(files.starts[shard]), int(files.starts[shard + 1])
-        chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
-        values = np.empty((len(chosen), kind.shingles), dtype=np.uint64)
-        make_sets(start + chosen, kind.shingles, values, *kind.arguments())
-        write_npy(files.paths.sets("documents", shard), chosen)
-        write_npy(files.paths.sets("offsets", shard), np.arange(len(chosen) + 1) * kind.shingles)
-        write_npy(files.paths.sets("values", shard), values.ravel())
+def run_one(documents: int, memory: int, workers: int, directory: Path) -> None:
+    """Run one size and print its row of the table."""
+    job = resolve_job()
+    n_shards = -(-documents // SHARD_DOCUMENTS)
+    shards = [Shard(directory / f"{i}.jsonl", f"{i}.jsonl") for i in range(n_shards)]
+    seconds: dict[str, float] = {}
+    last = ["", time.perf_counter()]
 
+    def progress(label: str, done: int, total: int) -> None:
+        if label != last[0]:
+            now = time.perf_counter()
+            seconds[str(last[0])] = now - float(last[1])
+            last[:] = [label, now]
 
-def resident(process: int) -> int:
-    """Bytes of the resident sets of a process and its children."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(resident(int(child)) for child in children)
-
-
-@dataclass
-class Meter:
-    """Seconds and peak memory of the parts of a run."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    peaks: dict[str, int] = field(default_factory=dict)
-
-    def measure(self, name: str, function: Callable[[], object]) -> object:
-        peak, done = 0, threading.Event()
-
-        def sample() -> None:
-            nonlocal peak
-            while not done.wait(0.05):
-                peak = max(peak, resident(os.getpid()))
-
-        thread = threading.Thread(target=sample)
-        thread.start()
-        start = time.perf_counter()
-        try:
-            return function()
-        finally:
-            self.seconds[name] = time.perf_counter() - start
-            done.set()
-            thread.join()
-            self.peaks[name] = peak
-
-
-def run(kind: Kind, documents: int, memory: int, workers: int) -> tuple[Meter, int, int]:
-    """Return the meter, bytes on the disk at the end, and how many documents are removed."""
-    meter = Meter()
-    with tempfile.TemporaryDirectory() as name, TaskPool(workers) as pool:
-        paths = DedupPaths(Path(name))
-        paths.make()
-        files = CorpusFiles(paths, write_signed(paths, kind, documents))
-        budget = max(_LEAST_BUDGET, (memory - (workers + 1) * _PROCESS_BYTES) // workers)
-        work = _Run(resolve_job(), [], Path(name), files, pool, budget, no_progress)
-        same_parts, band_parts = meter.measure("group", work.group)  # type: ignore[misc]
-
-        def made_up_sets(parts: int) -> None:
-            from pile_tools.stages.dedup_group import mark_candidates
-
-            mark_candidates(files, BANDS, parts)
-            write_sets(files, kind)
-
-        made_up_sets(band_parts)
-        work.sets = lambda parts: None  # type: ignore[method-assign]
-        verify = work.verify
-        work.verify = lambda parts: meter.measure("verify", lambda: verify(parts))  # type: ignore
-        meter.measure("verify and decide", lambda: work.decide(same_parts, band_parts))
-        size = sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
-        return meter, size, len(NpyFile.open(paths.decision))
+    begun = time.perf_counter()
+    files = CorpusFiles(DedupPaths(directory), n_shards)
+    with TaskPool(workers) as pool:
+        run = GeneratedRun(
+            job, [], shards, directory, files, pool, memory, task_budget(memory, workers), progress
+        )
+        run.total = documents
+        run.run()
+        progress("", 1, 1)
+        disk = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    total = time.perf_counter() - begun
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    removed = len(NpyFile.open(files.paths.decision))
+    sign_seconds = seconds.get("sign", 0.0)
+    cells = [
+        f"{documents / 1e6:g} M",
+        f"{removed / 1e6:.2f} M",
+        f"{total - sign_seconds:.0f}",
+        f"{(total - sign_seconds) / documents * 1e6:.1f}",
+        f"{own / 1024:.0f}",
+        f"{child / 1024:.0f}",
+        f"{(own + workers * child) / 1024:.0f}",
+        f"{disk / 1e9:.1f}",
+    ]
+    print("| " + " | ".join(cells) + " |", flush=True)
+    phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name)
+    print(f"{documents}: {phases}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--millions", type=float, nargs="*", default=[1, 5, 20])
-    parser.add_argument("--memory", default="4G")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--documents", type=float, nargs="+", default=[1, 5, 20], help="millions")
+    parser.add_argument("--memory", default="2G")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--buckets", action="store_true")
+    parser.add_argument("--directory", type=Path, default=None)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    cases = [(f"{n:g} million", CORPUS, int(n * 1e6)) for n in options.millions]
-    if options.buckets:
-        cases = [
-            ("a million identical", IDENTICAL, 1_000_000),
-            ("a million with the same boilerplate", BOILERPLATE, 1_000_000),
-        ]
-    memory = parse_bytes(options.memory)
-    print(f"--memory {options.memory}, {options.workers} workers, load {os.getloadavg()[0]:.1f}")
-    print("| documents | removed | group | peak | verify | peak | decide | peak | work files |")
-    print("|" + " --- |" * 9)
-    run(CORPUS, 10_000, memory, 1)  # compiles the kernels
-    for label, kind, documents in cases:
-        meter, size, removed = run(kind, documents, memory, options.workers)
-        seconds, peaks = meter.seconds, meter.peaks
-        seconds["decide"] = seconds["verify and decide"] - seconds["verify"]
-        cells = [
-            f"{seconds[part]:.1f} s | {peaks[peak] / 2**20:,.0f} MiB"
-            for part, peak in (("group", "group"), ("verify", "verify"), ("decide", "verify and decide"))
-        ]
-        print(f"| {label} | {removed:,} | " + " | ".join(cells) + f" | {size / 1e9:.2f} GB |", flush=True)
+    if options.one:
+        run_one(options.one, parse_bytes(options.memory), options.workers, options.directory)
+        return
+    print(
+        "| documents | removed | seconds after signing | µs each | parent MB | worker MB | all MB | disk GB |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for millions in options.documents:
+        directory = Path(tempfile.mkdtemp(dir=options.directory))
+        command = [sys.executable, __file__, "--one", str(int(millions * 1e6)), "--memory", options.memory]
+        command += ["--workers", str(options.workers), "--directory", str(directory)]
+        try:
+            subprocess.run(command, check=True, env=os.environ)
+        finally:
+            shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

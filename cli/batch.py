@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 import numpy as np
@@ -13,15 +13,17 @@ import orjson
 
 from pile_tools.errors import ParameterError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.viewer import BatchViewer, PieceView
 
 from . import options
+from .streams import open_viewer, stream_options
+
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer, PieceView
 
 FORMATS = ("text", "tokens", "json", "npy")
 
 
 @options.command(example="pile-tools batch --data tokens/ --step 3 --row 1")
-@options.data_option
 @click.option("--step", type=int, required=True, help="Step of training, from 0.")
 @click.option("--row", type=int, default=None, show_default="all", help="One sequence of the step, from 0.")
 @click.option(
@@ -41,29 +43,19 @@ FORMATS = ("text", "tokens", "json", "npy")
     show_default="standard output",
     help="File to write.",
 )
-@options.order_option
-@options.batch_size_option
-@options.tokenizer_option
+@stream_options
 @options.json_option
 def command(
-    data: str,
-    step: int,
-    row: int | None,
-    form: str | None,
-    output: Path | None,
-    order: str | None,
-    batch_size: int | None,
-    tokenizer: str | None,
-    as_json: bool,
+    step: int, row: int | None, form: str | None, output: Path | None, as_json: bool, **stream: Any
 ) -> None:
     """Show the sequences that one step of training reads.
 
     Step k is the batch that takes the model from checkpoint k to checkpoint k + 1.
     """
-    viewer = BatchViewer.open(data, order=order, batch_size=batch_size, tokenizer=tokenizer)
     if as_json and form not in (None, "json"):
         raise ParameterError(f"--json and --format {form} contradict each other; give one of them")
     form = "json" if as_json else form or "text"
+    viewer = open_viewer(**stream)
     if form == "text" and not viewer.has_tokenizer:
         raise ParameterError(
             f"{viewer.order.name}: no tokenizer beside the dataset to show text with; give one with "
@@ -86,38 +78,41 @@ def _write(file: BinaryIO, first: bytes, lines: Iterator[bytes]) -> None:
     file.writelines(lines)
 
 
-def _lines(viewer: BatchViewer, step: int, row: int | None, form: str) -> Iterator[bytes]:
+def _lines(viewer: "BatchViewer", step: int, row: int | None, form: str) -> Iterator[bytes]:
     """Yield the output piece by piece."""
-    tokens: Any = viewer.batch(step) if row is None else viewer.sequence(step, row)
-    if form == "npy":
-        buffer = io.BytesIO()
-        np.save(buffer, tokens, allow_pickle=False)
-        yield buffer.getvalue()
+    if form in ("npy", "tokens"):
+        tokens: Any = viewer.batch(step) if row is None else viewer.sequence(step, row)
+        if form == "npy":
+            buffer = io.BytesIO()
+            np.save(buffer, tokens, allow_pickle=False)
+            yield buffer.getvalue()
+        else:
+            for sequence in np.atleast_2d(tokens).tolist():
+                yield (" ".join(map(str, sequence)) + "\n").encode()
         return
-    rows = list(enumerate(tokens)) if row is None else [(row, tokens)]
     # One JSON value in all: an array where there may be several rows.
     before, between, after = (b"[\n", b",\n", b"\n]\n") if row is None else (b"", b"", b"\n")
-    for number, sequence in rows:
-        if form == "tokens":
-            yield (" ".join(map(str, sequence.tolist())) + "\n").encode()
-            continue
-        pieces = viewer.pieces(step, number)
+    for found in viewer.rows(step, row):
         if form == "json":
-            value: dict[str, Any] = {"step": step, "row": number, "tokens": sequence.tolist()}
-            if viewer.has_tokenizer:
-                value["text"] = viewer.text(step, number)
-            value["pieces"] = [asdict(piece) for piece in pieces]
-            yield (between if number and row is None else before) + orjson.dumps(value)
+            value: dict[str, Any] = {"step": step, "row": found.row, "tokens": found.tokens.tolist()}
+            if found.text is not None:
+                value["text"] = found.text
+            value["pieces"] = [asdict(piece) for piece in found.pieces]
+            yield (between if found.row and row is None else before) + orjson.dumps(value)
         else:
-            yield f"=== step {step}, row {number}: {len(sequence)} tokens\n".encode()
-            for piece in pieces:
+            yield f"=== step {step}, row {found.row}: {len(found.tokens)} tokens\n".encode()
+            for piece in found.pieces:
                 yield f"--- {_heading(piece)}\n{piece.text}\n".encode()
     if form == "json":
         yield after
 
 
-def _heading(piece: PieceView) -> str:
+def _heading(piece: "PieceView") -> str:
+    if piece.document is None:
+        return f"{piece.n_tokens} tokens; where documents begin and end is not known"
     place = f"document {piece.document}, tokens {piece.offset} to {piece.last} of {piece.document_tokens}"
+    if piece.dataset is not None:
+        place = f"dataset {piece.dataset}, {place}"
     marks = [mark for mark, holds in (("begins", piece.is_begin), ("ends", piece.is_end)) if holds]
     if marks:
         place += f" ({' and '.join(marks)} here)"

@@ -35,6 +35,16 @@ from . import options
     help="Do as datasketch.MinHashLSH does (nothing verified), or as EleutherAI's scripts for the Pile.",
 )
 @click.option("--exact", is_flag=True, help="Remove only documents whose whole text was there before.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="OTHER",
+    help="Output of an earlier dedup: remove what is in it already. May be given more than once.",
+)
+@click.option(
+    "--save-signatures", is_flag=True, help="Keep what a later --against needs instead of the text."
+)
 @click.option("--ngram", type=int, default=5, show_default=True, help="Words in a shingle.")
 @click.option(
     "--num-perm",
@@ -67,14 +77,23 @@ from . import options
     show_default="half of the machine's",
     help="Memory to use, like 8G; the output does not depend on it.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Draw components by size and removed documents by similarity (.png, .pdf, .svg).",
+)
 @options.json_option
 def command(
     inputs: tuple[str, ...],
     output: Path,
     exact: bool,
+    against: tuple[Path, ...],
     max_document_bytes: str,
     workers: int | None,
     memory: str | None,
+    plot: Path | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -87,17 +106,23 @@ def command(
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup import dedup
     from pile_tools.stages.dedup_job import resolve_job
+    from pile_tools.stages.dedup_plot import check_plot, plot_histograms
 
+    if plot is not None:
+        check_plot(plot)
     job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
     with options.progress_bar() as progress:
         manifest = dedup(
             inputs,
             output,
             job,
+            against=against,
             workers=workers,
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,
         )
+    if plot is not None:
+        plot_histograms(manifest.counts, plot)
     if as_json:
         options.print_json(
             {"output": str(output), "parameters": dict(manifest.parameters), **manifest.counts}
@@ -107,6 +132,8 @@ def command(
 
 
 def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
+    from pile_tools.stages.dedup_report import in_order
+
     header = ("source", "documents", "removed", "kept", "bytes", "removed bytes", "kept bytes")
     fields = ("documents", "removed", "kept", "bytes", "removed_bytes", "kept_bytes")
     rows = [
@@ -123,7 +150,8 @@ def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
         )
     for name, what in (("components", "components by size"), ("similarities", "removed by similarity")):
         if counts[name]:
-            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
+            bins = in_order(counts[name]).items()
+            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in bins))
     for name in ("skipped_records", "oversized_records", "blank_lines", "repaired_documents"):
         if counts[name]:
             click.echo(f"{name.replace('_', ' ')}: {counts[name]:,}")

@@ -1,9 +1,10 @@
 """``pile-tools demo``."""
 
+import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -12,19 +13,30 @@ from . import options
 SEQ_LENGTH = 2048
 BATCH_SIZE = 8
 SEED = 1234
+TRAINING = {"model": "14m", "steps": 20, "schedule": "0", "micro_batch_size": 1}
+TRAINING_BATCH_SIZE = 1
+STOP_AT = 10
 
 T = TypeVar("T")
 
 
 @options.command(example="pile-tools demo demo/")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--train/--no-train",
+    "with_training",
+    default=True,
+    show_default=True,
+    help="Whether to train Pythia's smallest model for 20 steps, which needs the extra `train`.",
+)
 @options.workers_option
-def command(directory: Path, workers: int | None) -> None:
+def command(directory: Path, with_training: bool, workers: int | None) -> None:
     """Run the whole pipeline on this Python's own standard library, into DIRECTORY.
 
     Makes a Pile-style corpus of the library's source files and a small tokenizer, then does what
-    `dedup`, `tokenize`, `order` and `batch` do, and shows a row of one step. Run again, it finds
-    everything done.
+    `dedup`, `tokenize`, `order` and `batch` do, and shows a row of one step. Then `train` begins to
+    train a model on the stream, is interrupted, and resumed, and `verify` proves what its checkpoint
+    has read. Run again, it finds everything done.
     """
     from pile_tools.stages.dedup import dedup
     from pile_tools.stages.dedup_job import resolve_job
@@ -65,6 +77,8 @@ def command(directory: Path, workers: int | None) -> None:
     timed("batch", lambda: viewer.batch(step))
     row = max(range(BATCH_SIZE), key=lambda row: viewer.trace(step, row).num_rows)
 
+    trained = timed("train", lambda: _train(tokens, order.record.label, directory)) if with_training else ()
+
     click.echo(f"\nStep {step}, row {row}: what the model reads there, and the file each part came from\n")
     for piece in viewer.pieces(step, row):
         name = demo_file(kept, piece.shard or "", piece.row or 0)
@@ -88,14 +102,42 @@ def command(directory: Path, workers: int | None) -> None:
             *((f"seconds for {stage}", f"{value:.1f}") for stage, value in seconds.items()),
         ],
     )
+    for line in trained:
+        click.echo(line)
+    ours = f"--data {tokens} --order {order.record.label}"
     click.echo(
         "\nTry next:\n"
-        f"  pile-tools batch --data {tokens} --step {step} --row {row}\n"
-        f"  pile-tools batch --data {tokens} --step 0 --format npy -o step0.npy\n"
+        f"  pile-tools batch {ours} --step {step} --row {row}\n"
+        f"  pile-tools batch {ours} --step 0 --format npy -o step0.npy\n"
+        f"  pile-tools trace {ours} --step {step} --row {row} --text\n"
         f"  pile-tools dedup {corpus} -o kept-070 --threshold 0.7\n"
         f"  pile-tools order {tokens} --seq-length 512 --batch-size 16 --steps 100 -o {directory / 'short'}\n"
         f"  pile-tools batch --data {tokens} --order {directory / 'short'} --step 7 --row 0"
     )
+
+
+def _train(tokens: Path, order: str, directory: Path) -> list[str]:
+    """Train for some steps, interrupted and resumed; prove what was read; say what was done."""
+    missing = [
+        name for name in ("torch", "safetensors", "matplotlib") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        return [f"\nTraining is left out: {', '.join(missing)} is missing (install pile-tools[train,plot])."]
+    from pile_tools.train import plot_loss, train, verify_checkpoint
+    from pile_tools.viewer import BatchViewer
+
+    run, picture = directory / "run", directory / "loss.png"
+    viewer = BatchViewer.open(tokens, order=order, batch_size=TRAINING_BATCH_SIZE)
+    settings: dict[str, Any] = dict(TRAINING)
+    if not run.exists():
+        train(viewer, run, stop_at=STOP_AT, **settings)
+    outcome = train(viewer, run, resume=True, **settings)
+    report = verify_checkpoint(outcome.checkpoint, [viewer])
+    plot_loss(run, picture)
+    return [
+        f"\n{outcome.checkpoint}: {outcome.tokens:,} tokens, interrupted after {STOP_AT} steps and resumed; "
+        f"verified: it has read {report.steps} steps, each as the stream has it. The loss: {picture}"
+    ]
 
 
 def _excerpt(text: str, lines: int = 6) -> str:

@@ -16,6 +16,7 @@ from .options import Session, debug_option
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
 COMMANDS = {
     "dedup": "Remove near-duplicate documents from a corpus.",
+    "explain": "Show why a document was removed, beside the one that it duplicates.",
     "tokenize": "Turn a corpus into a token dataset.",
     "order": "Make the order in which training reads a token dataset.",
     "batch": "Show the sequences of one step.",
@@ -23,8 +24,25 @@ COMMANDS = {
     "verify": "Check that directories still hold what was made.",
     "merge": "Copy a token dataset with its data in one .bin file.",
     "split": "Copy a token dataset with its data in shards.",
+    "fetch": "Fetch some steps of a stream into a small dataset that works offline.",
+    "suites": "List the suites of models whose streams are published.",
+    "checkpoints": "Show the checkpoints of a suite, and what each has seen.",
+    "seen": "Show every step that shows a document to the model.",
+    "find": "Find a text in what the model reads, in training order.",
+    "count": "Count how often terms had been read by each checkpoint.",
+    "repeats": "Show how much had been seen how often by each checkpoint.",
+    "mixture": "Show the tokens of each source over training.",
+    "export": "Write steps for other tools: Parquet, JSON, NumPy, or a token dataset.",
+    "diff": "Show where two streams differ.",
+    "digest": "Digest every step, to be compared by verify.",
     "lineage": "Print the chain of manifests behind a directory.",
     "card": "Describe a directory for others: croissant.json and a dataset card.",
+    "train": "Train a model on a stream, with checkpoints that prove what they have read.",
+    "intervene": "Make a counterfactual stream: other words or documents in a range of steps.",
+    "memorize": "Measure which sequences of the stream a model reproduces.",
+    "memorize-report": "Report on a table of memorize: by interval, source and times seen.",
+    "arithmetic": "Measure how well models add and multiply, by how often they had read the numbers.",
+    "loss": "Measure a model's loss on steps that it has read and on others.",
     "demo": "Run the whole pipeline on this Python's own standard library.",
 }
 

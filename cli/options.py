@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +70,41 @@ tokenizer_option = click.option(
     metavar="FILE|HUB_ID",
     show_default="the one beside the dataset",
     help="Tokenizer that turns tokens to text.",
+)
+
+Steps = tuple[int | None, int | None]
+
+
+def _parse_steps(ctx: click.Context, param: click.Parameter, value: str | None) -> Steps | None:
+    from pile_tools.lookups.stream import parse_steps
+
+    return None if value is None else parse_steps(value)
+
+
+steps_option = click.option(
+    "--steps",
+    callback=_parse_steps,
+    default=None,
+    metavar="START:STOP",
+    show_default="all",
+    help="Steps from START up to STOP, STOP not included; either may be left out.",
+)
+
+every_option = click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="STEPS",
+    show_default="the last checkpoint only",
+    help="Report at every so many steps.",
+)
+
+plot_option = click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE.png",
+    help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )
 
 output_directory_option = click.option(
@@ -131,6 +169,18 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of standard output."""
     click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+
+
+def print_arrow(table: "pa.Table") -> None:
+    """Print an Arrow table of numbers and short texts, "-" for null."""
+    rows = [tuple(_cell(value) for value in row.values()) for row in table.to_pylist()]
+    print_table(tuple(table.column_names), rows)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -1,18 +1,30 @@
 """``pile-tools order``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pile_tools.errors import ParameterError
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import RECIPES, make_order
 
 from . import options
+from .streams import cache_bytes_option, cache_option, open_cache, suite_option
+
+if TYPE_CHECKING:
+    from pile_tools.formats.order_record import BlendRecord
+    from pile_tools.stages.order import OrderSummary
 
 
 @options.command(
     example="pile-tools order tokens/ --seq-length 2048 --batch-size 1024 --steps 1000 --seed 1234"
 )
-@click.argument("data", envvar="PILE_TOOLS_DATA", default=".")
+@click.argument("data", envvar="PILE_TOOLS_DATA", required=False)
+@click.option("--data", "datasets", multiple=True, metavar="DATA", help="A dataset of a blend; repeat it.")
+@click.option("--weight", "weights", multiple=True, metavar="NUMBER", help="Its weight in the blend.")
+@suite_option
 @click.option("--seq-length", type=int, default=2048, show_default=True, help="Tokens that the model reads.")
 @click.option("--batch-size", type=int, default=1024, show_default=True, help="Samples in one step.")
 @click.option("--steps", type=int, default=None, help="Steps of the training run.")
@@ -25,7 +37,20 @@ from . import options
 )
 @click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shuffles.")
 @click.option("--recipe", type=click.Choice(RECIPES), default="neox", show_default=True, help="Algorithm.")
-@click.option("--name", default="train_0", show_default=True, help="Name of the order in its files' names.")
+@click.option("--split", default=None, metavar="969,30,1", help="Order a part of the documents only.")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "valid", "test"]),
+    default="train",
+    show_default=True,
+    help="The part of the split.",
+)
+@click.option(
+    "--name",
+    default=None,
+    show_default="train_0, or the part of a split",
+    help="Name of the order in its files' names.",
+)
 @click.option(
     "-o",
     "--output",
@@ -34,35 +59,51 @@ from . import options
     show_default="beside the dataset",
     help="Directory to write the order to.",
 )
+@cache_option
+@cache_bytes_option
 @options.json_option
 def command(
-    data: str,
-    seq_length: int,
-    batch_size: int,
-    steps: int | None,
-    num_samples: int | None,
-    seed: int,
-    recipe: str,
-    name: str,
+    data: str | None,
+    datasets: tuple[str, ...],
+    weights: tuple[str, ...],
+    suite: str | None,
     output: Path | None,
+    cache: Path | None,
+    cache_bytes: int,
     as_json: bool,
+    **parameters: Any,
 ) -> None:
     """Make the order in which training reads the token dataset DATA (directory or prefix).
 
     Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. The order depends on
-    the number of samples only through the number of epochs that they need.
+    the number of samples only through the number of epochs that they need. With --data and --weight
+    for each of several datasets, a blend of them is written into the directory of -o.
     """
-    summary = make_order(
-        data,
-        seq_length=seq_length,
-        batch_size=batch_size,
-        steps=steps,
-        num_samples=num_samples,
-        seed=seed,
-        recipe=recipe,
-        name=name,
-        output=output,
-    )
+    if len(datasets) > 1 or weights:
+        for name in ("name", "split"):
+            if parameters[name] is not None:
+                raise ParameterError(f"a blend has no --{name}")
+        if output is None:
+            raise ParameterError("a blend needs a directory of its own; name it with -o")
+        given = {name: value for name, value in parameters.items() if name not in ("name", "split", "part")}
+        _report_blend(make_blend(datasets, weights, output, **given), output, as_json)
+        return
+    places = [place for place in (*datasets, data) if place is not None]
+    if suite is not None:
+        from pile_tools.suites import load_suite
+        from pile_tools.viewer.suite_stream import open_suite_dataset
+
+        if output is None:
+            raise ParameterError("the order of a suite's dataset needs a directory; name it with -o")
+        found = load_suite(suite)
+        parameters = found.order_parameters(parameters)
+        dataset = open_suite_dataset(found, cache=open_cache(cache, cache_bytes))
+    else:
+        dataset = TokenDataset.open(places[0] if places else ".")
+    _report(make_order(dataset, output=output, **parameters), as_json)
+
+
+def _report(summary: "OrderSummary", as_json: bool) -> None:
     record = summary.record
     if as_json:
         options.print_json(
@@ -88,4 +129,30 @@ def command(
         f"{summary.documents:,} documents, {summary.tokens:,} tokens, {record.epochs} "
         f"{'epoch' if record.epochs == 1 else 'epochs'}, {summary.samples_in_order:,} samples; "
         f"training reads {record.samples:,} in {record.steps:,} steps of {record.batch_size:,}"
+    )
+
+
+def _report_blend(record: "BlendRecord", output: Path, as_json: bool) -> None:
+    if as_json:
+        options.print_json(
+            {
+                "order": record.label,
+                "path": str(output / "order.json"),
+                "recipe": record.recipe,
+                "seed": record.seed,
+                "seq_length": record.seq_length,
+                "batch_size": record.batch_size,
+                "num_samples": record.num_samples,
+                "steps": record.steps,
+                "parts": [
+                    {"data": part.data, "weight": part.weight, "order": part.order} for part in record.parts
+                ],
+            }
+        )
+        return
+    click.echo(f"{output / 'order.json'}: made, blend {record.label}")
+    for part in record.parts:
+        click.echo(f"weight {part.weight} of {part.data}, order {part.order}")
+    click.echo(
+        f"training reads {record.samples:,} samples in {record.steps:,} steps of {record.batch_size:,}"
     )

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pile_tools.stages.executor import Progress
     from pile_tools.stages.verify import Check
     from pile_tools.train.verify import CheckpointReport
-    from pile_tools.viewer import BatchViewer
+
+    from .options import Steps
 
 
 @options.command(example="pile-tools verify kept/ tokens/")
@@ -32,22 +33,28 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="A token dataset with its order, to prove with what checkpoints have read; may be repeated.",
 )
+@options.steps_option
 @options.order_option
 @options.json_option
 def command(
-    directories: tuple[Path, ...], streams: tuple[str, ...], order: str | None, as_json: bool
+    directories: tuple[Path, ...],
+    streams: tuple[str, ...],
+    steps: "Steps | None",
+    order: str | None,
+    as_json: bool,
 ) -> None:
     """Check that DIR still holds what was made: every byte, every format rule, every number.
 
     DIR is the output of a stage, a token dataset, an order, a training run or one of its checkpoints.
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
-    Ends with 3 at the first file that is not right, and names it.
+    Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
+    nothing else is checked. Ends with 3 at the first file or step that is not right, and names it.
     """
     from pile_tools.stages.verify import CHECKS, verify
-    from pile_tools.viewer import BatchViewer
 
-    viewers = [BatchViewer.open(stream, order=order) for stream in streams]
-    checks = [*CHECKS, *_training_checks(viewers)]
+    checks = [_digest_check(steps)]
+    if steps is None:
+        checks = [*CHECKS, *checks, *_training_checks(streams, order)]
     with options.progress_bar() as progress:
         findings = verify(directories, checks=checks, progress=progress)
     if as_json:
@@ -64,16 +71,29 @@ def command(
         click.echo(f"{finding.directory}: {finding.check}: {finding.message}")
 
 
-def _training_checks(viewers: "Sequence[BatchViewer]") -> "list[Check]":
+def _digest_check(steps: "Steps | None") -> "Check":
+    """The check of the steps of an order against their digests; with ``steps`` there must be digests."""
+    from pile_tools.stages.verify import Check
+    from pile_tools.viewer.digested import has_digests, verify_directory
+
+    return Check(
+        "digests",
+        lambda directory: steps is not None or has_digests(directory),
+        lambda directory, progress: verify_directory(directory, steps, progress),
+    )
+
+
+def _training_checks(streams: "Sequence[str]", order: str | None) -> "list[Check]":
     """The checks of what `pile-tools train` wrote."""
     from pile_tools.stages.verify import Check
-    from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
+    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
 
     def checkpoint(directory: Path, progress: "Progress") -> str:
+        viewers = open_viewers(directory, streams, order=order)
         return _describe(verify_checkpoint(directory, viewers))
 
     def run(directory: Path, progress: "Progress") -> str:
-        report = verify_run(directory, viewers)
+        report = verify_run(directory, open_viewers(directory, streams, order=order))
         same = [f"{' and '.join(names)} have the same weights" for names in report.identical]
         return "; ".join([*(f"{one.directory.name}: {_describe(one)}" for one in report.checkpoints), *same])
 
@@ -81,5 +101,11 @@ def _training_checks(viewers: "Sequence[BatchViewer]") -> "list[Check]":
 
 
 def _describe(report: "CheckpointReport") -> str:
-    proof = "not compared with a stream" if report.unproved else "as the stream has them"
+    if not report.unproved:
+        proof = "each as the stream has it"
+    elif report.unproved == report.lineage:
+        proof = "not compared with a stream; give it with --data"
+    else:
+        missing = " and ".join(f"{part.first_step}:{part.last_step}" for part in report.unproved)
+        proof = f"of which {missing} are not compared; give their stream with --data, too"
     return f"has read {report.steps:,} steps, {proof}"

@@ -16,10 +16,29 @@ BELOW: dict[str, set[str]] = {
     "suites": {"formats", "algorithms", "errors"},
     "lookups": {"suites", "formats", "algorithms", "errors"},
     "viewer": {"lookups", "suites", "formats", "algorithms", "errors"},
-    "train": {"viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
-    "cli": {"train", "viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
+    "train": {"viewer", "lookups", "stages", "suites", "formats", "algorithms", "errors", "version"},
+    "studies": {"train", "viewer", "stages", "suites", "formats", "algorithms", "errors", "version"},
+    "cli": {
+        "studies",
+        "train",
+        "viewer",
+        "lookups",
+        "stages",
+        "suites",
+        "formats",
+        "algorithms",
+        "errors",
+        "version",
+    },
 }
-ONLY_IN = {"torch": {"train"}, "safetensors": {"train"}, "click": {"cli"}, "tqdm": {"cli"}}
+ONLY_IN = {
+    "torch": {"train", "studies"},
+    "safetensors": {"train", "studies"},
+    "transformers": {"studies"},
+    "scipy": {"studies"},
+    "click": {"cli"},
+    "tqdm": {"cli"},
+}
 NOWHERE = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
 

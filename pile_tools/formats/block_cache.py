@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -48,13 +50,14 @@ class BlockCache:
     def put(self, key: str, block: int, content: bytes) -> None:
         """Keep a block; a disk that is full or read-only is no reason to fail."""
         path = self.path(key, block)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content + xxhash.xxh3_128_digest(content))
             partial.replace(path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             return
         if self._used is None:
             self._used = sum(size for _, size, _ in self._blocks())
@@ -89,7 +92,7 @@ class CachedSource:
     """A remote source whose blocks are kept in a cache."""
 
     def __init__(self, source: RemoteSource, cache: BlockCache) -> None:
-        self.name, self.size = source.name, source.size
+        self.name, self.size, self.version = source.name, source.size, source.version
         self._source = source
         self._cache = cache
         self._key = hashlib.sha256(source.version.encode()).hexdigest()

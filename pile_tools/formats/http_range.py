@@ -48,6 +48,8 @@ def transport(name: str) -> Iterator[Any]:
     except (library.UnsupportedProtocol, library.InvalidURL) as error:
         raise PileToolsError(f"{name}: {error}; give a whole URL") from None
     except library.TransportError as error:
+        if "Errno -" in str(error):  # what the resolver says of a name that it does not find
+            raise PileToolsError(f"{name}: {error}; is there a network?") from None
         raise TryAgain(f"{type(error).__name__}: {error}") from None
     except ConnectionError as error:  # what huggingface_hub raises where HF_HUB_OFFLINE is set
         raise PileToolsError(f"{name}: {' '.join(str(error).split())}") from None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
+from urllib.parse import urljoin, urlsplit
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.http_range import DeniedError, Response, get_range, transport
@@ -12,10 +13,14 @@ from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.retry import TryAgain, retried
 from pile_tools.formats.sources import MissingFileError
 
-__all__ = ["HubLocation", "HubRepository", "HubSource"]
+__all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource"]
 
+_TIMEOUT: Final = 30.0
+_MOST_MOVES: Final = 5
 _LOCATION: Final = re.compile(
-    r"hf://(?:(?P<kind>datasets|models|spaces)/)?(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
+    r"hf://(?:(?P<kind>datasets|models|spaces)/)?"
+    r"(?P<id>(?!(?:datasets|models|spaces)/)[\w.-]+/[\w.-]+)"
+    r"(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
 )
 
 
@@ -39,6 +44,41 @@ class HubLocation:
         return cls(kind, match["id"], revision, (match["path"] or "").strip("/"))
 
 
+@dataclass(frozen=True, slots=True)
+class HubMetadata:
+    """A file of a commit: its size and ETag, and the address of its bytes, ``elsewhere`` or on the Hub."""
+
+    commit: str
+    size: int
+    etag: str | None
+    address: str
+    elsewhere: bool
+
+
+def _head(client: Any, url: str, name: str) -> HubMetadata:
+    """Ask the Hub of a file, following it where a repository has moved but not to the store of the bytes."""
+    import huggingface_hub.utils
+
+    for _ in range(_MOST_MOVES):
+        response = client.request(
+            "HEAD", url, headers=_headers_for(url), timeout=_TIMEOUT, follow_redirects=False
+        )
+        huggingface_hub.utils.hf_raise_for_status(response)  # type: ignore[attr-defined]
+        headers = response.headers
+        target = headers.get("Location")
+        if target is None or "X-Linked-Size" in headers or urlsplit(target).netloc:
+            commit, size = headers.get("X-Repo-Commit"), headers.get("X-Linked-Size")
+            if size is None and target is None:
+                size = headers.get("Content-Length")
+            if commit is None or size is None:
+                raise DataError(f"{name}: the server does not say which commit and how many bytes it is")
+            etag = headers.get("X-Linked-ETag") or headers.get("ETag")
+            address = urljoin(url, target or "")
+            return HubMetadata(commit, int(size), _plain(etag), address, target is not None)
+        url = urljoin(url, target)
+    raise PileToolsError(f"{name}: sent on more than {_MOST_MOVES} times")
+
+
 class HubRepository:
     """A repository at one commit, which is settled when the first file is opened."""
 
@@ -47,33 +87,36 @@ class HubRepository:
         self.repository = repository
         self.revision = revision
         self.commit: str | None = None
+        self._files: dict[str, int | None] | None = None
 
     @property
     def name(self) -> str:
         return f"hf://{self.kind}s/{self.repository}"
 
-    def metadata(self, path: str) -> Any:
-        """Return what the Hub says of a file (commit, size, ETag, where it is); pin the commit."""
-        from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
+    def metadata(self, path: str) -> "HubMetadata":
+        """Return what the Hub says of a file; the first answer pins the commit."""
+        import huggingface_hub
 
-        url = hf_hub_url(self.repository, path, repo_type=self.kind, revision=self.commit or self.revision)
+        url = huggingface_hub.hf_hub_url(
+            self.repository, path, repo_type=self.kind, revision=self.commit or self.revision
+        )
         name = f"{self.name}/{path}"
 
-        def once() -> Any:
-            with transport(name), _explained(name):
-                return get_hf_file_metadata(url, token=get_token())
+        def once() -> HubMetadata:
+            with transport(name) as client, _explained(name):
+                return _head(client, url, name)
 
         found = retried(once, name)
-        if found.commit_hash is None or found.size is None:
-            raise DataError(f"{name}: the server does not say which commit and how many bytes it is")
         if self.commit is None:
-            self.commit = found.commit_hash
-        elif found.commit_hash != self.commit:
-            raise DataError(f"{name}: of commit {found.commit_hash}, but {self.commit} was asked for")
+            self.commit = found.commit
+        elif found.commit != self.commit:
+            raise DataError(f"{name}: of commit {found.commit}, but {self.commit} was asked for")
         return found
 
     def files(self) -> dict[str, int | None]:
         """Return path and size of every file of the commit (a size is None where the Hub does not say)."""
+        if self._files is not None:
+            return self._files
         from huggingface_hub import HfApi
 
         def once() -> Any:
@@ -88,7 +131,8 @@ class HubRepository:
         info = retried(once, self.name)
         if self.commit is None:
             self.commit = info.sha
-        return {file.rfilename: file.size for file in info.siblings or []}
+        self._files = {file.rfilename: file.size for file in info.siblings or []}
+        return self._files
 
     def open(self, path: str, size: int | None = None) -> "HubSource":
         return HubSource(self, path, size)
@@ -101,10 +145,8 @@ class HubSource(RemoteSource):
         self.name = f"{repository.name}/{path}"
         self._repository = repository
         self._path = path
-        found = repository.metadata(path)
+        self._told = found = repository.metadata(path)
         self.size = found.size
-        self._linked_etag = found.etag
-        self._location = found.location
         self._served_etag: str | None = None
         self.version = f"{self.name} {repository.commit} {self.size}"
         if size is not None and size != self.size:
@@ -116,22 +158,23 @@ class HubSource(RemoteSource):
         except DeniedError:
             # The signed address of the bytes may have expired: the Hub gives a new one.
             found = self._repository.metadata(self._path)
-            if (found.etag, found.size) != (self._linked_etag, self.size):
+            if (found.etag, found.size) != (self._told.etag, self.size):
                 raise self._changed() from None
-            self._location = found.location
+            self._told = found
             response = self._get(start, length)
         if response.size != self.size or not self._same(response.version):
             raise self._changed()
         return response.content
 
     def _get(self, start: int, length: int) -> Response:
-        return get_range(self._location, start, length, name=self.name, headers=_headers_for(self._location))
+        address = self._told.address
+        return get_range(address, start, length, name=self.name, headers=_headers_for(address))
 
     def _same(self, etag: str | None) -> bool:
         """Whether a response is of the version that the first one was of."""
         if self._served_etag is None and etag is not None:
-            # Served by the Hub itself, the ETag is the one it told; elsewhere, the store's own.
-            if _is_hub(self._location) and _plain(etag) != self._linked_etag:
+            # Served by the Hub itself, the ETag is the one it told; a store elsewhere has its own.
+            if not self._told.elsewhere and _plain(etag) != self._told.etag:
                 return False
             self._served_etag = etag
         return etag == self._served_etag
@@ -140,8 +183,8 @@ class HubSource(RemoteSource):
         return DataError(f"{self.name}: changed while it was being read; begin again")
 
 
-def _plain(etag: str) -> str:
-    return etag.removeprefix("W/").strip('"')
+def _plain(etag: str | None) -> str | None:
+    return None if etag is None else etag.removeprefix("W/").strip('"')
 
 
 def _is_hub(url: str) -> bool:

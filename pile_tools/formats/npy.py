@@ -1,7 +1,6 @@
 """``.npy`` arrays that grow by rows while they are written, and are read by ranges of rows.
 
-Reads are plain reads: what a stage holds is what it asked for. ``NpyFile.map`` is for looking up a few
-places of a large array.
+Reads are plain reads, not memory maps: what a stage holds is what it asked for.
 """
 
 import os
@@ -103,10 +102,6 @@ class NpyFile:
         """Return rows ``start`` up to ``stop`` (default: all) as a new array."""
         stop = len(self) if stop is None else stop
         return self.read_items(start * self.row_items, stop * self.row_items).reshape(-1, *self.shape[1:])
-
-    def map(self) -> NDArray[Any]:
-        """Return the whole array, which has at least one value, memory-mapped and read-only."""
-        return np.memmap(self.path, self.dtype, "r", self.start, self.shape).view(np.ndarray)
 
     @property
     def row_items(self) -> int:

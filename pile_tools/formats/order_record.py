@@ -29,7 +29,8 @@ class OrderRecord:
     ``documents`` is the range of documents used; ``split`` the split whose part they are. Samples
     [first_sample, first_sample + samples) of the stream are read in training. ``dataset`` is the
     identity of the token dataset, which has so many ``sequences`` and ``data_bytes``, and ``manifest``
-    that of its manifest, if it has one.
+    that of its manifest, if it has one. ``digests`` is the root of the digests of its steps, once they
+    have been made (see ``formats.digest_files``).
     """
 
     label: str
@@ -50,10 +51,10 @@ class OrderRecord:
     data_bytes: int
     files: tuple[FileEntry, ...]
     first_sample: int = 0
+    digests: str | None = None
 
     def to_bytes(self) -> bytes:
-        files = [entry.to_json() for entry in self.files]
-        return canonical_json(asdict(self) | {"format": _ORDER_FORMAT, "files": files})
+        return _to_bytes(self, _ORDER_FORMAT)
 
     def write(self, path: Path) -> None:
         """Write the record whole or not at all."""
@@ -76,6 +77,7 @@ class OrderRecord:
             and all(isinstance(text, str) for text in texts)
             and isinstance(self.manifest, str | None)
             and isinstance(self.split, str | None)
+            and isinstance(self.digests, str | None)
             and self.first_sample + self.samples <= self.num_samples
             and self.steps == self.samples // self.batch_size
         )
@@ -104,10 +106,10 @@ class BlendRecord:
     steps: int
     parts: tuple[BlendPart, ...]
     files: tuple[FileEntry, ...]
+    digests: str | None = None
 
     def to_bytes(self) -> bytes:
-        files = [entry.to_json() for entry in self.files]
-        return canonical_json(asdict(self) | {"format": _BLEND_FORMAT, "files": files})
+        return _to_bytes(self, _BLEND_FORMAT)
 
     def write(self, path: Path) -> None:
         """Write the record whole or not at all."""
@@ -129,7 +131,15 @@ class BlendRecord:
             and len(self.files) == 2
             and self.samples <= self.num_samples
             and self.steps == self.samples // self.batch_size
+            and isinstance(self.digests, str | None)
         )
+
+
+def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
+    value = asdict(record) | {"format": form, "files": [entry.to_json() for entry in record.files]}
+    if record.digests is None:  # absent until the steps have been digested
+        del value["digests"]
+    return canonical_json(value)
 
 
 def parse_record(content: bytes, name: str) -> OrderRecord | BlendRecord:

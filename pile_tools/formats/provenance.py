@@ -32,6 +32,7 @@ __all__ = [
     "ROW_GROUP_ROWS",
     "Provenance",
     "ProvenanceWriter",
+    "integers",
     "provenance_table",
     "text_digest",
 ]
@@ -68,16 +69,49 @@ def provenance_table(
 
     ``rows`` and ``n_tokens``: integers [n]; ``sources`` and ``digests`` (16 bytes each): length n.
     """
-    rows = np.asarray(rows, np.int64)
-    shards = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), pa.array([shard], pa.string()))
+    codes = {name: code for code, name in enumerate(dict.fromkeys(sources))}
+    names = [name for name in codes if name is not None]
+    if None in codes:  # null is no name in the dictionary
+        codes = {None: -1} | {name: code for code, name in enumerate(names)}
+    source_codes = np.fromiter((codes[source] for source in sources), np.int32, len(sources))
     columns = [
-        shards,
-        pa.array(rows),
-        pa.array(sources, pa.string()).dictionary_encode(),
-        pa.array(np.asarray(n_tokens, np.int32)),
-        pa.array(digests, pa.binary(16)),
+        pa.DictionaryArray.from_arrays(
+            _plain(pa.int32(), np.zeros(len(source_codes), np.int32)), _strings([shard])
+        ),
+        _plain(pa.int64(), np.ascontiguousarray(rows, np.int64)),
+        pa.DictionaryArray.from_arrays(_with_nulls(source_codes), _strings(names)),
+        _plain(pa.int32(), np.ascontiguousarray(n_tokens, np.int32)),
+        pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(b"".join(digests))]),
     ]
     return pa.Table.from_arrays(columns, schema=PROVENANCE_SCHEMA)
+
+
+def integers(table: pa.Table, column: str) -> npt.NDArray[Any]:
+    """Return an integer column without nulls of ``table`` as an array of its own type."""
+    parts = []
+    for chunk in table.column(column).chunks:
+        kind = np.dtype(str(chunk.type))
+        parts.append(np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize))
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
+
+
+# Arrays are made of buffers and taken from them: pyarrow's own conversions import pandas wherever that is
+# installed, half a second for each process.
+def _plain(kind: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def _with_nulls(codes: npt.NDArray[np.int32]) -> pa.Array:
+    """Codes with null for −1."""
+    valid = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
+    return pa.Array.from_buffers(pa.int32(), len(codes), [valid, pa.py_buffer(codes)])
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    parts = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(parts))]
+    return pa.Array.from_buffers(pa.string(), len(parts), buffers)
 
 
 class ProvenanceWriter:
@@ -221,7 +255,7 @@ class Provenance:
             if _excludes(names, shard) or _excludes(rows, row):
                 continue
             table = self._group(group, ("shard", "row"))
-            for place in np.flatnonzero(table.column("row").to_numpy() == row).tolist():
+            for place in np.flatnonzero(integers(table, "row") == row).tolist():
                 if table.column("shard")[place].as_py() == shard:
                     return int(self._starts[group]) + place
         return None

@@ -1,7 +1,7 @@
 """Another try where the last may have failed by chance, a bounded number of times and ever later."""
 
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import Final, TypeVar
 
 from pile_tools.errors import PileToolsError
@@ -40,7 +40,7 @@ def retried(function: Callable[[], T], name: str) -> T:
             return function()
         except TryAgain as error:
             wait = _FIRST_WAIT * 2**attempt if error.after is None else error.after
-            time.sleep(min(wait, _LONGEST_WAIT))
+            sleep(min(wait, _LONGEST_WAIT))
     try:
         return function()
     except TryAgain as error:

@@ -1,7 +1,8 @@
 """A store: the files of one directory, here or behind a URL."""
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -32,6 +33,9 @@ class Store(Protocol):
     def list(self) -> Mapping[str, int | None] | None:
         """Return names and sizes of the files, or None where the server does not list them."""
 
+    def folders(self) -> Sequence["Store"]:
+        """Return the folders directly in it that hold files; none where the server does not list them."""
+
     def open(self, name: str, size: int | None = None) -> Source:
         """Open a file; DataError where it has not ``size`` bytes."""
 
@@ -51,6 +55,9 @@ class LocalStore:
     def list(self) -> Mapping[str, int | None] | None:
         return {entry.name: entry.stat().st_size for entry in self._directory.iterdir() if entry.is_file()}
 
+    def folders(self) -> Sequence[Store]:
+        return [LocalStore(entry, self._io) for entry in sorted(self._directory.iterdir()) if entry.is_dir()]
+
     def open(self, name: str, size: int | None = None) -> Source:
         path = self._directory / name
         source: Source = MappedFile(path) if self._io == "mmap" else PreadFile(path)
@@ -68,17 +75,22 @@ class LocalStore:
 class RemoteStore:
     """A folder behind a URL. Each file is opened once and stays the version that it was then."""
 
-    def __init__(self, url: str, cache: BlockCache | None = None) -> None:
+    def __init__(
+        self, url: str, cache: BlockCache | None = None, repository: HubRepository | None = None
+    ) -> None:
         self.name = url.rstrip("/")
         self.path: Path | None = None
         self._cache = cache
         self._opened: dict[str, Source] = {}
-        self._hub: HubRepository | None = None
+        # So that threads do not pin two commits, or open a file twice.
+        self._lock = threading.Lock()
+        self._hub = repository
         self._folder = ""
         if url.startswith("hf://"):
             place = HubLocation.parse(url)
-            self._hub = HubRepository(place.kind, place.repository, place.revision)
             self._folder = f"{place.path}/" if place.path else ""
+            if repository is None:
+                self._hub = HubRepository(place.kind, place.repository, place.revision)
 
     def list(self) -> Mapping[str, int | None] | None:
         if self._hub is not None:
@@ -95,11 +107,20 @@ class RemoteStore:
 
         return list_folder(self.name)
 
+    def folders(self) -> Sequence[Store]:
+        if self._hub is None:
+            return []
+        length = len(self._folder)
+        inside = [path[length:] for path in self._hub.files() if path.startswith(self._folder)]
+        names = sorted({path.rpartition("/")[0] for path in inside if "/" in path})
+        return [RemoteStore(f"{self.name}/{name}", self._cache, self._hub) for name in names]
+
     def open(self, name: str, size: int | None = None) -> Source:
-        if name not in self._opened:
-            source = self._open(name, size)
-            self._opened[name] = CachedSource(source, self._cache) if self._cache else source
-        found = self._opened[name]
+        with self._lock:
+            if name not in self._opened:
+                source = self._open(name, size)
+                self._opened[name] = CachedSource(source, self._cache) if self._cache else source
+            found = self._opened[name]
         if size is not None and found.size != size:
             raise DataError(f"{found.name}: {found.size} bytes, but {size} were expected")
         return found

@@ -97,7 +97,7 @@ def find_dataset(
         found = _prefix_in(store := open_store(name, io=io, cache=cache))
         if found is not None:
             return store, found
-        if not is_url(name):
+        if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
             raise PileToolsError(
                 f"{name}: no .idx file in it, so no token dataset; name its directory or prefix"
             )
@@ -256,6 +256,13 @@ class TokenDataset:
         if sizes is None or pointers is None or doc_idx is None:
             raise ParameterError(f"{self.name}: this needs a dataset of this machine, opened with mmap")
         return MMapIndex(Path(self.index_name), self.dtype, sizes, pointers, doc_idx)
+
+    @property
+    def directory(self) -> Path:
+        """The directory of a dataset of this machine; ParameterError for one behind a URL."""
+        if self.store.path is None:
+            raise ParameterError(f"{self.name}: this needs a dataset of this machine")
+        return self.store.path
 
     @property
     def is_mapped(self) -> bool:

@@ -3,7 +3,7 @@
 import orjson
 import tokenizers
 
-__all__ = ["byte_level_tokens", "normalized"]
+__all__ = ["byte_level_tokens", "normalized", "special_tokens"]
 
 
 def _byte_of_character() -> dict[str, int]:
@@ -38,3 +38,8 @@ def byte_level_tokens(tokenizer: tokenizers.Tokenizer, size: int) -> list[bytes]
 def normalized(tokenizer: tokenizers.Tokenizer, text: str) -> str:
     """Return ``text`` as the tokenizer normalises it before it cuts it into tokens."""
     return text if tokenizer.normalizer is None else str(tokenizer.normalizer.normalize_str(text))
+
+
+def special_tokens(tokenizer: tokenizers.Tokenizer) -> list[int]:
+    """Return the ids of the special tokens, such as EOD, which stand for no text."""
+    return sorted(number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special)

@@ -129,8 +129,10 @@ def _fetch(repository: str, revision: str | None) -> Path:
 def _load(content: bytes, path: Path) -> tokenizers.Tokenizer:
     try:
         loaded = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as error:  # the library raises bare Exception
-        raise _unusable(path, str(error)) from None
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # bare Exception, or a panic of native code, which is none
+        raise _unusable(path, " ".join(str(error).split())) from None
     loaded.no_truncation()
     loaded.no_padding()
     return loaded

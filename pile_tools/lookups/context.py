@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from pile_tools.errors import ParameterError
-from pile_tools.lookups.patterns import check_ids
 from pile_tools.lookups.search import Hits
-from pile_tools.lookups.stream import Int64Array, Part, Stream, Tokens
+from pile_tools.lookups.stream import Int64Array, Part, Stream
+from pile_tools.lookups.texts import Texts
 
 __all__ = ["contexts", "matched_documents"]
 
@@ -70,7 +70,7 @@ def contexts(stream: Stream, hits: Hits, lengths: list[int], context: int) -> di
     for number, part in enumerate(stream.parts):
         here = np.flatnonzero(which == number)
         try:
-            decoder = _Decoder(part) if len(here) else None
+            decoder = Texts(part) if len(here) else None
         except ParameterError:
             decoder = None
         if decoder is None:
@@ -90,44 +90,3 @@ def contexts(stream: Stream, hits: Hits, lengths: list[int], context: int) -> di
                 )
     names = ("before", "match", "after")
     return {name: pa.array([text[place] for text in texts], pa.string()) for place, name in enumerate(names)}
-
-
-class _Decoder:
-    """Text before, in and after spans of tokens."""
-
-    def __init__(self, part: Part) -> None:
-        from pile_tools.formats.token_texts import byte_level_tokens
-
-        self._part = part
-        self._tokenizer, self._max_id = part.tokenizer()
-        self._bytes = byte_level_tokens(self._tokenizer, self._max_id + 1)
-
-    def around(
-        self, tokens: Tokens, position: int, n_tokens: int, span: tuple[int, int | None], context: int
-    ) -> tuple[str, str, str]:
-        """Return the texts around the match that begins ``span[0]`` bytes into token ``position``.
-
-        ``span[1]`` is its length in bytes, None for whole tokens.
-        """
-        check_ids(self._part, tokens, self._max_id)
-        end = position + n_tokens
-        if self._bytes is None:
-            parts = (tokens[:position], tokens[position:end], tokens[end:])
-            before, match, after = (
-                self._tokenizer.decode(part.tolist(), skip_special_tokens=False) for part in parts
-            )
-            return before[-context:] if context else "", match, after[:context]
-        # A character has up to four bytes: these tokens hold the context, and what is cut lies before it.
-        reach = 4 * context + 4
-        before_bytes = b"".join(self._bytes[token] for token in tokens[max(0, position - reach) : position])
-        inner = b"".join(self._bytes[token] for token in tokens[position:end])
-        after_bytes = b"".join(self._bytes[token] for token in tokens[end : end + reach])
-        skip, length = span
-        stop = len(inner) if length is None else skip + length
-        before = (before_bytes + inner[:skip]).decode(errors="replace")
-        after = (inner[stop:] + after_bytes).decode(errors="replace")
-        return (
-            before[-context:] if context else "",
-            inner[skip:stop].decode(errors="replace"),
-            after[:context],
-        )

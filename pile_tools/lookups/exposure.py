@@ -10,7 +10,16 @@ import pyarrow.compute as pc
 
 from pile_tools.algorithms.exposure import repetition, tokens_by_source
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.lookups.stream import Int64Array, Maps, Part, Progress, Stream, checkpoints, no_progress
+from pile_tools.lookups.stream import (
+    Int64Array,
+    Maps,
+    Part,
+    Progress,
+    Stream,
+    checkpoints,
+    no_progress,
+    same_documents,
+)
 
 __all__ = ["mixture", "repeats"]
 
@@ -59,7 +68,7 @@ def repeats(stream: Stream, *, every: int | None = None, progress: Progress = no
     # By kind, [times, interval]: how many were seen for the (times + 1)-th time in the interval.
     seen = {kind: np.zeros((1, len(marks)), np.int64) for kind in totals}
     documents_known = True
-    for number, part in enumerate(stream.parts):
+    for number, part in enumerate(map(same_documents, stream.parts)):
         progress("repeats", number, len(stream.parts))
         maps = part.maps()
         if maps is None:
@@ -116,7 +125,7 @@ def mixture(stream: Stream, *, every: int | None = None, progress: Progress = no
     """Return the tokens by source over training (see ``BatchViewer.mixture``)."""
     marks = checkpoints(stream.first_step, stream.steps, every)
     counts: dict[str | None, Int64Array] = {}
-    for number, part in enumerate(stream.parts):
+    for number, part in enumerate(map(same_documents, stream.parts)):
         progress("mixture", number, len(stream.parts))
         if part.n_documents is None:
             raise PileToolsError(

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pile_tools.errors import ParameterError
 from pile_tools.lookups.context import contexts, matched_documents
+from pile_tools.lookups.decoded import DecodedMatch, as_hits, search_decoded
 from pile_tools.lookups.patterns import CompiledPatterns, compile_texts, compile_tokens
 from pile_tools.lookups.search import Hits, gather_cost, search_gathering, search_scanning
 from pile_tools.lookups.stream import Progress, Stream, checkpoints, no_progress, step_range
@@ -69,6 +70,7 @@ def find(
     first: bool = False,
     limit: int | None = None,
     context: int = 60,
+    workers: int | None = None,
     progress: Progress = no_progress,
 ) -> pa.Table:
     """Return the occurrences of the query in training order (see ``BatchViewer.find``)."""
@@ -78,21 +80,51 @@ def find(
         raise ParameterError(f"context {context} must not be negative")
     start, stop = step_range(stream, steps)
     limit = 1 if first else limit
-    search = _Search(stream, query, start, stop, progress)
-    hits = search.all_hits() if limit is None else search.first_hits(limit)
+    compiled = _compile(stream, query)
+    if compiled is None:
+        decoded = _Decoded(stream, query, (start, stop), context, workers, progress)
+        matches = decoded.matches(limit)
+        hits = as_hits(matches)
+        around = {
+            name: pa.array([getattr(match, name) for match in matches], pa.string())
+            for name in ("before", "match", "after")
+        }
+    else:
+        search = _Search(stream, compiled, start, stop, progress)
+        hits = search.all_hits() if limit is None else search.first_hits(limit)
+        around = contexts(stream, hits, [len(text.encode()) for text in query.texts], context)
     step, row = np.divmod(hits.stream, stream.batch_size)
     columns: dict[str, Any] = {
         "step": step,
         "row": row,
         "position": hits.position,
         "n_tokens": hits.n_tokens,
-        "pattern": pa.DictionaryArray.from_arrays(
-            pa.array(hits.pattern, pa.int32()), pa.array(query.labels, pa.string())
-        ).cast(pa.string()),
+        "pattern": pa.array([query.labels[number] for number in hits.pattern.tolist()], pa.string()),
     }
-    columns |= matched_documents(stream, hits)
-    columns |= contexts(stream, hits, [len(text.encode()) for text in query.texts], context)
-    return pa.table(columns)
+    return pa.table(columns | matched_documents(stream, hits) | around)
+
+
+def _compile(stream: Stream, query: Query) -> dict[int, CompiledPatterns] | None:
+    """Compile the query for each part; None where the decoded text has to be searched."""
+    if query.regex is not None:
+        return None
+    compiled = {}
+    for number, part in enumerate(stream.parts):
+        if query.texts:
+            found = compile_texts(part, query.texts)
+            if found is None:
+                return None
+            compiled[number] = found
+        else:
+            compiled[number] = compile_tokens(part, query.tokens, stream.seq_length)
+    return compiled
+
+
+def _too_many() -> ParameterError:
+    return ParameterError(
+        f"more than {MAX_LISTED:,} occurrences; count them (--count), or list those of fewer steps (--steps) "
+        "or the first (--limit)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +147,7 @@ def count_occurrences(
     *,
     steps: tuple[int | None, int | None] | None = None,
     every: int | None = None,
+    workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Counts:
     """Count occurrences up to checkpoints (see ``BatchViewer.count``)."""
@@ -123,7 +156,12 @@ def count_occurrences(
     patterns = len(query.labels)
     counts = np.zeros((len(marks), patterns), np.int64)
     earliest = np.full(patterns, stop, np.int64)
-    for hits in _Search(stream, query, start, stop, progress).hits():
+    compiled = _compile(stream, query)
+    if compiled is None:
+        several = _Decoded(stream, query, (start, stop), 0, workers, progress).hits()
+    else:
+        several = _Search(stream, compiled, start, stop, progress).hits()
+    for hits in several:
         step = hits.stream // stream.batch_size
         interval = np.searchsorted(marks, step, side="right")
         np.add.at(counts, (interval, hits.pattern), 1)
@@ -139,21 +177,60 @@ def count_occurrences(
     return Counts(table, dict(zip(query.labels, found, strict=True)))
 
 
-class _Search:
-    """A query over steps [start, stop) of a stream, compiled for each of its parts."""
+class _Decoded:
+    """A query over the decoded text of steps [start, stop) of a stream."""
 
-    def __init__(self, stream: Stream, query: Query, start: int, stop: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        query: Query,
+        steps: tuple[int, int],
+        context: int,
+        workers: int | None,
+        progress: Progress,
+    ) -> None:
+        self._blocks = search_decoded(
+            stream,
+            tuple(query.labels),
+            is_regex=query.regex is not None,
+            context=context,
+            bounds=(steps[0] * stream.batch_size, steps[1] * stream.batch_size),
+            workers=workers,
+            progress=progress,
+        )
+
+    def hits(self) -> Iterator[Hits]:
+        """Yield all matches, in training order."""
+        return map(as_hits, self._blocks)
+
+    def matches(self, limit: int | None) -> list[DecodedMatch]:
+        """Return the first ``limit`` matches, or all; ParameterError for more than can be listed."""
+        found: list[DecodedMatch] = []
+        for block in self._blocks:
+            found += block
+            if limit is not None and len(found) >= limit:
+                self._blocks.close()
+                return found[:limit]
+            if len(found) > MAX_LISTED:
+                raise _too_many()
+        return found
+
+
+class _Search:
+    """Patterns compiled for each part of a stream, over its steps [start, stop)."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        compiled: dict[int, CompiledPatterns],
+        start: int,
+        stop: int,
+        progress: Progress,
+    ) -> None:
         self._stream = stream
+        self._compiled = compiled
         self._steps = (start, stop)
         self._progress = progress
-        self._compiled: dict[int, CompiledPatterns] = {}
-        for number, part in enumerate(stream.parts):
-            if query.texts:
-                compiled = compile_texts(part, query.texts)
-            else:
-                compiled = compile_tokens(part, query.tokens, stream.seq_length)
-            assert compiled is not None
-            self._compiled[number] = compiled
         scanned = [number for number, part in enumerate(stream.parts) if part.maps() is not None]
         self._scan_cost = sum(stream.parts[number].n_tokens for number in scanned)
         self._scanned = scanned if gather_cost(stream, start, stop) > self._scan_cost else []
@@ -177,10 +254,7 @@ class _Search:
             found.append(hits)
             total += len(hits)
             if total > MAX_LISTED:
-                raise ParameterError(
-                    f"more than {MAX_LISTED:,} occurrences; count them (--count), or list those of fewer "
-                    "steps (--steps) or the first (--limit)"
-                )
+                raise _too_many()
         return Hits.joined(found)
 
     def first_hits(self, limit: int) -> Hits:

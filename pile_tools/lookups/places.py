@@ -17,7 +17,7 @@ class Shown:
 
     ``stream`` the position of the sequence in it; ``document``; ``position`` of the piece's first token in
     the sequence; ``offset`` of that token in the document; ``n_tokens``; ``epoch``: which of the
-    document's places in doc_idx, counted from 0, the piece is from.
+    document's places in doc_idx, counted from 0, the piece is from, −1 where an overlay packs it anew.
     """
 
     stream: Int64Array
@@ -31,6 +31,9 @@ class Shown:
 def show_documents(part: Part, documents: Int64Array, seq_length: int) -> Shown:
     """Return every piece in which the stream shows ``documents`` (numbers, each counted once)."""
     documents = np.unique(documents)
+    below = part.below()
+    if below is not None:
+        return _show_changed(part, *below, documents, seq_length)
     maps = part.maps()
     if maps is None:
         stream = part.positions(documents)
@@ -44,6 +47,34 @@ def show_documents(part: Part, documents: Int64Array, seq_length: int) -> Shown:
         columns = [stream, found.document, found.position, found.offset, found.n_tokens, epoch]
     order = np.lexsort((columns[2], columns[0]))
     order = order[stream[order] >= 0]
+    return Shown(*(column[order] for column in columns))
+
+
+def _show_changed(
+    part: Part, below: Part, samples: Int64Array, documents: Int64Array, seq_length: int
+) -> Shown:
+    """The same of an overlay: what the part below shows, but for the ``samples`` that are packed anew."""
+    known = documents[documents < (below.n_documents or 0)]
+    old = show_documents(below, known, seq_length)
+    kept = ~np.isin(old.stream, part.positions(samples))
+    found = part.pieces(samples)
+    mine = np.isin(found.document, documents)
+    stream = part.positions(samples)[found.row[mine]]
+    # A piece that was packed anew is of no place in doc_idx.
+    no_epoch = np.full(len(stream), -1, np.int64)
+    columns = [
+        np.concatenate(pair)
+        for pair in (
+            (old.stream[kept], stream),
+            (old.document[kept], found.document[mine]),
+            (old.position[kept], found.position[mine]),
+            (old.offset[kept], found.offset[mine]),
+            (old.n_tokens[kept], found.n_tokens[mine]),
+            (old.epoch[kept], no_epoch),
+        )
+    ]
+    order = np.lexsort((columns[2], columns[0]))
+    order = order[columns[0][order] >= 0]
     return Shown(*(column[order] for column in columns))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.locate import Pieces
-from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,9 +27,11 @@ __all__ = [
     "Stream",
     "Tokens",
     "checkpoints",
+    "default_workers",
     "in_threads",
     "no_progress",
     "parse_steps",
+    "same_documents",
     "step_range",
 ]
 
@@ -94,8 +96,12 @@ class Part(Protocol):
     @property
     def n_documents(self) -> int | None: ...
 
+    def below(self) -> "tuple[Part, Int64Array] | None":
+        """Return the part that this one changes and the samples that are packed anew, ascending; None where
+        it is no overlay."""
+
     def maps(self) -> Maps | None:
-        """Return the maps, None where sample k is sequence k of the data."""
+        """Return the maps, None where sample k is sequence k of the data, and of an overlay."""
 
     def read(self, start: int, stop: int) -> Tokens:
         """Return tokens [``start``, ``stop``) of the data, in the order of the file."""
@@ -136,6 +142,21 @@ class Stream(Protocol):
         """Return the parts that positions of the stream are of, and the samples there, int64[n] each."""
 
 
+def same_documents(part: Part) -> Part:
+    """Return the part whose documents ``part`` shows, itself unless it is an overlay.
+
+    Raises PileToolsError for an overlay that packs samples anew: its samples follow no packing.
+    """
+    while (found := part.below()) is not None:
+        part, samples = found
+        if len(samples):
+            raise PileToolsError(
+                f"{part.name}: an overlay that packs {len(samples)} samples anew, of which this cannot be "
+                "told; ask it of its parent, or ask for occurrences of documents (`pile-tools seen`)"
+            )
+    return part
+
+
 def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> tuple[int, int]:
     """Return the steps (start, stop) that ``steps`` means, None at an end for the end of the stream.
 
@@ -162,9 +183,14 @@ def checkpoints(start: int, stop: int, every: int | None) -> Int64Array:
     return np.append(inner, stop).astype(np.int64)
 
 
+def default_workers() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield ``function`` of each item, in order, a few of them under way at once."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = default_workers()
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

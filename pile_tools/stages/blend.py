@@ -74,16 +74,18 @@ def make_blend(
         files=(),
     )
     path = output / ORDER_NAME
+    digests = None
     if path.exists():
         old = parse_record(path.read_bytes(), str(path))
-        if not isinstance(old, BlendRecord) or replace(old, files=()) != record:
+        if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
             raise DataError(f"{path}: another order; choose another directory")
+        digests = old.digests
     dataset_index, sample_index = blend_indices(shares, num_samples, recipe)
     files = tuple(
         write_array(output / f"{record.label}_{name}.npy", array)
         for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
     )
-    record = replace(record, files=files)
+    record = replace(record, files=files, digests=digests)
     record.write(path)
     return record
 

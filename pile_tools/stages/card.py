@@ -51,8 +51,6 @@ def _files(directory: Path, manifest: Manifest) -> list[FileEntry]:
 
 def _header(description: Description, manifest: Manifest, files: Sequence[FileEntry]) -> str:
     """The YAML header that the Hub reads. A JSON value is a YAML value, whatever is in a string."""
-    documents = int(manifest.counts["kept" if manifest.stage == "dedup" else "documents"])
-    size = next((s for power, s in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
     values: dict[str, Any] = {"pretty_name": description.name}
     if description.license is not None:
         if "://" in description.license:
@@ -61,7 +59,11 @@ def _header(description: Description, manifest: Manifest, files: Sequence[FileEn
             values["license"] = description.license.lower()
     if description.languages:
         values["language"] = list(description.languages)
-    values |= {"tags": ["pile-tools", manifest.stage], "size_categories": [size]}
+    values["tags"] = ["pile-tools", manifest.stage]
+    documents = manifest.counts.get("kept", manifest.counts.get("documents"))
+    if documents is not None:
+        size = next((name for power, name in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
+        values["size_categories"] = [size]
     tables = [entry.name for entry in files if entry.name in ("documents.parquet", "dedup.parquet")]
     values["configs"] = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
     return "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in values.items())

@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 
 from pile_tools.algorithms.lsh import Bands
 from pile_tools.formats.npy import NpyFile
+from pile_tools.formats.signatures import DOCUMENT
 
-__all__ = ["DOCUMENT", "EDGE", "KEY_CHUNK", "CorpusFiles", "DedupPaths", "read_info"]
-
-DOCUMENT = np.dtype(
-    [("row", "<i8"), ("bytes", "<i8"), ("words", "<i8"), ("source", "<i4"), ("hash", "<u8", 2)]
-)
-"""One document of a shard. ``hash``: of its words (of its text, where whole texts are compared)."""
+__all__ = ["EDGE", "KEY_CHUNK", "CorpusFiles", "DedupPaths", "read_info"]
 
 EDGE = np.dtype([("a", "<i8"), ("b", "<i8"), ("common", "<i8"), ("union", "<i8")])
 """A verified pair of documents a < b with ``common`` of ``union`` shingles."""
@@ -62,8 +58,8 @@ class DedupPaths:
     def sets(self, kind: str, shard: int) -> Path:
         return self.root / f"sets/{shard:05}.{kind}.npy"
 
-    def edges(self, round_: str, part: int) -> Path:
-        return self.root / f"edges/{round_}-{part:05}.npy"
+    def edges(self, round_: str, part: int, parts: int) -> Path:
+        return self.root / f"edges/{round_}-{part:05}-of-{parts:05}.npy"
 
     @property
     def labels(self) -> Path:

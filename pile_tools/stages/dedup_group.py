@@ -28,7 +28,7 @@ __all__ = [
 SAME_BYTES = 96
 """Memory of ``group_same`` for each document of its range."""
 
-BAND_BYTES = 112
+BAND_BYTES = 80
 """Memory of ``group_band`` for each document of its range."""
 
 
@@ -65,7 +65,8 @@ def mark_passed_over(files: CorpusFiles, parts: int) -> None:
         for first, piece in files.read_documents(shard):
             passed[first : first + len(piece)] = piece["words"] == 0
     for part in range(parts):
-        passed[NpyFile.open(files.paths.same(part, parts)).read()[:, 1]] = True
+        for pairs in read_pairs(NpyFile.open(files.paths.same(part, parts))):
+            passed[pairs[:, 1]] = True
     write_npy(files.paths.passed_over, passed)
 
 
@@ -75,26 +76,31 @@ def _read_band(
     """Documents whose key of ``band`` is in the range, their keys, and the other half of wide keys."""
     passed = NpyFile.open(files.paths.passed_over)
     found: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
-    others: list[NDArray[np.uint64]] = []
+    seconds: list[NDArray[np.uint64]] = []
     for shard in range(files.n_shards):
         start, stop = int(files.starts[shard]), int(files.starts[shard + 1])
         keys = files.read_keys(shard, 0, band, job.bands, job.wide_keys)
         chosen = np.flatnonzero(_in_part(keys, part, parts) & ~passed.read(start, stop))
         found.append((start + chosen, keys[chosen]))
         if job.wide_keys:
-            others.append(files.read_keys(shard, 1, band, job.bands, True)[chosen])
-    ids, first = (np.concatenate([pair[i] for pair in found]) for i in range(2))
-    return ids, first, np.concatenate(others) if job.wide_keys else None
+            seconds.append(files.read_keys(shard, 1, band, job.bands, True)[chosen])
+    ids, keys = (np.concatenate([pair[k] for pair in found]) for k in (0, 1))
+    return ids, keys, np.concatenate(seconds) if job.wide_keys else None
 
 
-def _next_keys(files: CorpusFiles, job: DedupJob, band: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The keys of documents ``ids``, in any order, of the band after ``band``."""
-    order = np.argsort(ids)
-    out = np.empty(len(ids), dtype=np.uint64)
-    for shard, place, local in files.by_shard(ids[order]):
-        keys = files.read_keys(shard, 0, (band + 1) % job.bands.bands, job.bands, job.wide_keys)
-        out[order[place]] = keys[local]
-    return out
+def _order_by_next_band(
+    files: CorpusFiles, job: DedupJob, band: int, members: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> None:
+    """Order the members of large buckets by their keys of the next band."""
+    sizes = np.diff(offsets)
+    inside = np.flatnonzero(np.repeat(sizes > ALL_PAIRS, sizes))
+    ids = np.unique(members[inside])
+    keys = np.empty(len(ids), dtype=np.uint64)
+    for shard, place, local in files.by_shard(ids):
+        keys[place] = files.read_keys(shard, 0, (band + 1) % job.bands.bands, job.bands, False)[local]
+    all_keys = np.zeros(len(members), dtype=np.uint64)
+    all_keys[inside] = keys[np.searchsorted(ids, members[inside])]
+    order_large_buckets(members, offsets, all_keys)
 
 
 def group_band(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int) -> None:
@@ -103,21 +109,16 @@ def group_band(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: i
     ``star``: (first, other) of each bucket, by other. Where pairs are verified also ``members`` and
     ``offsets`` of the buckets of three and more, in the order in which pairs are made of them.
     """
-    ids, keys, others = _read_band(files, job, band, part, parts)
-    members, offsets = buckets(keys, others)
-    del keys, others
+    ids, keys, seconds = _read_band(files, job, band, part, parts)
+    members, offsets = buckets(keys, seconds)
     paths = files.paths
     write_npy(paths.band("star", band, part, parts), star_pairs(ids[members], offsets))
     if job.verify == "none":
         return
     sizes = np.diff(offsets)
     documents = ids[members[np.repeat(sizes > 2, sizes)]]
-    sizes = sizes[sizes > 2]
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    large = np.flatnonzero(np.repeat(sizes > ALL_PAIRS, sizes))
-    next_keys = np.zeros(len(documents), dtype=np.uint64)
-    next_keys[large] = _next_keys(files, job, band, documents[large])
-    order_large_buckets(documents, offsets, next_keys)
+    offsets = np.concatenate([[0], np.cumsum(sizes[sizes > 2])]).astype(np.int64)
+    _order_by_next_band(files, job, band, documents, offsets)
     write_npy(paths.band("members", band, part, parts), documents)
     write_npy(paths.band("offsets", band, part, parts), offsets)
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from pile_tools.formats.npy import NpyFile
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
-from pile_tools.stages.dedup_write import read_written
+from pile_tools.stages.dedup_write import Written
 
-__all__ = ["READ_COUNTS", "count_everything", "histograms"]
+__all__ = ["READ_COUNTS", "count_everything", "histograms", "in_order"]
 
 READ_COUNTS = (
     "documents",
@@ -56,23 +56,26 @@ def histograms(files: CorpusFiles) -> tuple[dict[str, int], dict[str, int]]:
     return components, similarities
 
 
+def in_order(histogram: Mapping[str, int]) -> dict[str, int]:
+    """A histogram by ascending bins; a manifest has its keys in the order of their letters."""
+    return dict(sorted(histogram.items(), key=lambda item: float(item[0].split("-")[0])))
+
+
 def count_everything(files: CorpusFiles, shards: Iterable[int]) -> dict[str, Any]:
     """The counts of a manifest, over the shards with numbers ``shards``."""
     counts: dict[str, Any] = dict.fromkeys(READ_COUNTS, 0)
     sources: dict[str, list[int]] = {}
-    removed = kept_records = 0
+    counts["removed"] = counts["kept"] = 0
     for shard in shards:
         info = read_info(files.paths.info(shard))
         for name in READ_COUNTS:
             counts[name] += info[name]
-        entry, gone, by_source = read_written(files.paths.written(shard))
-        removed += gone
-        kept_records += 0 if entry is None or entry.documents is None else entry.documents
-        for name, sums in by_source.items():
+        written = Written.read(files.paths.written(shard))
+        counts["removed"] += written.removed
+        counts["kept"] += written.kept
+        for name, sums in written.sources.items():
             old = sources.setdefault(name, [0] * len(_SOURCE_FIELDS))
             sources[name] = [one + two for one, two in zip(old, sums, strict=True)]
-    counts["removed"] = removed
-    counts["kept"] = kept_records - counts["oversized_records"]
     counts["sources"] = {name: _with_kept(sums) for name, sums in sources.items()}
     counts["removed_bytes"] = sum(sums[3] for sums in sources.values())
     counts["kept_bytes"] = counts["text_bytes"] - counts["removed_bytes"]

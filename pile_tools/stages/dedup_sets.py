@@ -28,7 +28,10 @@ def write_sets(shard: Shard, job: DedupJob, files: CorpusFiles, index: int) -> N
     ``documents``: their numbers in the shard; ``offsets``: where each set begins in ``values``.
     """
     start, stop = int(files.starts[index]), int(files.starts[index + 1])
-    chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
+    if job.save_signatures and index >= files.n_against_shards:
+        chosen = np.arange(stop - start)
+    else:
+        chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
     rows = files.gather(start + chosen, "row")
     wanted = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=np.bool_)
     wanted[rows] = True
@@ -61,35 +64,30 @@ class SetStore:
 
     def _offsets(self, shard: int, local: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the sets of documents ``local`` begin and end among the values of a shard: [n, 2]."""
-        # Mapped: a call asks for few of a shard's candidates, and there are many calls.
-        documents = NpyFile.open(self.files.paths.sets("documents", shard)).map()
+        documents = NpyFile.open(self.files.paths.sets("documents", shard)).read()
         place = np.searchsorted(documents, local)
-        offsets = NpyFile.open(self.files.paths.sets("offsets", shard)).map()
+        offsets = NpyFile.open(self.files.paths.sets("offsets", shard)).read()
         return np.stack([offsets[place], offsets[place + 1]], axis=1)
 
-    def spans(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the sets of the candidates ``ids``, which ascend, begin and end in their shards: [n, 2]."""
-        out = np.empty((len(ids), 2), dtype=np.int64)
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of shingles of each of the candidates ``ids``, which ascend."""
+        out = np.empty(len(ids), dtype=np.int64)
         for shard, place, local in self.files.by_shard(ids):
-            out[place] = self._offsets(shard, local)
+            out[place] = np.diff(self._offsets(shard, local), axis=1)[:, 0]
         return out
 
-    def load(self, ids: NDArray[np.int64], spans: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The sets of the candidates ``ids`` (ascending) end to end; ``spans`` are theirs."""
-        sizes = spans[:, 1] - spans[:, 0]
+    def load(self, ids: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The sets of the candidates ``ids`` (ascending) end to end, ``sizes`` long each."""
         ends = np.cumsum(sizes)
         values = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint64)
         view = values.data.cast("B")
-        for shard, place, _ in self.files.by_shard(ids):
+        for shard, place, local in self.files.by_shard(ids):
+            spans = self._offsets(shard, local)
             file = NpyFile.open(self.files.paths.sets("values", shard))
-            starts, stops = spans[place].T
-            # Neighbours are read at once.
-            apart = starts[1:] != stops[:-1]
-            runs = np.stack([starts[np.r_[True, apart]], stops[np.r_[apart, True]]], axis=1)
             at = 8 * int(ends[place.start] - sizes[place.start])
             descriptor = os.open(file.path, os.O_RDONLY)
             try:
-                for start, end in (file.start + 8 * runs).tolist():
+                for start, end in (file.start + 8 * spans).tolist():
                     # A read of a regular file may be cut short, by a signal or at 2 GiB.
                     while start < end:
                         read = os.preadv(descriptor, [view[at : at + end - start]], start)
@@ -114,8 +112,7 @@ def verify_pairs(
     if not len(pairs):
         return np.empty(0, dtype=EDGE)
     ids, where = np.unique(pairs, return_inverse=True)
-    spans = store.spans(ids)
-    sizes = spans[:, 1] - spans[:, 0]
+    sizes = store.sizes(ids)
     if len(pairs) > 1 and 8 * int(sizes.sum()) > budget:
         half = len(pairs) // 2
         return np.concatenate(
@@ -124,7 +121,7 @@ def verify_pairs(
     where = where.reshape(-1, 2)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     a, b = np.ascontiguousarray(where[:, 0]), np.ascontiguousarray(where[:, 1])
-    common = intersection_sizes(store.load(ids, spans), offsets, a, b, threshold)
+    common = intersection_sizes(store.load(ids, sizes), offsets, a, b, threshold)
     good = np.flatnonzero(common >= 0)
     edges = np.empty(len(good), dtype=EDGE)
     edges["a"], edges["b"] = pairs[good, 0], pairs[good, 1]

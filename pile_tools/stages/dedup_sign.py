@@ -1,6 +1,7 @@
 """Read one shard and write what the rest of a deduplication needs of it: a few numbers a document."""
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,14 +15,15 @@ from pile_tools.algorithms.minhash import permutations
 from pile_tools.algorithms.shingle import first_words, sign_documents
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import DocumentBatch, ShardReader
+from pile_tools.formats.documents import DocumentBatch, ReadCounts, ShardReader
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.npy import NpyWriter
-from pile_tools.stages.dedup_files import DOCUMENT, KEY_CHUNK, DedupPaths
+from pile_tools.formats.signatures import DOCUMENT
+from pile_tools.stages.dedup_files import KEY_CHUNK, DedupPaths
 from pile_tools.stages.dedup_job import DedupJob
 from pile_tools.stages.pile_dedupe import sign_texts
 
-__all__ = ["READ_BYTES", "open_reader", "sign_shard", "signed_outputs"]
+__all__ = ["READ_BYTES", "KeyWriter", "open_reader", "sign_shard", "signed_outputs", "write_info"]
 
 READ_BYTES = 4 << 20
 """Text that is read from a shard at once."""
@@ -42,17 +44,17 @@ def open_reader(shard: Shard, job: DedupJob, only_rows: NDArray[np.bool_] | None
     )
 
 
-def signed_outputs(job: DedupJob, paths: DedupPaths, shard: int) -> tuple[Path, ...]:
-    """The files that ``sign_shard`` writes."""
+def signed_outputs(job: DedupJob, paths: DedupPaths, shard: int, *, own: bool) -> tuple[Path, ...]:
+    """The files that are written for a shard, of this corpus (``own``) or of another."""
     outputs = [paths.documents(shard)]
     if job.method != "text":
         outputs.append(paths.keys(shard))
-    if job.save_signatures:
+    if job.save_signatures and own:
         outputs.append(paths.signatures(shard))
     return (*outputs, paths.info(shard))
 
 
-class _KeyWriter:
+class KeyWriter:
     """Gather signatures and write their band keys in chunks of ``KEY_CHUNK`` documents."""
 
     def __init__(self, job: DedupJob, writer: NpyWriter) -> None:
@@ -114,7 +116,7 @@ def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> No
             return stack.enter_context(NpyWriter(file, dtype, row_shape))  # type: ignore[arg-type]
 
         documents = writer(paths.documents(index), DOCUMENT)
-        keys = _KeyWriter(job, writer(paths.keys(index), np.uint64)) if job.method != "text" else None
+        keys = KeyWriter(job, writer(paths.keys(index), np.uint64)) if job.method != "text" else None
         kept = writer(paths.signatures(index), np.uint32, (job.num_perm,)) if job.save_signatures else None
         for batch in reader:
             table = np.zeros(len(batch), dtype=DOCUMENT)
@@ -129,19 +131,16 @@ def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> No
             documents.append(table)
         if keys is not None:
             keys.close()
-    counts = reader.counts
-    info = {
-        "sources": list(numbers),
-        "rows": counts.rows,
-        "documents": counts.documents,
-        "text_bytes": counts.text_bytes,
-        "blank_lines": counts.blank_lines,
-        "skipped_records": counts.skipped_records,
-        "oversized_records": counts.oversized_records,
-        "repaired_documents": counts.repaired_documents,
-        "replaced_characters": counts.replaced_characters,
-        "skipped": [list(entry) for entry in reader.skipped],
-        "oversized": reader.oversized,
-    }
-    with atomic_write(paths.info(index)) as file:
-        file.write(canonical_json(info))
+    write_info(
+        paths.info(index),
+        reader.counts,
+        sources=list(numbers),
+        skipped=[list(entry) for entry in reader.skipped],
+        oversized=reader.oversized,
+    )
+
+
+def write_info(path: Path, counts: ReadCounts, **more: object) -> None:
+    """Write what reading a shard counted, with its source names, skipped records and oversized rows."""
+    with atomic_write(path) as file:
+        file.write(canonical_json({"sources": [], "skipped": [], "oversized": [], **asdict(counts), **more}))

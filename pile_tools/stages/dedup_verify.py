@@ -6,6 +6,8 @@ partner   each removed document with the kept one, to name it where they are sim
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +35,10 @@ def _pairs_of_range(files: CorpusFiles, bands: int, parts: int, low: int, high: 
         for part in range(parts):
             file = NpyFile.open(files.paths.band("star", band, part, parts))
 
-            if not len(file):
-                continue
-            # Mapped, and not searched as a column: that would copy it.
-            others = file.map()[:, 1]
-            start, stop = (bisect_left(others, bound) for bound in (low, high))
+            def other(row: int, file: NpyFile = file) -> int:
+                return int(file.read(row, row + 1)[0, 1])
+
+            start, stop = (bisect_left(range(len(file)), bound, key=other) for bound in (low, high))
             if start < stop:
                 found.append(file.read(start, stop))
     if not found:
@@ -52,15 +53,19 @@ def verify_star(files: CorpusFiles, job: DedupJob, parts: int, index: int, budge
     """Verify the star pairs whose other is in range ``index`` of ``RANGE_DOCUMENTS`` documents."""
     low = index * RANGE_DOCUMENTS
     pairs = _pairs_of_range(files, job.bands.bands, parts, low, low + RANGE_DOCUMENTS)
-    _write_edges(files, "star", index, job, [pairs], budget)
+    _write_edges(files, files.paths.edges("star", index, _ranges(files.documents)), job, [pairs], budget)
+
+
+def _ranges(count: int) -> int:
+    return -(-count // RANGE_DOCUMENTS)
 
 
 def _write_edges(
-    files: CorpusFiles, round_: str, index: int, job: DedupJob, pieces: object, budget: int
+    files: CorpusFiles, target: Path, job: DedupJob, pieces: Iterable[NDArray[np.int64]], budget: int
 ) -> None:
     store = SetStore(files)
-    with atomic_write(files.paths.edges(round_, index)) as file, NpyWriter(file, EDGE) as writer:
-        for pairs in pieces:  # type: ignore[attr-defined]
+    with atomic_write(target) as file, NpyWriter(file, EDGE) as writer:
+        for pairs in pieces:
             for start in range(0, len(pairs), PAIRS_AT_ONCE):
                 piece = pairs[start : start + PAIRS_AT_ONCE]
                 writer.append(verify_pairs(store, piece, job.threshold_value, budget))
@@ -69,9 +74,9 @@ def _write_edges(
 def label_components(files: CorpusFiles, parts: int) -> None:
     """Write the components that the first ``parts`` files of star edges make.
 
-    int64 [2, n]: documents, ascending, and the first of the component of each.
+    int64 [n, 2], (document, the first of its component), by document.
     """
-    edges = [NpyFile.open(files.paths.edges("star", index)) for index in range(parts)]
+    edges = [NpyFile.open(files.paths.edges("star", index, parts)) for index in range(parts)]
     tied = np.zeros(files.documents, dtype=np.bool_)
     for file in edges:
         piece = file.read()
@@ -82,26 +87,26 @@ def label_components(files: CorpusFiles, parts: int) -> None:
     for file in edges:
         piece = file.read()
         unite(parent, np.searchsorted(ids, piece["a"]), np.searchsorted(ids, piece["b"]))
-    write_npy(files.paths.labels, np.stack([ids, ids[component_roots(parent)]]))
+    write_npy(files.paths.labels, np.stack([ids, ids[component_roots(parent)]], axis=1))
 
 
 def verify_cross(files: CorpusFiles, job: DedupJob, band: int, part: int, parts: int, budget: int) -> None:
     """Verify the cross pairs of the buckets of one band and range."""
     members = NpyFile.open(files.paths.band("members", band, part, parts)).read()
     offsets = NpyFile.open(files.paths.band("offsets", band, part, parts)).read()
+    labels = NpyFile.open(files.paths.labels).read()
+    place = np.searchsorted(labels[:, 0], members)
+    place[place == len(labels)] = 0
     own = members.copy()
-    labels = NpyFile.open(files.paths.labels)
-    if labels.shape[1]:
-        documents, firsts = labels.map()
-        place = np.searchsorted(documents, members)
-        place[place == len(documents)] = 0
-        known = documents[place] == members
-        own[known] = firsts[place[known]]
-    _write_edges(files, "cross", band * parts + part, job, cross_pairs(members, offsets, own), budget)
+    if len(labels):
+        known = labels[place, 0] == members
+        own[known] = labels[place[known], 1]
+    target = files.paths.edges("cross", band * parts + part, job.bands.bands * parts)
+    _write_edges(files, target, job, cross_pairs(members, offsets, own), budget)
 
 
 def verify_partners(files: CorpusFiles, job: DedupJob, index: int, budget: int) -> None:
     """Verify one range of the pairs that the decision asks about."""
     file = NpyFile.open(files.paths.partner_pairs)
     pairs = file.read(index * RANGE_DOCUMENTS, min((index + 1) * RANGE_DOCUMENTS, len(file)))
-    _write_edges(files, "partner", index, job, [pairs], budget)
+    _write_edges(files, files.paths.edges("partner", index, _ranges(len(file))), job, [pairs], budget)

@@ -1,9 +1,11 @@
 """Write what a deduplication leaves: the kept shards, and the tables of removed and skipped documents."""
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +18,18 @@ from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import FileEntry, canonical_json, file_entry
 from pile_tools.formats.npy import NpyFile
 from pile_tools.formats.shard_copy import copy_rows
+from pile_tools.stages.dedup_against import save_signatures
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
+from pile_tools.stages.dedup_job import DedupJob
 
 __all__ = [
     "DEDUP_NAME",
     "DEDUP_SCHEMA",
+    "INPUTS_NAME",
     "SKIPPED_NAME",
     "SKIPPED_SCHEMA",
-    "read_written",
+    "Written",
+    "write_inputs",
     "write_kept",
     "write_removed",
     "write_skipped",
@@ -41,6 +47,9 @@ DEDUP_SCHEMA = pa.schema(
     ]
 )
 """One row for each removed document, in corpus order."""
+
+INPUTS_NAME = "inputs.json"
+"""Where the inputs were, as paths relative to the output directory: a help to people, and in no manifest."""
 
 SKIPPED_NAME = "skipped.parquet"
 SKIPPED_SCHEMA = pa.schema(
@@ -74,49 +83,76 @@ def _removed_of_shard(files: CorpusFiles, index: int) -> NDArray[np.bool_]:
     return removed
 
 
-def write_kept(shard: Shard, files: CorpusFiles, index: int, output: Path) -> None:
-    """Write the shard without its removed documents to ``output``, and a record of what was written.
-
-    Records too large to be compared pass through; blank lines and skipped records do not.
-    """
-    info = read_info(files.paths.info(index))
-    removed = _removed_of_shard(files, index)
-    keep = np.zeros(info["rows"], dtype=np.bool_)
-    keep[np.array(info["oversized"], dtype=np.int64)] = True
+def _count_sources(
+    files: CorpusFiles, index: int, sources: list[str | None], removed: NDArray[np.bool_]
+) -> dict[str, list[int]]:
+    """By source: documents, removed, bytes, removed bytes."""
     counts: dict[str, list[int]] = {}
     for first, piece in files.read_documents(index):
         start = first - int(files.starts[index])
         gone = removed[start : start + len(piece)]
-        keep[piece["row"][~gone]] = True
         for number in np.unique(piece["source"]).tolist():
             own = piece["source"] == number
-            name = info["sources"][number]
-            sums = counts.setdefault("" if name is None else name, [0, 0, 0, 0])
+            sums = counts.setdefault(sources[number] or "", [0, 0, 0, 0])
             sums[0] += int(own.sum())
             sums[1] += int((own & gone).sum())
             sums[2] += int(piece["bytes"][own].sum())
             sums[3] += int(piece["bytes"][own & gone].sum())
-    output.parent.mkdir(parents=True, exist_ok=True)
-    copied = copy_rows(shard, keep, output)
-    kept = len(removed) - int(removed.sum())
-    if copied != kept + info["oversized_records"]:
-        raise PileToolsError(
-            f"{output}: {copied} records written, but {kept} documents and {info['oversized_records']} "
-            "records too large to compare were to be kept; this is a defect of pile-tools"
-        )
-    entry = file_entry(output, shard.name, copied).to_json() if output.exists() else None
-    with atomic_write(files.paths.written(index)) as file:
-        file.write(canonical_json({"entry": entry, "removed": int(removed.sum()), "sources": counts}))
+    return counts
 
 
-def read_written(path: Path) -> tuple[FileEntry | None, int, dict[str, list[int]]]:
-    """Read what ``write_kept`` recorded: the output's entry, how many were removed, and sums by source.
+def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, output: Path) -> None:
+    """Write the shard without its removed documents into ``output``, and a record of what was written.
 
-    The sums are [documents, removed, bytes, removed bytes].
+    Removed documents and skipped records are left out, and nothing else: the tables that list them say
+    all that is needed to find where a row was before.
     """
-    value = read_info(path)
-    entry = None if value["entry"] is None else FileEntry.from_json(value["entry"])
-    return entry, int(value["removed"]), value["sources"]
+    info = read_info(files.paths.info(index))
+    removed = _removed_of_shard(files, index)
+    rows = files.gather(np.arange(files.starts[index], files.starts[index + 1]), "row")
+    keep = np.ones(info["rows"], dtype=np.bool_)
+    keep[np.array([row for row, _ in info["skipped"]], dtype=np.int64)] = False
+    keep[rows[removed]] = False
+    target = output / shard.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copied = copy_rows(shard, keep, target)
+    kept = len(removed) - int(removed.sum())
+    if copied != kept + info["oversized_records"] + info["blank_lines"]:
+        raise PileToolsError(
+            f"{target}: {copied} rows written, but {kept} documents, {info['oversized_records']} records too "
+            f"large to compare and {info['blank_lines']} blank lines were to be kept; this is a defect of "
+            "pile-tools"
+        )
+    # A .txt shard whose one document was removed is no file.
+    entries = [file_entry(target, shard.name, copied - info["blank_lines"])] if target.exists() else []
+    if job.save_signatures:
+        new_rows = np.where(removed, -1, np.cumsum(keep)[rows] - 1)
+        for path in save_signatures(files, job, index, shard.name, output, new_rows):
+            entries.append(file_entry(path, path.relative_to(output).as_posix()))
+    record = {
+        "entries": [entry.to_json() for entry in entries],
+        "kept": kept,
+        "removed": int(removed.sum()),
+        "sources": _count_sources(files, index, info["sources"], removed),
+    }
+    with atomic_write(files.paths.written(index)) as file:
+        file.write(canonical_json(record))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What ``write_kept`` recorded. ``sources``: by name, documents, removed, bytes and removed bytes."""
+
+    entries: list[FileEntry]
+    kept: int
+    removed: int
+    sources: dict[str, list[int]]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        value = read_info(path)
+        entries = [FileEntry.from_json(entry) for entry in value["entries"]]
+        return cls(entries, value["kept"], value["removed"], value["sources"])
 
 
 def _write_table(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
@@ -165,3 +201,10 @@ def write_skipped(files: CorpusFiles, names: list[str], path: Path) -> None:
                 yield pa.Table.from_arrays(columns, schema=SKIPPED_SCHEMA)
 
     _write_table(path, SKIPPED_SCHEMA, tables())
+
+
+def write_inputs(shards: list[Shard], output: Path) -> None:
+    """Write ``inputs.json``."""
+    where = {shard.name: os.path.relpath(shard.path, output) for shard in shards}
+    with atomic_write(output / INPUTS_NAME) as file:
+        file.write(canonical_json(where))

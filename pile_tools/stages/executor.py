@@ -99,8 +99,11 @@ class TaskPool:
         label: str = "tasks",
         progress: Progress = no_progress,
         in_process: bool = False,
+        apart: bool = False,
     ) -> None:
         """Run every task that is not done; in this very process where asked, or where one worker is all.
+
+        ``apart``: not here even then, so that this process answers an interrupt while a long sort goes on.
 
         The first error of a task is raised, and the tasks that already run end with the block. Raises
         UnfinishedError naming the tasks that were under way when a worker process died.
@@ -109,7 +112,7 @@ class TaskPool:
         todo = [task for task in tasks if not task.done]
         done = total - sum(task.weight for task in todo)
         progress(label, done, total)
-        if in_process or min(self._workers, len(todo)) <= 1:
+        if in_process or not todo or (min(self._workers, len(todo)) == 1 and not apart):
             for task in todo:
                 task.function(*task.arguments)
                 done += task.weight

@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 
 from pile_tools.algorithms.complement import original_rows
-from pile_tools.errors import DataError
 from pile_tools.formats.history import History
 from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.order_files import list_orders
@@ -97,11 +96,6 @@ def addresses(history: History, shard: str, row: int) -> list[Address]:
     manifest = history.own
     found = [Address(manifest.stage, manifest.identity, shard, row)]
     while (maker := history.maker_of(manifest, shard)) is not None and maker.stage == "dedup":
-        if maker.counts.get("blank_lines", 0) > manifest.counts.get("blank_lines", 0):
-            raise DataError(
-                f"{history.store.name}: the `pile-tools dedup` that made {shard} left out blank lines and "
-                "does not say where, so its rows cannot be followed; run dedup and tokenize again"
-            )
         row = int(original_rows(history.removed(maker.identity, shard), np.array([row], np.int64))[0])
         manifest = maker
         found.append(Address(manifest.stage, manifest.identity, shard, row))

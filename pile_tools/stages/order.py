@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from pile_tools.algorithms.blend import SPLIT_PARTS, split_documents
 from pile_tools.algorithms.recipes import Order, megatron_core_order, neox_order
 from pile_tools.errors import DataError, ParameterError, PileToolsError
@@ -36,7 +39,7 @@ class OrderSummary:
 
 
 def make_order(
-    data: str | Path,
+    data: str | Path | TokenDataset,
     *,
     seq_length: int = 2048,
     batch_size: int = 1024,
@@ -49,7 +52,9 @@ def make_order(
     part: str = "train",
     output: Path | None = None,
 ) -> OrderSummary:
-    """Make the order of the token dataset at ``data`` and write it beside the dataset or into ``output``.
+    """Make the order of the token dataset ``data`` and write it beside the dataset or into ``output``.
+
+    Of a dataset behind a URL, which needs an ``output``, the sizes of its documents are fetched.
 
     ``num_samples`` is the number that the recipe is given, steps × batch_size unless said; the stream is
     the first steps × batch_size samples, or ``num_samples`` where no steps are given. ``split`` such as
@@ -67,10 +72,10 @@ def make_order(
     if not name or "/" in name or "\0" in name:
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     num_samples, samples = stream_length(steps, batch_size, num_samples)
-    dataset = TokenDataset.open(data)
-    if dataset.store.path is None:
-        raise ParameterError(f"{dataset.name}: an order is made of a dataset on this machine")
-    check_index(dataset.index)
+    dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
+    if output is None and dataset.is_remote:
+        raise ParameterError(f"{dataset.name}: name the directory for the order with -o (output=)")
+    sizes = _checked_sizes(dataset)
     documents = (0, dataset.n_sequences)
     if split is not None:
         documents = split_documents(split, dataset.n_sequences, recipe)[SPLIT_PARTS.index(part)]
@@ -95,16 +100,19 @@ def make_order(
         data_bytes=dataset.data_bytes,
         files=(),
     )
-    directory = output or dataset.store.path
+    directory = output or dataset.directory
     directory.mkdir(parents=True, exist_ok=True)
     path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
     if finished is None:
-        made = record if recipe == SEQUENTIAL else _write(directory, record, _make(dataset, record))
-        _check_sequential(dataset, record)
+        if recipe == SEQUENTIAL:
+            _check_sequential(dataset, record, sizes)
+            made = record
+        else:
+            made = _write(directory, record, remake(dataset, record, sizes))
         made.write(path)
     else:
         made = finished
-    tokens = int(dataset.index.sizes[slice(*documents)].sum(dtype="int64"))
+    tokens = int(sizes[slice(*documents)].sum(dtype=np.int64))
     in_order = dataset.n_sequences if recipe == SEQUENTIAL else (made.epochs * tokens - 1) // seq_length
     return OrderSummary(made, path, documents[1] - documents[0], tokens, in_order, finished is not None)
 
@@ -147,7 +155,7 @@ def _find_finished(
             raise PileToolsError(f"{path}: a blend of that name; choose another --name")
         if (old.dataset, old.manifest) != (record.dataset, record.manifest):
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
-        if replace(old, epochs=1, files=()) == record:
+        if replace(old, epochs=1, files=(), digests=None) == record:
             missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
             return path, None if missing else old
         raise PileToolsError(
@@ -163,11 +171,24 @@ def _differences(old: OrderRecord, new: OrderRecord) -> str:
     return ", ".join(f"{field} {one}, now {two}" for field, one, two in pairs if one != two)
 
 
-def _make(dataset: TokenDataset, record: OrderRecord) -> Order:
+def _checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
+    """Return the sizes of all documents; DataError where the index is damaged."""
+    if dataset.is_mapped:
+        check_index(dataset.index)
+        return dataset.index.sizes
+    sizes = dataset.sizes.whole()
+    described = int(sizes.sum(dtype=np.int64)) * dataset.dtype.itemsize
+    if (sizes < 0).any() or described != dataset.data_bytes:
+        raise DataError(f"{dataset.index_name}: sizes that do not add up to the data; it is damaged")
+    return sizes
+
+
+def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
+    """Return the arrays that the recipe and the parameters of ``record`` make of documents of ``sizes``."""
     recipe = megatron_core_order if record.recipe == "megatron-core" else neox_order
     try:
         return recipe(
-            dataset.index.sizes,
+            sizes,
             seq_length=record.seq_length,
             num_samples=record.num_samples,
             seed=record.seed,
@@ -184,13 +205,10 @@ def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
     return replace(record, epochs=order.epochs, files=files)
 
 
-def _check_sequential(dataset: TokenDataset, record: OrderRecord) -> None:
+def _check_sequential(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> None:
     """Refuse a sequential order of sequences that are no samples, or of more than there are."""
-    if record.recipe != SEQUENTIAL:
-        return
     if record.split is not None:
         raise ParameterError("a sequential order is of all sequences; it has no --split")
-    sizes = dataset.index.sizes
     wrong = (sizes != record.seq_length + 1).nonzero()[0]
     if len(wrong):
         raise ParameterError(

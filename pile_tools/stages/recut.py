@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.digest_files import digest_names, list_records
 from pile_tools.formats.locations import move_locations
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
@@ -192,5 +193,7 @@ def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | Non
         if isinstance(record, OrderRecord):  # a blend names its datasets by where they lie
             arrays |= {entry.name for entry in record.files}
             replace(record, manifest=identity).write(output / path.name)
-    for name in sorted(arrays):
+    # The tokens of every step stay what they were.
+    digests = {name for record in list_records(directory) for name in digest_names(directory, record.label)}
+    for name in sorted(arrays | digests):
         copy_file(directory / name, output / name)

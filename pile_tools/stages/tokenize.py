@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
+from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
@@ -23,7 +24,7 @@ from pile_tools.formats.locations import write_locations
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
-from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter
+from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
 from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
 from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, EncoderName
@@ -124,7 +125,10 @@ def tokenize(
             outputs=[file_entry(space.directory / name, name) for name in outputs],
             counts=_counts(summaries, because),
             parents=_parents(shards),
-            versions={name: version(name) for name in _VERSIONED + ("fastokens",) * (because is None)},
+            versions={
+                "pile-tools": __version__,
+                **{name: version(name) for name in _VERSIONED + ("fastokens",) * (because is None)},
+            },
         )
         space.finish(manifest)
         return manifest
@@ -233,7 +237,7 @@ def _place(
         for part in parts:
             for table in Provenance(part.documents).tables():
                 writer.write(table)
-                size_file.write(table.column("n_tokens").to_numpy().astype("<i4").tobytes())
+                size_file.write(integers(table, "n_tokens").astype("<i4").tobytes())
         documents = writer.rows
     # Mapped: four bytes for each document of a large corpus are more than memory is promised to hold.
     sizes = np.memmap(sizes_path, "<i4", "r", shape=(documents,))

@@ -93,26 +93,28 @@ class BulkEncoder:
     """The `fastokens` library. Raises BulkEncoderError where that fails in any way."""
 
     def __init__(self, tokenizer: TokenizerFile) -> None:
-        with _native_errors("fastokens cannot load this tokenizer"):
+        with _native_errors("fastokens cannot load this tokenizer", details=True):
             self._tokenizer = fastokens.Tokenizer.from_json_str(tokenizer.content.decode())
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        with _native_errors("fastokens cannot encode a text"):
+        # Without details: which of several workers meets its text first is chance, and manifests are not.
+        with _native_errors("fastokens cannot encode a text", details=False):
             ids, offsets = self._tokenizer.encode_batch_flat(list(texts), add_special_tokens=False)
         ends = np.frombuffer(offsets, "<u8").astype(np.int64)
         return np.frombuffer(ids, "<u4"), ends[1:] - ends[:-1]
 
 
 @contextmanager
-def _native_errors(what: str) -> Iterator[None]:
+def _native_errors(what: str, *, details: bool) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a panic of native code is no Exception
-        raise BulkEncoderError(f"{what} ({' '.join(str(error).split())[:200]})") from None
+        reason = f" ({' '.join(str(error).split())[:200]})" if details else ""
+        raise BulkEncoderError(what + reason) from None
 
 
 class Judge:

@@ -17,12 +17,13 @@ from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.history import PARENTS_NAME, History
-from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, sha256_file
+from pile_tools.formats.manifest import FileEntry, Manifest, sha256_file
 from pile_tools.formats.order_files import OrderMaps, OrderPlace, list_orders
-from pile_tools.formats.order_record import OrderRecord
+from pile_tools.formats.order_record import BlendRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.executor import Progress, default_workers, no_progress
+from pile_tools.stages.verify_order import verify_blend, verify_recipe
 from pile_tools.stages.verify_tokens import check_provenance, check_tokenizer, check_tokens
 
 __all__ = ["CHECKS", "Check", "Finding", "verify"]
@@ -47,11 +48,15 @@ class Finding:
 
 
 def _has_manifest(directory: Path) -> bool:
-    return (directory / MANIFEST_NAME).is_file()
+    return Manifest.find(directory) is not None
 
 
 def _is_stage(stage: str) -> Callable[[Path], bool]:
-    return lambda directory: _has_manifest(directory) and Manifest.read(directory).stage == stage
+    def is_stage(directory: Path) -> bool:
+        manifest = Manifest.find(directory)
+        return manifest is not None and manifest.stage == stage
+
+    return is_stage
 
 
 def _has_dataset(directory: Path) -> bool:
@@ -114,24 +119,27 @@ def _orders(directory: Path) -> list[OrderPlace]:
 def _check_orders(directory: Path, progress: Progress) -> str:
     places = _orders(directory)
     paths = sorted(directory.glob("*.idx"))
+    found = []
     for place in places:
         # Bare maps carry the prefix of their dataset; a record belongs to the only one.
         own = [path for path in paths if len(paths) == 1 or place.label.startswith(f"{path.stem}_")]
-        _check_order(place, TokenDataset.open(own[0]) if own else None, directory, progress)
-    return f"{len(places)}: " + ", ".join(place.label for place in places)
+        said = _check_order(place, TokenDataset.open(own[0]) if own else None, directory, progress)
+        found.append(f"{place.label} ({said})")
+    return f"{len(places)}: " + ", ".join(found)
 
 
-def _check_order(
-    place: OrderPlace, dataset: TokenDataset | None, directory: Path, progress: Progress
-) -> None:
+def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Path, progress: Progress) -> str:
+    """Check an order; return how it was made, as far as that can be told."""
     record = place.record
     if record is not None:
         _check_hashes(directory, record.files, progress)
-        if not isinstance(record, OrderRecord) or not record.files:
-            return  # the arrays of a blend belong to several datasets, a sequential order has none
+    if isinstance(record, BlendRecord):
+        return verify_blend(place, record, directory)
+    if record is not None and not record.files:
+        return "sequential"
     maps = OrderMaps.open(place)
     if dataset is None:
-        return
+        return "its dataset is not here"
     if record is not None and record.dataset != dataset.identity:
         raise DataError(
             f"{place.name}: an order of another token dataset ({record.dataset[:12]}…) than the one beside "
@@ -139,7 +147,7 @@ def _check_order(
         )
     seq_length = place.told()[0] if record is None else record.seq_length
     if seq_length is None:
-        return
+        return "of an unknown sequence length"
     try:
         check_maps(
             dataset.sizes.whole(),
@@ -150,6 +158,7 @@ def _check_order(
         )
     except DataError as error:
         raise DataError(f"{place.name}: {error}; make the order again") from None
+    return verify_recipe(place, dataset)
 
 
 CHECKS: Final = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pile_tools.errors import DataError
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
 from pile_tools.formats.mmidx import check_index
-from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance
+from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, integers
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, read_tokenizer
 from pile_tools.stages.executor import Progress
@@ -137,7 +137,7 @@ def check_provenance(directory: Path, progress: Progress) -> str:
 def _runs(provenance: Provenance) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int32]]]:
     """Shard, rows and sizes of documents that follow one another and are of one shard."""
     for table in provenance.tables(("shard", "row", "n_tokens")):
-        rows, sizes = table.column("row").to_numpy(), table.column("n_tokens").to_numpy()
+        rows, sizes = integers(table, "row"), integers(table, "n_tokens")
         shards = table.column("shard").combine_chunks()
         codes = shards.indices.to_numpy()
         bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]

@@ -9,23 +9,33 @@ from typing import TYPE_CHECKING
 from pile_tools.errors import PileToolsError
 
 if TYPE_CHECKING:
-    from pile_tools.train.loop import Outcome, Start, train
+    from pile_tools.train.loop import Outcome, train
     from pile_tools.train.metrics import plot_loss, read_metrics
     from pile_tools.train.model import GPTNeoX
     from pile_tools.train.record import DataRecord
-    from pile_tools.train.verify import is_checkpoint, is_run, verify_checkpoint, verify_run
+    from pile_tools.train.run import recorded_batch_size
+    from pile_tools.train.schedule import CHECKPOINTS
+    from pile_tools.train.setup import Start
+    from pile_tools.train.sizes import SIZES
+    from pile_tools.train.torch_data import IterableStream
+    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.weights import load_model, save_model
 
 __all__ = [
+    "CHECKPOINTS",
+    "SIZES",
     "DataRecord",
     "GPTNeoX",
+    "IterableStream",
     "Outcome",
     "Start",
     "is_checkpoint",
     "is_run",
     "load_model",
+    "open_viewers",
     "plot_loss",
     "read_metrics",
+    "recorded_batch_size",
     "save_model",
     "train",
     "verify_checkpoint",
@@ -33,11 +43,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "loop": ("Outcome", "Start", "train"),
+    "loop": ("Outcome", "train"),
     "metrics": ("plot_loss", "read_metrics"),
     "model": ("GPTNeoX",),
     "record": ("DataRecord",),
-    "verify": ("is_checkpoint", "is_run", "verify_checkpoint", "verify_run"),
+    "run": ("recorded_batch_size",),
+    "schedule": ("CHECKPOINTS",),
+    "setup": ("Start",),
+    "sizes": ("SIZES",),
+    "torch_data": ("IterableStream",),
+    "verify": ("is_checkpoint", "is_run", "open_viewers", "verify_checkpoint", "verify_run"),
     "weights": ("load_model", "save_model"),
 }
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import fsync_directory
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
+from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.files import GENERATOR_NAME, OPTIMIZER_NAME, STAGE
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.optimizer import FlatAdam
@@ -46,7 +47,13 @@ class State:
 
 
 def write_checkpoint(
-    run: Path, work: Path, state: State, recipe: Mapping[str, Any], machine: Mapping[str, Any], world: World
+    run: Path,
+    work: Path,
+    state: State,
+    recipe: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    ancestors: Ancestors,
+    world: World,
 ) -> Path:
     """Write the checkpoint ``run/stepN``, every process its part; it appears whole or not at all.
 
@@ -63,7 +70,7 @@ def write_checkpoint(
     try:
         _together(world, [clear], [])
         _together(world, [lambda: _write_common(partial, state)], [lambda: state.adam.save(partial)])
-        _together(world, [lambda: _publish(partial, place, state.record, recipe, machine)], [])
+        _together(world, [lambda: _publish(partial, place, state.record, recipe, machine, ancestors)], [])
     except BaseException:
         if world.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -92,17 +99,22 @@ def _write_common(partial: Path, state: State) -> None:
 
 
 def _publish(
-    partial: Path, place: Path, record: DataRecord, recipe: Mapping[str, Any], machine: Mapping[str, Any]
+    partial: Path,
+    place: Path,
+    record: DataRecord,
+    recipe: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    ancestors: Ancestors,
 ) -> None:
-    outputs = [file_entry(path) for path in sorted(partial.iterdir())]
-    parent = record.lineage[-1].parent
+    names = [*(path.name for path in partial.iterdir()), *ancestors.write(partial)]
+    outputs = [file_entry(partial / name, name) for name in sorted(names)]
     Manifest(
         stage=STAGE,
         parameters={"recipe": dict(recipe), "machine": dict(machine)},
         inputs=[],
         outputs=outputs,
         counts={"steps": record.steps, "samples": record.samples, "tokens": record.tokens},
-        parents=[record.stream.identity, *([parent] if parent else [])],
+        parents=ancestors.parents,
         versions={"torch": version("torch")},
     ).write(partial)
     for entry in outputs:

@@ -61,7 +61,8 @@ def peak_flops(world: World, dtype: torch.dtype) -> tuple[float, str]:
         for known, peak in _DATA_SHEETS.items():
             if known in name:
                 return peak * world.size, f"data sheet of {known}"
-    size = 1024 if world.device.type == "cpu" else 8192
+    # CPUs have no fast float16 product: a large one takes a minute.
+    size = 8192 if world.device.type == "cuda" else 256 if dtype == torch.float16 else 1024
     one = torch.ones(size, size, dtype=dtype, device=world.device)
     best = float("inf")
     for _ in range(4):
@@ -72,7 +73,7 @@ def peak_flops(world: World, dtype: torch.dtype) -> tuple[float, str]:
     return total, f"measured with a {size} × {size} matrix product"
 
 
-def describe(world: World, micro_batch_size: int, compiled: bool, recomputed: bool) -> dict[str, object]:
+def describe(world: World, micro_batch_size: int, compiled: bool, checkpointing: bool) -> dict[str, object]:
     """Return what may differ from resume to resume of one run, and can change its roundings."""
     device = "cpu" if world.device.type == "cpu" else torch.cuda.get_device_name(world.device)
     return {
@@ -81,5 +82,5 @@ def describe(world: World, micro_batch_size: int, compiled: bool, recomputed: bo
         "threads": torch.get_num_threads(),
         "micro_batch_size": micro_batch_size,
         "compile": compiled,
-        "recompute_activations": recomputed,
+        "activation_checkpointing": checkpointing,
     }

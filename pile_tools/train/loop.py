@@ -6,6 +6,7 @@ interrupted and resumed has the same bits as one that was not.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,55 +20,48 @@ import numpy.typing as npt
 import torch
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.train.checkpoints import State, load_state
-from pile_tools.train.hardware import DTYPES, describe, deterministic, peak_flops
+from pile_tools.train.ancestors import Ancestors
+from pile_tools.train.checkpoints import State
+from pile_tools.train.hardware import DTYPES, describe, deterministic
+from pile_tools.train.loss import LogitGradient, loss_and_gradient
 from pile_tools.train.metrics import MetricsFile
-from pile_tools.train.model import GPTNeoX, flops_per_token, initialise, loss_and_gradient
-from pile_tools.train.optimizer import FlatAdam
+from pile_tools.train.model import GPTNeoX
 from pile_tools.train.parallel import World, join, micro_batches
-from pile_tools.train.recipe import build_model, resolve
-from pile_tools.train.record import Stream, step_digest
+from pile_tools.train.recipe import resolve
+from pile_tools.train.record import DataRecord, Stream, step_digest
 from pile_tools.train.run import Run, newest_checkpoint, read_begin
 from pile_tools.train.schedule import checkpoint_due
 from pile_tools.train.schedule import learning_rate as rate_at
+from pile_tools.train.setup import Start, begin_state, describe_start, prepare
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer
 
-__all__ = ["Outcome", "Start", "train"]
+__all__ = ["Outcome", "train"]
 
-# Exponents of float16's loss scale: the scale halves when a gradient overflows and doubles after a while.
-_FIRST_SCALE: Final = 8
-_LAST_SCALE: Final = 24
+# Steps without an overflow after which float16's loss scale doubles, and the largest exponent it reaches.
 _SCALE_WINDOW: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What is known of a run before its next step; ``peak_flops`` is that of all processes together."""
-
-    steps_done: int
-    steps: int
-    parameters: int
-    processes: int
-    flops_per_token: int
-    peak_flops: float
-    peak_origin: str
+_LAST_SCALE: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: after ``steps_done`` of ``steps``, with the checkpoint of that step."""
+    """How a run ended: after ``steps_done`` of ``steps``, with the checkpoint of that step.
+
+    ``tokens`` were read in all; ``loss`` is that of the last step made here, None where none was.
+    """
 
     checkpoint: Path
     steps_done: int
     steps: int
+    tokens: int
+    loss: float | None
     interrupted: bool
 
 
 def train(
     viewer: "BatchViewer",
-    output: Path,
+    output: str | os.PathLike[str],
     *,
     model: str | None = None,
     steps: int | None = None,
@@ -78,10 +72,10 @@ def train(
     dtype: str | None = None,
     stop_at: int | None = None,
     resume: bool = False,
-    source: Path | None = None,
+    source: str | os.PathLike[str] | None = None,
     device: str = "auto",
     compile_layers: bool = False,
-    recompute: bool = False,
+    activation_checkpointing: bool = False,
     on_start: Callable[[Start], None] = lambda start: None,
     on_step: Callable[[Mapping[str, Any]], None] = lambda metrics: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -102,69 +96,59 @@ def train(
         raise ParameterError(
             "--from begins a run and --resume goes on with one; to resume a fork leave --from out"
         )
+    if micro_batch_size < 1 or (stop_at is not None and stop_at < 0):
+        raise ParameterError(f"micro_batch_size {micro_batch_size} or stop_at {stop_at} is too small")
     with join(device) as world, ExitStack() as stack:
         stack.enter_context(deterministic(world.device))
-        begin = newest_checkpoint(output) if resume else source
-        record, recorded = read_begin(Stream.of(viewer), begin, fork=source is not None)
-        given = {
-            "steps": steps,
-            "learning_rate": learning_rate,
-            "schedule": schedule,
-            "seed": seed,
-            "dtype": dtype,
-        }
-        recipe = resolve(viewer, model, given, recorded, begin=begin, fork=source is not None)
+        output, fork = Path(output), source is not None
+        begin = newest_checkpoint(output) if resume else None if source is None else Path(source)
+        record, recorded = read_begin(Stream.of(viewer), begin, fork=fork)
+        given = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule, "seed": seed}
+        given |= {"dtype": dtype}
+        recipe = resolve(viewer, model, given, recorded, begin=begin, done=record.steps, fork=fork)
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
-        machine = describe(world, micro_batch_size, compile_layers, recompute)
-        run = Run(stack, output, record, recipe, machine, world, resume=resume)
+        machine = describe(world, micro_batch_size, compile_layers, activation_checkpointing)
+        ancestors = Ancestors.of(viewer, begin, fork=fork)
+        run = Run(stack, output, record, recipe, machine, ancestors, world, resume=resume)
         if run.finished:
-            return Outcome(
-                output / f"step{recipe['steps']}", recipe["steps"], recipe["steps"], interrupted=False
-            )
-
-        generator = torch.Generator().manual_seed(recipe["seed"])
-        network = build_model(recipe["model"])
-        if begin is None:
-            initialise(network, generator)
-        network.to(world.device).train()
-        scale = [_FIRST_SCALE if recipe["dtype"] == "float16" else 0, 0]
-        state = State(network, FlatAdam(network, world), generator, record, scale)
-        if begin is not None:
-            load_state(begin, state)
-        network.gpt_neox.recompute = recompute
-        if compile_layers:
-            for layer in network.gpt_neox.layers:
-                layer.compile()  # one graph serves all layers
-
-        peak, origin = peak_flops(world, DTYPES[recipe["dtype"]])
-        cost = flops_per_token(network, viewer.seq_length)
-        size = sum(parameter.numel() for parameter in network.parameters())
+            record = DataRecord.read(output / f"step{recipe['steps']}")
+            return _outcome(run, record, recipe, None, interrupted=False)
+        state = begin_state(begin, record, recipe, world)
+        of_logits = prepare(state.model, compile_layers, activation_checkpointing)
+        start = describe_start(state, recipe, viewer.seq_length, str(machine["device"]), world)
         metrics = None
         if world.rank == 0:
-            on_start(Start(record.steps, recipe["steps"], size, world.size, cost, peak, origin))
+            on_start(start)
             metrics = MetricsFile(output, record.steps)
             stack.callback(metrics.close)
         if not run.has(record.steps):
             run.save(state)
         last = min(recipe["steps"], recipe["steps"] if stop_at is None else stop_at)
-        due, interrupted = checkpoint_due(recipe["schedule"]), False
-        for line in _steps(state, viewer, last, recipe, micro_batch_size, run, should_stop):
+        due, loss, interrupted = checkpoint_due(recipe["schedule"]), None, False
+        for line in _steps(state, viewer, last, recipe, micro_batch_size, of_logits, run, should_stop):
             if line is None:
                 interrupted = True
                 break
-            line["peak_share"] = line["tokens_per_second"] * cost / peak
+            loss = line["loss"]
+            line["peak_share"] = line["tokens_per_second"] * start.flops_per_token / start.peak_flops
             if metrics is not None:
                 metrics.write(line)
                 on_step(line)
             if due(state.record.steps):
                 run.save(state)
-        done = state.record.steps
-        if not run.has(done):
+        if not run.has(state.record.steps):
             run.save(state)
-        if done == recipe["steps"]:
+        if state.record.steps == recipe["steps"]:
             run.finish(state.record)
-        return Outcome(output / f"step{done}", done, recipe["steps"], interrupted)
+        return _outcome(run, state.record, recipe, loss, interrupted=interrupted)
+
+
+def _outcome(
+    run: Run, record: DataRecord, recipe: Mapping[str, Any], loss: float | None, *, interrupted: bool
+) -> Outcome:
+    place = run.directory / f"step{record.steps}"
+    return Outcome(place, record.steps, recipe["steps"], record.tokens, loss, interrupted)
 
 
 def _steps(
@@ -173,6 +157,7 @@ def _steps(
     last: int,
     recipe: Mapping[str, Any],
     micro_batch_size: int,
+    of_logits: LogitGradient,
     run: Run,
     should_stop: Callable[[], bool],
 ) -> Iterator[dict[str, Any] | None]:
@@ -190,7 +175,7 @@ def _steps(
             waited = time.perf_counter() - start
             _check_tokens(batch, state.model, viewer, step)
             digest = step_digest(batch)
-            total = _accumulate(state, batch, parts, DTYPES[dtype], world, should_stop)
+            total = _accumulate(state, batch, parts, DTYPES[dtype], world, of_logits, should_stop)
             rows = world.table([total, float(should_stop()), *np.frombuffer(digest, "<u4").tolist()])
             if any(row[2:] != rows[0][2:] for row in rows):
                 raise DataError(f"{viewer.order.name}: processes have read different bytes for step {step}")
@@ -201,8 +186,8 @@ def _steps(
             norm = state.adam.norm(tokens * 2.0 ** state.loss_scale[0])
             _check_finite(loss, norm, dtype, step, run)
             rate = rate_at(step, recipe["steps"], float(recipe["learning_rate"]))
-            line = {"step": step, "tokens": state.record.tokens + tokens, "loss": loss, "lr": rate}
-            line |= {"grad_norm": norm if math.isfinite(norm) else None}
+            line: dict[str, Any] = {"step": step, "tokens": state.record.tokens + tokens, "loss": loss}
+            line |= {"lr": rate, "grad_norm": norm if math.isfinite(norm) else None}
             if dtype == "float16":
                 line |= {"loss_scale": 2 ** state.loss_scale[0], "skipped": not math.isfinite(norm)}
                 _adjust_scale(state, norm, step, run)
@@ -219,20 +204,22 @@ def _accumulate(
     parts: list[slice],
     dtype: torch.dtype,
     world: World,
+    of_logits: LogitGradient,
     should_stop: Callable[[], bool],
 ) -> float:
     """Add up this process's gradients of a batch, not divided by its tokens; return its sum of losses."""
     state.adam.gradients.zero_()
-    total, output, scale = 0.0, state.model.embed_out.weight, 2.0 ** state.loss_scale[0]
+    total = torch.zeros((), dtype=torch.float64, device=world.device)
+    output, scale = state.model.embed_out.weight, 2.0 ** state.loss_scale[0]
     for part in parts:
         if should_stop():
             break
         rows = torch.from_numpy(batch[part].astype(np.int64)).to(world.device)  # [m, t + 1]
         hidden = state.model.hidden(rows[:, :-1], dtype).flatten(0, 1)  # [m · t, w]
-        loss, gradient = loss_and_gradient(hidden.detach(), output, rows[:, 1:].flatten(), scale)
+        loss, gradient = loss_and_gradient(hidden.detach(), output, rows[:, 1:].flatten(), scale, of_logits)
         torch.autograd.backward(hidden, gradient)
-        total += loss.item()
-    return total
+        total += loss
+    return total.item()  # the one place where the step waits for a GPU
 
 
 def _check_tokens(batch: npt.NDArray[Any], model: GPTNeoX, viewer: "BatchViewer", step: int) -> None:

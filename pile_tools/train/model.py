@@ -1,4 +1,4 @@
-"""GPT-NeoX as Pythia trained it: the model, its initial weights, its loss and its cost.
+"""GPT-NeoX as Pythia trained it: the model, its initial weights and its cost.
 
 Parameters have the names that published checkpoints give them. Sources: Biderman et al. 2023 (Pythia); Black
 et al. 2022 (GPT-NeoX-20B: parallel residual, rotary share); Su et al. 2021 (rotary embeddings); Nguyen and
@@ -9,7 +9,6 @@ v vocabulary, n = b · t.
 """
 
 import math
-from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pile_tools.errors import ParameterError
 
-__all__ = ["GPTNeoX", "flops_per_token", "initialise", "loss_and_gradient"]
-
-# Rows of logits that exist at a time; [512, 50304] in float32 is 103 MB. Fewer rows make more passes over the
-# gradient of the output embedding, more rows take memory and gain nothing (benchmarks/train_loss.py).
-_CHUNK_ROWS: Final = {"cpu": 512, "cuda": 8192}
+__all__ = ["GPTNeoX", "flops_per_token", "initialise"]
 
 
 class Linear(nn.Linear):
@@ -159,7 +154,7 @@ class GPTNeoX(nn.Module):
             if number < 1:
                 raise ParameterError(f"{name} {number} must be at least 1")
         rotary = int(width // heads * rotary_share)
-        if width % heads or rotary % 2:
+        if width % heads or rotary % 2 or rotary == 0:
             raise ParameterError(
                 f"width {width} on {heads} heads with a rotary share of {rotary_share}: "
                 "each head needs a whole number of dimensions, an even one of them rotary"
@@ -198,43 +193,6 @@ def initialise(model: GPTNeoX, generator: torch.Generator) -> None:
         else:
             std = wang if name.endswith(("attention.dense.weight", "dense_4h_to_h.weight")) else small
             parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
-
-
-@torch.no_grad()
-def loss_and_gradient(
-    hidden: Tensor, output: Tensor, labels: Tensor, scale: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Return the loss of ``labels`` and its gradient by ``hidden``; add the other to ``output.grad``.
-
-    ``hidden`` [n, w] is read by the output embedding ``output`` [v, w] (float32); ``labels`` int64 [n]. The
-    loss is the sum over tokens of −log p(label), float64 [], unscaled; the gradients are those of
-    ``scale`` · loss. Logits exist for some hundred tokens at a time and never as a whole: softmax and both
-    gradients are taken while they do, the softmax in float32 whatever the dtype of ``hidden``.
-    """
-    rows = _CHUNK_ROWS.get(hidden.device.type, 8192)
-    n, (v, _) = len(hidden), output.shape
-    weight = output.to(hidden.dtype)
-    loss = torch.zeros((), dtype=torch.float64, device=hidden.device)
-    gradient = torch.empty_like(hidden)
-    logits = torch.empty((min(rows, n), v), dtype=hidden.dtype, device=hidden.device)
-    if output.grad is None:
-        output.grad = torch.zeros_like(output)
-    for start in range(0, n, rows):
-        part, label = hidden[start : start + rows], labels[start : start + rows, None]  # [c, w], [c, 1]
-        p = torch.mm(part, weight.t(), out=logits[: len(part)]).float()  # float32 is used in place
-        top = p.amax(dim=1, keepdim=True)
-        label_logit = p.gather(1, label)
-        total = p.sub_(top).exp_().sum(dim=1, keepdim=True)
-        loss += (total.log() + (top - label_logit)).sum(dtype=torch.float64)
-        p.div_(total).scatter_add_(1, label, p.new_full((len(part), 1), -1.0))  # softmax − one-hot
-        p = p.to(hidden.dtype)
-        torch.mm(p, weight, out=gradient[start : start + rows])
-        scaled = part * scale
-        if hidden.dtype == torch.float32:
-            output.grad.addmm_(p.t(), scaled)
-        else:
-            output.grad += p.t() @ scaled
-    return loss, gradient.mul_(scale)
 
 
 def flops_per_token(model: GPTNeoX, seq_length: int) -> int:

@@ -58,6 +58,8 @@ class World:
 def join(device: str) -> Iterator[World]:
     """Join the processes that ``torchrun`` started, by its environment variables; one process without them.
 
+    A process group that the caller has made is used and kept; several runs in one launch need one, since
+    PyTorch cannot make a second group safely where another one was ended.
     ``device`` is "cpu", "cuda" or "auto" (CUDA where there is a device). Processes meet over gloo on CPUs and
     over NCCL on GPUs, one GPU for each process of a machine.
     """
@@ -72,11 +74,14 @@ def join(device: str) -> Iterator[World]:
     if size == 1:
         yield World(where)
         return
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    own = not dist.is_initialized()
+    if own:
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:
         yield World(where, rank, size)
     finally:
-        dist.destroy_process_group()
+        if own:
+            dist.destroy_process_group()
 
 
 def micro_batches(batch_size: int, micro_batch_size: int, rank: int, size: int) -> list[slice]:

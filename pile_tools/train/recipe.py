@@ -79,13 +79,15 @@ def resolve(
     recorded: Mapping[str, Any] | None,
     *,
     begin: Path | None,
+    done: int,
     fork: bool,
 ) -> dict[str, Any]:
     """Return the recipe of a run: what is ``given`` and not None, else what is ``recorded``, else defaults.
 
-    ``given`` has steps, learning_rate, schedule, seed and dtype. Where a recipe is recorded with the
-    checkpoint ``begin``, a given value that differs from it raises PileToolsError, unless the run is a
-    ``fork``, which may change all but the model. ParameterError or OutOfRangeError for values that cannot be.
+    The run has made ``done`` steps; ``given`` has steps, learning_rate, schedule, seed and dtype. Where a
+    recipe is recorded with the checkpoint ``begin``, a given value that differs from it raises
+    PileToolsError, unless the run is a ``fork``, which may change all but the model. ParameterError or
+    OutOfRangeError for values that cannot be.
     """
     shape, peak = (None, None) if model is None else model_shape(model, viewer.seq_length)
     wanted = {"model": shape, **given}
@@ -105,7 +107,7 @@ def resolve(
                     "or begin another run"
                 )
     recipe = {**recorded, **{key: value for key, value in wanted.items() if value is not None}}
-    _check(recipe, viewer)
+    _check(recipe, viewer, done)
     return recipe
 
 
@@ -130,7 +132,7 @@ def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
 
 
-def _check(recipe: Mapping[str, Any], viewer: "BatchViewer") -> None:
+def _check(recipe: Mapping[str, Any], viewer: "BatchViewer", done: int) -> None:
     if recipe["dtype"] not in DTYPES:
         raise ParameterError(f"dtype {recipe['dtype']!r} is none of {', '.join(DTYPES)}")
     if not 0 < float(recipe["learning_rate"]) < float("inf"):
@@ -140,6 +142,11 @@ def _check(recipe: Mapping[str, Any], viewer: "BatchViewer") -> None:
     schedule.checkpoint_due(recipe["schedule"])
     if recipe["steps"] < 1:
         raise ParameterError(f"steps {recipe['steps']} must be at least 1")
+    if viewer.first_step > done:
+        raise OutOfRangeError(
+            f"{viewer.order.name}: the stream is here from step {viewer.first_step} on, but training needs "
+            f"step {done}; fetch the steps before as well"
+        )
     if recipe["steps"] > viewer.steps:
         raise OutOfRangeError(
             f"{viewer.order.name}: {recipe['steps']} steps of {viewer.batch_size} sequences, but the stream "

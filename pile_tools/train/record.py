@@ -27,11 +27,12 @@ _FORMAT: Final = "pile-tools training data 1"
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream as training read it: ``identity`` names dataset and order by content, ``dataset`` the former
-    alone; ``order`` is the order's name, ``seq_length`` and ``batch_size`` count tokens and sequences."""
+    """A stream as training read it: ``identity`` names datasets and order by content, ``datasets`` the former
+    alone (one, or those of a blend); ``order`` is the order's name, ``seq_length`` counts tokens and
+    ``batch_size`` sequences."""
 
     identity: str
-    dataset: str
+    datasets: tuple[str, ...]
     order: str
     seq_length: int
     batch_size: int
@@ -40,7 +41,7 @@ class Stream:
     def of(cls, viewer: "BatchViewer") -> Self:
         return cls(
             identity=viewer.identity,
-            dataset=viewer.dataset.identity,
+            datasets=tuple(dataset.identity for dataset in viewer.datasets),
             order=viewer.order.label,
             seq_length=viewer.seq_length,
             batch_size=viewer.batch_size,
@@ -53,7 +54,7 @@ class Stream:
             for name, old in asdict(self).items()
             if (new := asdict(other)[name]) != old and name not in {"identity", "order"}
         ]
-        if self.identity != other.identity and self.dataset == other.dataset:
+        if self.identity != other.identity and self.datasets == other.datasets:
             found.append(
                 f"order {self.order} ({_short(self.identity)}), now {other.order} ({_short(other.identity)})"
             )
@@ -66,6 +67,8 @@ def step_digest(batch: npt.NDArray[Any]) -> bytes:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return " and ".join(map(_short, value))
     return f"{value[:12]}…" if isinstance(value, str) and len(value) > 12 else str(value)
 
 
@@ -156,20 +159,24 @@ class DataRecord:
             if value["format"] != _FORMAT:
                 raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
             lineage = tuple(
-                Segment(**{**segment, "stream": Stream(**segment["stream"])}) for segment in value["lineage"]
+                Segment(**{**segment, "stream": _stream(segment["stream"])}) for segment in value["lineage"]
             )
             digests = np.load(io.BytesIO(contents[DIGESTS_NAME]), allow_pickle=False)
             record = cls(lineage, digests.tobytes())
             same = record.to_files() == contents and _joins(lineage)
         except FileNotFoundError as error:
             raise DataError(f"{error.filename}: missing, so {directory} is no checkpoint") from None
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from None
         if not same:
             raise DataError(f"{path}: edited by hand or damaged: it does not fit {DIGESTS_NAME} beside it")
         return record
+
+
+def _stream(value: dict[str, Any]) -> Stream:
+    return Stream(**{**value, "datasets": tuple(value["datasets"])})
 
 
 def _joins(lineage: Sequence[Segment]) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.stages.workspace import Workspace
+from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State, write_checkpoint
 from pile_tools.train.files import STAGE, check_files, list_checkpoints
 from pile_tools.train.parallel import World
 from pile_tools.train.record import DataRecord, Segment, Stream
 
-__all__ = ["Run", "newest_checkpoint", "read_begin"]
+__all__ = ["Run", "newest_checkpoint", "read_begin", "recorded_batch_size"]
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -22,6 +23,12 @@ def newest_checkpoint(run: Path) -> Path | None:
         raise PileToolsError(f"{run}: no run to resume; leave --resume out to begin one")
     found = list_checkpoints(run)
     return found[-1] if found else None
+
+
+def recorded_batch_size(output: Path, *, resume: bool, source: Path | None) -> int | None:
+    """Return the batch size of the checkpoint that a run would begin with, None where there is none."""
+    begin = newest_checkpoint(output) if resume else source
+    return None if begin is None else DataRecord.read(begin).stream.batch_size
 
 
 def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataRecord, dict[str, Any] | None]:
@@ -39,8 +46,8 @@ def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataR
     difference = record.stream.difference(stream)
     if difference is not None:
         raise DataError(
-            f"{begin}: was trained on another stream: {difference}; give that one with --data, "
-            f"or go on with this one in a fork (--from {begin} -o ANOTHER)"
+            f"{begin}: was trained on another stream: {difference}; name that one (--data, --order, "
+            f"--batch-size), or go on with this one in a fork (--from {begin} -o ANOTHER)"
         )
     return record, recorded
 
@@ -60,12 +67,13 @@ class Run:
         record: DataRecord,
         recipe: dict[str, Any],
         machine: dict[str, Any],
+        ancestors: Ancestors,
         world: World,
         *,
         resume: bool,
     ) -> None:
         self.directory, self.world = directory, world
-        self._recipe, self._machine = recipe, machine
+        self._recipe, self._machine, self._ancestors = recipe, machine, ancestors
         self._parameters = {
             "recipe": recipe,
             "stream": asdict(record.stream),
@@ -90,7 +98,13 @@ class Run:
         """Write a checkpoint. UnfinishedError, which names the last one, where that fails."""
         try:
             write_checkpoint(
-                self.directory, self._workspace.work, state, self._recipe, self._machine, self.world
+                self.directory,
+                self._workspace.work,
+                state,
+                self._recipe,
+                self._machine,
+                self._ancestors,
+                self.world,
             )
         except PileToolsError as error:
             raise UnfinishedError(
@@ -111,7 +125,7 @@ class Run:
         """Write the run's manifest, which names every checkpoint by its own manifest."""
         if self.world.rank == 0:
             names = [f"{path.name}/{MANIFEST_NAME}" for path in list_checkpoints(self.directory)]
-            parent = record.lineage[-1].parent
+            names += self._ancestors.write(self.directory)
             self._workspace.finish(
                 Manifest(
                     stage=STAGE,
@@ -119,7 +133,7 @@ class Run:
                     inputs=[],
                     outputs=[file_entry(self.directory / name, name) for name in names],
                     counts={"steps": record.steps, "samples": record.samples, "tokens": record.tokens},
-                    parents=[record.stream.identity, *([parent] if parent else [])],
+                    parents=self._ancestors.parents,
                 )
             )
         self.world.agree(None)

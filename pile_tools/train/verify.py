@@ -16,7 +16,15 @@ from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer
 
-__all__ = ["CheckpointReport", "RunReport", "is_checkpoint", "is_run", "verify_checkpoint", "verify_run"]
+__all__ = [
+    "CheckpointReport",
+    "RunReport",
+    "is_checkpoint",
+    "is_run",
+    "open_viewers",
+    "verify_checkpoint",
+    "verify_run",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,8 @@ class _Steps:
     """A stream whose steps are read and hashed once."""
 
     def __init__(self, viewer: "BatchViewer", advance: Callable[[int], None]) -> None:
-        self.stream, self.name, self.steps = Stream.of(viewer), viewer.order.name, viewer.steps
+        self.stream, self.name = Stream.of(viewer), viewer.order.name
+        self.steps = range(viewer.first_step, viewer.steps)
         self._viewer, self._advance = viewer, advance
         self._digests: dict[int, bytes] = {}
 
@@ -59,7 +68,7 @@ class _Steps:
         difference = segment.stream.difference(self.stream)
         hint = f" ({difference})" if difference else ""
         for step in range(segment.first_step, segment.last_step):
-            if step >= self.steps:
+            if step not in self.steps:
                 return f"{self.name} has no step {step}{hint}"
             if step not in self._digests:
                 self._digests[step] = step_digest(self._viewer.batch(step))
@@ -77,6 +86,23 @@ def is_checkpoint(directory: str | os.PathLike[str]) -> bool:
 def is_run(directory: str | os.PathLike[str]) -> bool:
     """Return whether ``directory`` holds checkpoints of `pile-tools train`."""
     return any(is_checkpoint(path) for path in list_checkpoints(Path(directory)))
+
+
+def open_viewers(
+    directory: str | os.PathLike[str], locations: Sequence[str], *, order: str | None = None
+) -> "list[BatchViewer]":
+    """Open the streams at ``locations``, in ``order``, at the batch sizes that ``directory`` was trained at.
+
+    ``directory`` is a checkpoint or a run.
+    """
+    from pile_tools.viewer import BatchViewer
+
+    path = Path(directory)
+    records = [DataRecord.read(one) for one in ([path] if is_checkpoint(path) else list_checkpoints(path))]
+    sizes = sorted({segment.stream.batch_size for record in records for segment in record.lineage})
+    return [
+        BatchViewer.open(location, order=order, batch_size=size) for location in locations for size in sizes
+    ]
 
 
 def verify_checkpoint(

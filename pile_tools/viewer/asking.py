@@ -1,22 +1,30 @@
 """The questions that ``BatchViewer`` answers about the whole stream."""
 
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import ParameterError
+from pile_tools.formats.order_files import OrderPlace
+from pile_tools.formats.order_record import BlendRecord, OrderRecord
+from pile_tools.formats.store import is_url
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
+from pile_tools.viewer.overlay import OverlayComponent
 from pile_tools.viewer.parts import ViewedPart
 from pile_tools.viewer.reading import Decoder
+from pile_tools.viewer.torch_data import StreamDataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pile_tools.lookups.digests import DigestSummary
     from pile_tools.lookups.find import Counts
 
 __all__ = ["Asking"]
@@ -27,6 +35,7 @@ Int64Array = npt.NDArray[np.int64]
 class Asking:
     """Lookups over the stream of a ``BatchViewer``, which inherits them."""
 
+    order: OrderPlace
     batch_size: int
     seq_length: int
     _stream: Stream
@@ -43,9 +52,40 @@ class Asking:
     def steps(self) -> int: ...
 
     @property
+    @abstractmethod
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    @abstractmethod
+    def identity(self) -> str: ...
+
+    @abstractmethod
+    def batch(self, step: int) -> npt.NDArray[Any]: ...
+
+    @abstractmethod
+    def rank_rows(self, *, rank: int, world_size: int, micro_batch_size: int | None = None) -> Int64Array: ...
+
+    @abstractmethod
+    def take_rows(self, step: int, rows: Int64Array) -> npt.NDArray[Any]: ...
+
+    @property
     def name(self) -> str:
         """The path by which messages name the order."""
         return self._stream.place.name
+
+    @property
+    def home(self) -> Path | None:
+        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+        component = self._stream.components[0]
+        if isinstance(component, OverlayComponent):
+            return None if is_url(component.name) else Path(component.name)
+        return self._stream.place.store.path
+
+    @property
+    def record(self) -> OrderRecord | BlendRecord | None:
+        """The record of the order, None of maps without one and of an overlay, which has another stream."""
+        is_overlay = isinstance(self._stream.components[0], OverlayComponent)
+        return None if is_overlay else self._stream.place.record
 
     @property
     def parts(self) -> tuple[ViewedPart, ...]:
@@ -110,6 +150,7 @@ class Asking:
         first: bool = False,
         limit: int | None = None,
         context: int = 60,
+        workers: int | None = None,
         progress: Progress = no_progress,
     ) -> "pa.Table":
         """Return where the stream shows a text, token ids or matches of a regular expression.
@@ -134,6 +175,7 @@ class Asking:
             first=first,
             limit=limit,
             context=context,
+            workers=workers,
             progress=progress,
         )
 
@@ -145,6 +187,7 @@ class Asking:
         regex: str | None = None,
         steps: tuple[int | None, int | None] | None = None,
         every: int | None = None,
+        workers: int | None = None,
         progress: Progress = no_progress,
     ) -> "Counts":
         """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
@@ -156,7 +199,7 @@ class Asking:
         from pile_tools.lookups.find import count_occurrences, make_query
 
         query = make_query(text, tokens, regex)
-        return count_occurrences(self, query, steps=steps, every=every, progress=progress)
+        return count_occurrences(self, query, steps=steps, every=every, workers=workers, progress=progress)
 
     def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
         """Return how many documents, samples and tokens had been seen how often by each checkpoint.
@@ -183,3 +226,81 @@ class Asking:
         from pile_tools.lookups.exposure import mixture
 
         return mixture(self, every=every, progress=progress)
+
+    def term_counts(
+        self,
+        terms: Sequence[str],
+        *,
+        every: int | None = None,
+        window: int = 0,
+        steps: tuple[int | None, int | None] | None = None,
+        progress: Progress = no_progress,
+    ) -> "pa.Table":
+        """Count how often the model had read each term, and each pair of terms close together, by checkpoint.
+
+        A term is a word or several in a row, whatever their case; a word is a longest run of ``\\w``
+        characters (a Han, Hiragana or Katakana character is one alone), so that "1" is not found in "2013".
+        Words are those of a sequence's text, cut at special tokens such as EOD. With ``window`` of 2 or more,
+        two occurrences that do not overlap and lie within so many consecutive words count as a pair.
+
+        Columns: checkpoint (int64), term, other (string; null: the term alone) and count (int64), cumulative
+        from the first of ``steps`` on. Of each pair that is met at all, in the order of ``terms``, there is a
+        row for every checkpoint; of any other there is none.
+        """
+        from pile_tools.lookups.terms import term_counts
+
+        return term_counts(self, terms, every=every, window=window, steps=steps, progress=progress)
+
+    def make_digests(
+        self, output: str | os.PathLike[str] | None = None, *, progress: Progress = no_progress
+    ) -> "DigestSummary":
+        """Digest every step (see ``digest``) and store the digests with the order, or in ``output``.
+
+        ``digests.npy``, uint8 [steps, 16], and their root, the SHA-256 of all of them. The same stream has
+        the same digests however it is stored. A run that was interrupted goes on where it ended.
+        """
+        from pile_tools.lookups.digests import make_digests
+
+        return make_digests(self, output=None if output is None else Path(output), progress=progress)
+
+    def verify_digests(
+        self,
+        steps: tuple[int | None, int | None] | None = None,
+        *,
+        directory: str | os.PathLike[str] | None = None,
+        progress: Progress = no_progress,
+    ) -> str:
+        """Compare steps with the digests stored with the order, or in ``directory``.
+
+        Returns what was found right, in a line. Raises DataError for the first step that differs.
+        """
+        from pile_tools.lookups.digests import verify_digests
+
+        place = None if directory is None else Path(directory)
+        return verify_digests(self, steps, directory=place, progress=progress)
+
+    def torch_dataset(
+        self,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_batch_size: int | None = None,
+        start_step: int | None = None,
+        stop_step: int | None = None,
+    ) -> "StreamDataset":
+        """Return the micro-batches of a data-parallel rank as a map-style dataset for a ``DataLoader``.
+
+            loader = DataLoader(viewer.torch_dataset(micro_batch_size=8), batch_size=None, num_workers=2)
+
+        yields int64 tensors [micro_batch_size, seq_length + 1] in the order of the stream; ``start_step``
+        resumes. Without ``micro_batch_size`` a rank's part of a step is one. The dataset needs no PyTorch;
+        for one of PyTorch's ``IterableDataset`` kind wrap it in ``pile_tools.train.IterableStream``.
+        """
+        return StreamDataset(
+            self,
+            rank=rank,
+            world_size=world_size,
+            micro_batch_size=micro_batch_size,
+            start_step=start_step,
+            stop_step=stop_step,
+        )

@@ -17,7 +17,7 @@ from pile_tools.formats.order_files import OrderMaps, OrderPlace
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
 
-__all__ = ["UNKNOWN", "Component", "MapsComponent", "SequentialComponent"]
+__all__ = ["UNKNOWN", "Component", "MapsComponent", "SequentialComponent", "read_pieces"]
 
 Int64Array = npt.NDArray[np.int64]
 Tokens = npt.NDArray[Any]
@@ -52,10 +52,35 @@ class Component(ABC):
     def describe(self) -> dict[str, Any]:
         """Return what names the order by its content."""
 
+    @abstractmethod
+    def packed_numbers(self, positions: Int64Array) -> Int64Array:
+        """Return the numbers of samples in the packing, where neighbours follow each other in the text."""
+
+    @abstractmethod
+    def packed_pieces(self, numbers: Int64Array) -> Pieces:
+        """Return the pieces of the samples that have ``numbers`` in the packing, of all n_samples."""
+
     @property
     def knows_documents(self) -> bool:
         """Whether it is known which document a token is of."""
         return True
+
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether a sample begins with the last token of the one before it in the packing."""
+        return True
+
+    @property
+    def n_documents(self) -> int:
+        """The documents that pieces can be of, numbered from 0."""
+        return self.dataset.n_sequences
+
+    def document_pieces(
+        self, documents: Int64Array, offsets: Int64Array, n_tokens: Int64Array, positions: Int64Array
+    ) -> Tokens:
+        """Return tokens [offset, offset + n_tokens) of each of ``documents`` [n] as the samples at
+        ``positions`` [n] show them, end to end."""
+        return read_pieces(self.dataset, documents, offsets, n_tokens)
 
     def document_tokens(self, documents: Int64Array) -> Int64Array:
         """Return the sizes of documents, UNKNOWN for UNKNOWN."""
@@ -107,6 +132,18 @@ class MapsComponent(Component):
             )
         except DataError as error:
             raise self._damaged(error) from None
+
+    def packed_numbers(self, positions: Int64Array) -> Int64Array:
+        samples = self._maps.shuffle_idx.take(positions, np.ones_like(positions)).astype(np.int64)
+        check_samples(samples, self._maps.n_samples)
+        return samples
+
+    def packed_pieces(self, numbers: Int64Array) -> Pieces:
+        maps = self._maps
+        check_samples(numbers, maps.n_samples)
+        bounds = maps.sample_idx.take(numbers, np.full_like(numbers, 2)).reshape(-1, 2, 2)
+        doc_idx, sizes = maps.doc_idx.whole(), self.dataset.sizes.whole()
+        return locate(bounds[:, 0], bounds[:, 1], doc_idx, sizes, self.seq_length, numbers)
 
     def describe(self) -> dict[str, Any]:
         maps = self._maps
@@ -230,6 +267,16 @@ class SequentialComponent(Component):
     def knows_documents(self) -> bool:
         return self.dataset.manifest is not None
 
+    @property
+    def shares_tokens(self) -> bool:
+        return False
+
+    def packed_numbers(self, positions: Int64Array) -> Int64Array:
+        return positions
+
+    def packed_pieces(self, numbers: Int64Array) -> Pieces:
+        return self.pieces(numbers)
+
     def describe(self) -> dict[str, Any]:
         return {"sequential": self.dataset.n_sequences}
 
@@ -265,3 +312,15 @@ class SequentialComponent(Component):
                 f"{pointers[number]}, so it is no sample of {self.seq_length + 1} tokens of a sequential "
                 "order"
             )
+
+
+def read_pieces(
+    dataset: TokenDataset, documents: Int64Array, offsets: Int64Array, n_tokens: Int64Array
+) -> Tokens:
+    """Return tokens [offset, offset + n_tokens) of each of ``documents``, end to end."""
+    ones = np.ones_like(documents)
+    sizes = dataset.sizes.take(documents, ones)
+    if np.any((offsets < 0) | (offsets + n_tokens > sizes)):
+        raise DataError(f"{dataset.name}: a piece of a document leaves it; make the overlay again")
+    starts = dataset.pointers.take(documents, ones) + offsets * dataset.dtype.itemsize
+    return dataset.read(starts, n_tokens * dataset.dtype.itemsize).view(dataset.dtype)

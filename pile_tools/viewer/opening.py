@@ -1,19 +1,24 @@
 """From a location and the name of an order to the components of a stream."""
 
+import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.block_cache import BlockCache
+from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_files import SEQUENTIAL, OrderMaps, OrderPlace, find_order, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
+from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
 from pile_tools.formats.store import Io, Store, is_url, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
+from pile_tools.viewer.overlay import OverlayComponent, overlay_at, parent_location
 
 __all__ = ["Stream", "open_component", "open_stream"]
 
@@ -32,11 +37,33 @@ class Stream:
     first_sample: int
     samples: int
 
+    def identity(self) -> str:
+        """SHA-256 that names datasets and order by content, 64 hexadecimal digits."""
+        value: dict[str, Any] = {
+            "format": "pile-tools stream 1",
+            "seq_length": self.components[0].seq_length,
+        }
+        parts = [
+            {"dataset": component.dataset.identity, "order": component.describe()}
+            for component in self.components
+        ]
+        record = self.place.record
+        if self.blend is not None and record is not None:
+            value["blend"] = [[entry.sha256 for entry in record.files], parts]
+        else:
+            value |= parts[0] | {"first_sample": self.first_sample}
+        return hashlib.sha256(canonical_json(value)).hexdigest()
+
 
 def open_stream(
     location: str | os.PathLike[str], order: str | os.PathLike[str] | None, io: Io, cache: BlockCache | None
 ) -> Stream:
-    """Open the token dataset at ``location`` with an order, or the blend that is there."""
+    """Open the token dataset at ``location`` with an order, or the blend or overlay that is there."""
+    overlay = overlay_at(location, io, cache)
+    if overlay is not None:
+        store, change, place = overlay
+        parent = open_stream(parent_location(store, place), order or place.order, io, cache)
+        return _open_overlay(store, change, parent)
     blend = _blend_at(location, io, cache)
     if blend is not None:
         return _open_blend(*blend, io, cache)
@@ -45,8 +72,8 @@ def open_stream(
     return open_component(dataset, find_order(store, prefix, order))
 
 
-def open_component(dataset: TokenDataset, place: OrderPlace) -> Stream:
-    """Open ``dataset`` in the order at ``place``."""
+def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> Stream:
+    """Open ``dataset`` in the order at ``place``; ``seq_length`` where it is known beforehand."""
     record = place.record
     if isinstance(record, BlendRecord):
         raise ParameterError(f"{place.name}: a blend of several datasets; open its directory instead")
@@ -54,7 +81,7 @@ def open_component(dataset: TokenDataset, place: OrderPlace) -> Stream:
         _check_belongs(dataset, place, record)
     component: Component
     if place.style == SEQUENTIAL or (record is not None and record.recipe == SEQUENTIAL):
-        component = _sequential(dataset, place, record.seq_length if record else None)
+        component = _sequential(dataset, place, record.seq_length if record else seq_length)
     else:
         component = _maps(dataset, place, record)
     samples = record.samples if record is not None else _told_samples(component)
@@ -63,6 +90,19 @@ def open_component(dataset: TokenDataset, place: OrderPlace) -> Stream:
         raise DataError(f"{place.name}: {component.n_samples} samples, but {samples} are recorded")
     batch_size = record.batch_size if record is not None else None
     return Stream((component,), place, None, batch_size, first, samples)
+
+
+def _open_overlay(store: Store, record: OverlayRecord, parent: Stream) -> Stream:
+    found = parent.identity()
+    if found != record.parent:
+        raise DataError(
+            f"{store.name}: a change of the stream {record.parent[:12]}…, but {parent.place.name} is "
+            f"{found[:12]}…; name its parent in {PARENT_NAME}, or run `pile-tools intervene` again"
+        )
+    if parent.blend is not None:
+        raise DataError(f"{store.name}: an overlay of a blend, which this version does not read")
+    component = OverlayComponent(parent.components[0], store, record, parent.first_sample, parent.samples)
+    return replace(parent, components=(component,))
 
 
 def _told_samples(component: Component) -> int:
@@ -145,6 +185,8 @@ def _blend_at(
 def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
     place = OrderPlace(store, record.label, record)
     folder = open_store(f"{store.name}/orders", io=io, cache=cache)
+    if folder.path is not None and not folder.path.is_dir():
+        raise DataError(f"{folder.name}: missing; make the blend again")
     orders = {found.label: found for found in list_orders(folder, None)}
     components: list[Component] = []
     for part in record.parts:

@@ -1,6 +1,7 @@
 """The components of a stream as the lookups see them."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from pile_tools.lookups.stream import Maps
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, Int64Array, MapsComponent, Tokens
 from pile_tools.viewer.opening import Stream
-from pile_tools.viewer.reading import Decoder, DocumentTable, provenance_of
+from pile_tools.viewer.overlay import OverlayComponent
+from pile_tools.viewer.reading import Decoder, Table, provenance_of
 
 __all__ = ["ViewedPart"]
 
@@ -58,7 +60,15 @@ class ViewedPart:
 
     @property
     def n_documents(self) -> int | None:
-        return self.component.dataset.n_sequences if self.component.knows_documents else None
+        return self.component.n_documents if self.component.knows_documents else None
+
+    def below(self) -> "tuple[ViewedPart, Int64Array] | None":
+        component = self.component
+        if not isinstance(component, OverlayComponent):
+            return None
+        parent = replace(self._stream, components=(component.parent,))
+        part = ViewedPart(parent, 0, self._decoder, self._lock, self._bounds)
+        return part, component.packed_anew - self._stream.first_sample
 
     def maps(self) -> Maps | None:
         if not isinstance(self.component, MapsComponent):
@@ -117,7 +127,7 @@ class ViewedPart:
             self._numbers = numbers, positions
         return self._numbers
 
-    def provenance(self) -> DocumentTable | None:
+    def provenance(self) -> Table | None:
         return provenance_of(self.component, self._lock)
 
     def tokenizer(self) -> tuple[Any, int]:

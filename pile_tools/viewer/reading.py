@@ -11,13 +11,15 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.sources import MissingFileError, SourceFile
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.viewer.components import UNKNOWN, Component, Tokens
+from pile_tools.viewer.overlay import OverlayComponent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pile_tools.formats.provenance import Provenance
+    from pile_tools.formats.tokenizer import TokenizerFile
 
-__all__ = ["Decoder", "DocumentTable", "Pieces", "provenance_of"]
+__all__ = ["Decoder", "DocumentTable", "Pieces", "Table", "provenance_of"]
 
 # A copy of the tokenizer that made the dataset lies beside it.
 _TOKENIZER_NAME: Final = "tokenizer.json"
@@ -58,6 +60,12 @@ class Decoder:
         return self._loaded
 
     def _load(self) -> tuple[Any, int]:
+        """Return the tokenizer and its largest id."""
+        found = self.file()
+        return found.load(), found.max_id
+
+    def file(self) -> "TokenizerFile":
+        """Return the tokenizer's file; DataError where it is not the one that made the dataset."""
         from pile_tools.formats.tokenizer import read_tokenizer
 
         if not self.is_known:
@@ -74,7 +82,7 @@ class Decoder:
                 f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
                 f"{recorded[:12]}…; give the tokenizer that made it"
             )
-        return found.load(), found.max_id
+        return found
 
 
 class DocumentTable:
@@ -107,9 +115,64 @@ class DocumentTable:
         return pa.concat_tables(tables).column(0) if tables else pa.chunked_array([], pa.string())
 
 
-def provenance_of(component: Component, lock: threading.Lock) -> DocumentTable | None:
+class AddedDocuments:
+    """Addresses of the parent's documents, and after them of those that an overlay has added."""
+
+    def __init__(self, below: "Table | None", added: "Table | None", first: int) -> None:
+        self._below = below
+        self._added = added
+        self._first = first
+
+    @property
+    def name(self) -> str:
+        """The file with the parent's documents, or the one with those that were added."""
+        return next(table.name for table in (self._below, self._added) if table is not None)
+
+    def document_of(self, shard: str, row: int) -> int | None:
+        """Return the parent's document from (``shard``, ``row``), None where there is none."""
+        return None if self._below is None else self._below.document_of(shard, row)
+
+    def column(self, name: str) -> "pa.ChunkedArray":
+        """Return a column of all documents."""
+        import pyarrow as pa
+
+        count = self._first + (0 if self._added is None else len(self._added.column(name)))
+        return pa.chunked_array([self.lookup(np.arange(count), [name]).column(0).combine_chunks()])
+
+    def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
+        """Return ``columns`` of ``documents``; null where they are not recorded."""
+        import pyarrow as pa
+
+        wanted = np.asarray(documents, np.int64)
+        own = wanted >= self._first
+        kinds = {"shard": pa.string(), "row": pa.int64(), "source": pa.string()}
+        schema = pa.schema([(name, kinds[name]) for name in columns])
+        parts = []
+        for table, numbers in ((self._below, wanted[~own]), (self._added, wanted[own] - self._first)):
+            if table is not None:
+                parts.append(table.lookup(numbers).select(schema.names).cast(schema))
+            else:
+                parts.append(
+                    pa.table([pa.nulls(len(numbers), field.type) for field in schema], schema=schema)
+                )
+        back = np.argsort(np.concatenate([np.flatnonzero(~own), np.flatnonzero(own)]))
+        return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
+
+
+Table = DocumentTable | AddedDocuments
+
+
+def provenance_of(component: Component, lock: threading.Lock) -> Table | None:
     """Return the table of documents beside the dataset of ``component``, opened once; None without one."""
-    dataset = component.dataset
+    if not isinstance(component, OverlayComponent):
+        return _table_of(component.dataset, lock)
+    below = provenance_of(component.parent, lock)
+    if component.added is None:
+        return below
+    return AddedDocuments(below, _table_of(component.added, lock), component.parent.n_documents)
+
+
+def _table_of(dataset: TokenDataset, lock: threading.Lock) -> DocumentTable | None:
     with lock:
         if "provenance" not in dataset.opened:
             dataset.opened["provenance"] = _open_provenance(dataset)
@@ -135,12 +198,19 @@ def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
 
 
 class Pieces:
-    """The pieces of one sequence."""
+    """The pieces of sequences."""
 
     def __init__(self, found: locate.Pieces) -> None:
         self.found = found
 
-    def table(self, provenance: DocumentTable | None, dataset: int | None) -> "pa.Table":
+    def of_row(self, row: int) -> "Pieces":
+        """Return the pieces of one of the sequences."""
+        found = self.found
+        start, stop = np.searchsorted(found.row, [row, row + 1]).tolist()
+        arrays = (found.row, found.position, found.document, found.offset, found.n_tokens)
+        return Pieces(locate.Pieces(*(array[start:stop] for array in arrays)))
+
+    def table(self, provenance: Table | None, dataset: int | None) -> "pa.Table":
         """Return the Arrow table of ``BatchViewer.trace``."""
         import pyarrow as pa
 

@@ -1,6 +1,5 @@
 """BatchViewer: which tokens a step shows to the model, and which documents they are from."""
 
-import hashlib
 import operator
 import os
 import threading
@@ -11,21 +10,22 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import xxhash
 
-from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.store import Io
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.suites import Suite, load_suite
 from pile_tools.viewer.asking import Asking
-from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens
+from pile_tools.viewer.components import UNKNOWN, Int64Array, Tokens
 from pile_tools.viewer.opening import Stream, open_stream
 from pile_tools.viewer.reading import Decoder, Pieces, provenance_of
+from pile_tools.viewer.suite_stream import open_suite
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BatchViewer", "PieceView"]
+__all__ = ["BatchViewer", "PieceView", "RowView"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,16 @@ class PieceView:
         return self.last is not None and self.last + 1 == self.document_tokens
 
 
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A sequence: ``row`` of its step, ``tokens`` [seq_length + 1], their ``text``, the ``pieces`` of it."""
+
+    row: int
+    tokens: Tokens
+    text: str | None
+    pieces: tuple[PieceView, ...]
+
+
 class BatchViewer(Asking):
     """The stream of a token dataset in an order: step ⇄ sequence ⇄ document ⇄ source line.
 
@@ -91,6 +101,7 @@ class BatchViewer(Asking):
         self._decoders = [Decoder(component.dataset, tokenizer) for component in stream.components]
         self._identity: str | None = None
         self._lock = threading.Lock()
+        self.suite: Suite | None = None
         self._arguments: tuple[Any, ...] | None = None
 
     @classmethod
@@ -119,18 +130,39 @@ class BatchViewer(Asking):
             raise ParameterError(f"io {io!r} is neither 'mmap' nor 'pread'")
         name = None if tokenizer is None else os.fspath(tokenizer)
         viewer = cls(open_stream(location, order, io, cache), batch_size=batch_size, tokenizer=name)
-        viewer._arguments = (
-            cls.open,
-            (location,),
-            {"order": order, "batch_size": batch_size, "tokenizer": name, "io": io, "cache": cache},
-        )
+        named = {"order": order, "batch_size": batch_size, "tokenizer": name, "io": io, "cache": cache}
+        viewer._arguments = (cls.open, (location,), named)
+        return viewer
+
+    @classmethod
+    def from_suite(
+        cls,
+        suite: str | os.PathLike[str],
+        *,
+        order: str | os.PathLike[str] | None = None,
+        batch_size: int | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
+        io: Io = "mmap",
+        cache: BlockCache | None = None,
+    ) -> Self:
+        """Open the stream of a suite, by its name or the path of a suite file; nothing is downloaded first.
+
+        ``order`` names one of the suite's orders where it has several; the rest as for ``open``, with
+        the suite's batch size and tokenizer unless given.
+        """
+        found = load_suite(suite)
+        name = found.tokenizer if tokenizer is None else os.fspath(tokenizer)
+        viewer = cls(open_suite(found, order, io, cache), batch_size=batch_size, tokenizer=name)
+        viewer.suite = found
+        named = {"order": order, "batch_size": batch_size, "tokenizer": tokenizer, "io": io, "cache": cache}
+        viewer._arguments = (cls.from_suite, (suite,), named)
         return viewer
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the same files anew: mapped memory and descriptors do not travel.
         if self._arguments is None:
             raise TypeError("only a viewer that was made by `BatchViewer.open` can go to another process")
-        return _reopen, self._arguments
+        return _reopen, (*self._arguments, self.identity)
 
     @property
     def dataset(self) -> TokenDataset:
@@ -169,17 +201,7 @@ class BatchViewer(Asking):
         It is the same for every batch size, and however the dataset is cut into shards.
         """
         if self._identity is None:
-            value: dict[str, Any] = {"format": "pile-tools stream 1", "seq_length": self.seq_length}
-            parts = [
-                {"dataset": component.dataset.identity, "order": component.describe()}
-                for component in self._stream.components
-            ]
-            record = self.order.record
-            if self._stream.blend is not None and record is not None:
-                value["blend"] = [[entry.sha256 for entry in record.files], parts]
-            else:
-                value |= parts[0] | {"first_sample": self._stream.first_sample}
-            self._identity = hashlib.sha256(canonical_json(value)).hexdigest()
+            self._identity = self._stream.identity()
         return self._identity
 
     def batch(self, step: int) -> Tokens:
@@ -208,6 +230,11 @@ class BatchViewer(Asking):
         micro-batch g holds samples k·B + g·m·D + r·m + [0, m). Without ``micro_batch_size`` there is
         one. As GPT-NeoX's samplers do.
         """
+        rows = self.rank_rows(rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
+        return self.take_rows(step, rows.reshape(-1))
+
+    def rank_rows(self, *, rank: int, world_size: int, micro_batch_size: int | None = None) -> Int64Array:
+        """Return the rows of a step that ``rank_batch`` returns, int64[micro-batches, micro_batch_size]."""
         size = micro_batch_size
         if size is None and world_size > 0:
             size = self.batch_size // world_size
@@ -219,7 +246,17 @@ class BatchViewer(Asking):
                 "ranks"
             )
         starts = np.arange(0, self.batch_size, size * world_size) + rank * size
-        return self._tokens(self._first(step) + (starts[:, None] + np.arange(size)).reshape(-1))
+        return starts[:, None] + np.arange(size)
+
+    def take_rows(self, step: int, rows: Int64Array) -> Tokens:
+        """Return ``rows`` [n] of ``step``, [n, seq_length + 1]."""
+        first = self._first(step)
+        outside = rows[(rows < 0) | (rows >= self.batch_size)]
+        if len(outside):
+            raise OutOfRangeError(
+                f"{self.order.name}: no row {outside[0]} in a batch of {self.batch_size}, from 0"
+            )
+        return self._tokens(first + rows)
 
     def sequence(self, step: int, row: int) -> Tokens:
         """Return row ``row`` of ``step``, [seq_length + 1]."""
@@ -243,22 +280,38 @@ class BatchViewer(Asking):
         no ``documents.parquet``, document and offset where boundaries of documents are not known.
         Raises DataError where ``documents.parquet`` does not belong to the dataset.
         """
-        component, which, pieces = self._pieces(self._position(step, row))
-        return pieces.table(provenance_of(component, self._lock), which)
+        return self._table(*self._located(self._position(step, row))[0])
 
     def pieces(self, step: int, row: int) -> list[PieceView]:
         """Return the pieces of a sequence with their texts, to be shown (see ``PieceView``)."""
-        position = self._position(step, row)
-        tokens = self._tokens(position)[0]
-        component, which, pieces = self._pieces(position)
-        decode = self._decoder(position)
+        return list(next(self.rows(step, row)).pieces)
+
+    def rows(self, step: int, row: int | None = None) -> Iterator[RowView]:
+        """Iterate over the rows of ``step``, or only ``row``, with all that is known of them.
+
+        The tokens of all are read at once. Raises what ``batch``, ``text`` and ``trace`` raise.
+        """
+        if row is None:
+            positions = self._first(step) + np.arange(self.batch_size)
+        else:
+            positions = self._position(step, row)
+        tokens = self._tokens(positions)
+        located = self._located(positions)
+        return (
+            self._row_view(number, tokens[place], *located[place])
+            for place, number in enumerate(range(self.batch_size) if row is None else [row])
+        )
+
+    def _row_view(self, row: int, tokens: Tokens, which: int, pieces: Pieces) -> RowView:
+        decode = self._decoders[which] if self.has_tokenizer else None
+        rows = self._table(which, pieces).to_pylist()
+        sizes = self._stream.components[which].document_tokens(pieces.found.document).tolist()
         views = []
-        rows = pieces.table(provenance_of(component, self._lock), which).to_pylist()
-        for piece, size in zip(rows, component.document_tokens(pieces.found.document).tolist(), strict=True):
+        for piece, size in zip(rows, sizes, strict=True):
             part = tokens[piece["position"] : piece["position"] + piece["n_tokens"]]
-            text = decode(part) if decode.is_known else None
+            text = None if decode is None else decode(part)
             views.append(PieceView(**piece, document_tokens=None if size == UNKNOWN else size, text=text))
-        return views
+        return RowView(row, tokens, None if decode is None else decode(tokens), tuple(views))
 
     @property
     def has_tokenizer(self) -> bool:
@@ -269,6 +322,10 @@ class BatchViewer(Asking):
     def knows_documents(self) -> bool:
         """Whether it is known where documents begin and end."""
         return all(component.knows_documents for component in self._stream.components)
+
+    def tokenizer_content(self) -> bytes | None:
+        """Return the bytes of the tokenizer; None where none is known. Raises as ``text`` does."""
+        return self._decoders[0].file().content if self.has_tokenizer else None
 
     def _first(self, step: int) -> int:
         """Return the first sample of ``step``, counted in the stream."""
@@ -294,23 +351,30 @@ class BatchViewer(Asking):
         blend = self._stream.blend
         return self._stream.components[0].tokens(positions) if blend is None else blend.tokens(positions)
 
-    def _one(self, position: Int64Array) -> tuple[int, Int64Array]:
-        """Return the component that one position of the stream is of, and its position there."""
+    def _located(self, positions: Int64Array) -> list[tuple[int, Pieces]]:
+        """Return component and pieces of each of ``positions`` [n] of the stream."""
         if self._stream.blend is None:
-            return 0, position
-        which, numbers = self._stream.blend.parts(position)
-        return int(which[0]), numbers
+            which, numbers = np.zeros_like(positions), positions
+        else:
+            which, numbers = self._stream.blend.parts(positions)
+        found: dict[int, tuple[int, Pieces]] = {}
+        for component in np.unique(which).tolist():
+            rows = np.flatnonzero(which == component)
+            pieces = Pieces(self._stream.components[component].pieces(numbers[rows]))
+            found |= {row: (component, pieces.of_row(place)) for place, row in enumerate(rows.tolist())}
+        return [found[row] for row in range(len(positions))]
 
-    def _pieces(self, position: Int64Array) -> tuple[Component, int | None, Pieces]:
-        which, number = self._one(position)
-        component = self._stream.components[which]
-        found = Pieces(component.pieces(number))
-        return component, which if self._stream.blend is not None else None, found
+    def _table(self, which: int, pieces: Pieces) -> "pa.Table":
+        provenance = provenance_of(self._stream.components[which], self._lock)
+        return pieces.table(provenance, None if self._stream.blend is None else which)
 
     def _decoder(self, position: Int64Array) -> Decoder:
-        return self._decoders[self._one(position)[0]]
+        blend = self._stream.blend
+        return self._decoders[0 if blend is None else int(blend.parts(position)[0][0])]
 
 
-def _reopen(function: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> BatchViewer:
+def _reopen(function: Any, positional: tuple[Any, ...], named: dict[str, Any], identity: str) -> BatchViewer:
     viewer: BatchViewer = function(*positional, **named)
+    if viewer.identity != identity:
+        raise DataError(f"{viewer.order.name}: changed since another process opened it; begin again")
     return viewer

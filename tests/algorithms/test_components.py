@@ -1,10 +1,12 @@
 """Components against a graph search."""
 
+from collections.abc import Callable
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.algorithms.components import component_roots, unite
+from pile_tools.algorithms.components import component_roots, representatives, unite
 from tests.reference.dedup import graph_components
 
 
@@ -25,3 +27,18 @@ def test_roots_are_the_first_of_each_component(n: int, data: st.DataObject) -> N
         for node in component:
             expected[node] = component[0]
     assert component_roots(parent).tolist() == expected
+
+
+@given(st.lists(st.integers(0, 4), max_size=12), st.integers(0, 12), st.data())
+def test_representatives(labels: list[int], fixed: int, data: st.DataObject) -> None:
+    weights = data.draw(st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels)))
+    members = {label: [i for i, other in enumerate(labels) if other == label] for label in labels}
+    roots = np.array([members[label][0] for label in labels], dtype=np.int32)
+
+    def expected(choose: Callable[[list[int]], int]) -> list[int]:
+        return [m[0] if m[0] < fixed else choose(m) for m in (members[label] for label in labels)]
+
+    assert representatives(roots, fixed=fixed).tolist() == expected(lambda m: m[0])
+    assert representatives(roots, fixed=fixed, take_last=True).tolist() == expected(lambda m: m[-1])
+    heaviest = representatives(roots, fixed=fixed, weights=np.array(weights, dtype=np.int64))
+    assert heaviest.tolist() == expected(lambda m: max(m, key=lambda i: (weights[i], -i)))

@@ -82,3 +82,31 @@ def test_an_output_that_holds_something_else(
     assert run(["dedup", str(corpus), "-o", str(tmp_path / "new"), "--workers", "1"]) == 0
     assert run(["dedup", str(corpus), "-o", str(tmp_path / "new"), "--threshold", "0.5"]) == 1
     assert "threshold" in capsys.readouterr().err
+
+
+def test_plot(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    arguments = ["dedup", str(corpus), "-o", str(tmp_path / "out"), "--workers", "1", "--plot"]
+    assert run([*arguments, str(tmp_path / "picture.doc")]) == 2
+    assert run([*arguments, str(tmp_path / "no" / "picture.png")]) == 2
+    assert not (tmp_path / "out").exists()
+    assert run([*arguments, str(tmp_path / "picture.png")]) == 0
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_against_and_presets_on_the_command_line(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert run(["dedup", str(corpus), "-o", first, "--save-signatures", "--workers", "1"]) == 0
+    assert run(["dedup", str(corpus), "-o", second, "--against", first, "--json", "--workers", "1"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["kept"] == 0
+    for name, options in (
+        ("a", ["--preset", "datasketch"]),
+        ("b", ["--exact"]),
+        ("c", ["--keep", "longest"]),
+    ):
+        assert run(["dedup", str(corpus), "-o", str(tmp_path / name), *options, "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "7 bands of 18 rows, verify none" in printed
+    assert run(["dedup", str(corpus), "-o", str(tmp_path / "d"), "--exact", "--verify", "none"]) == 2

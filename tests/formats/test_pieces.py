@@ -109,7 +109,8 @@ def test_killed_at_any_call_and_begun_again(shard_bytes: int | None, tmp_path: P
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pieces, "_FLUSH_BYTES", 4)
-            for name in ("open", "fsync", "ftruncate", "copy_file_range"):
+            patch.setattr(os, "fsync", strike(lambda descriptor: None))
+            for name in ("open", "ftruncate", "copy_file_range"):
                 patch.setattr(os, name, strike(getattr(os, name)))
             for name in ("rename", "unlink"):
                 patch.setattr(Path, name, strike(getattr(Path, name)))
@@ -183,3 +184,22 @@ def test_a_source_that_ends_early(tmp_path: Path) -> None:
         pytest.raises(DataError, match="2 bytes early"),
     ):
         copy_range(source.fileno(), 0, target.fileno(), 0, 5)
+
+
+def test_more_bytes_than_32_bits_hold(tmp_path: Path) -> None:
+    """A cut beyond 2³² of a sparse file: only what is copied is read."""
+    (tmp_path / "work").mkdir()
+    size = 2**33
+    source = Piece(tmp_path / "source", size + 10)
+    with source.path.open("wb") as file:
+        file.truncate(size)
+        file.seek(size)
+        file.write(b"0123456789")
+    cuts = list(pieces._cuts([source], [Piece(tmp_path / "a", size + 3), Piece(tmp_path / "b", 7)]))
+    assert [(cut.start, cut.at, cut.bytes) for cut in cuts[1]] == [(size + 3, 0, 7)]
+    with source.path.open("rb") as one, (tmp_path / "b").open("wb") as two:
+        copy_range(one.fileno(), size + 3, two.fileno(), 0, 7)
+    assert (tmp_path / "b").read_bytes() == b"3456789"
+    with source.path.open("rb") as one, (tmp_path / "c").open("wb") as two:
+        copy_range(one.fileno(), size, two.fileno(), size, 10)
+    assert (tmp_path / "c").stat().st_size == size + 10

@@ -17,6 +17,7 @@ from pile_tools.formats.provenance import (
     PROVENANCE_SCHEMA,
     Provenance,
     ProvenanceWriter,
+    integers,
     provenance_table,
     text_digest,
 )
@@ -162,8 +163,38 @@ def test_the_writer_takes_its_own_schema_only(tmp_path: Path) -> None:
         writer.write(pa.table({"shard": ["a"]}))
 
 
+def test_integers_of_slices_and_chunks() -> None:
+    table = table_of(rows_of(20))
+    assert integers(table, "row").tolist() == [i % 7 for i in range(20)]
+    assert integers(table.combine_chunks().slice(5, 9), "n_tokens").tolist() == [i * 31 for i in range(5, 14)]
+    assert integers(PROVENANCE_SCHEMA.empty_table(), "row").tolist() == []
+    assert integers(table.combine_chunks(), "n_tokens").dtype == np.int32
+
+
+@pytest.mark.parametrize("sources", [[None, None], ["a", "a"], ["b", None, "a", "b", "ü"], []])
+def test_tables_are_what_arrow_makes(sources: list[str | None]) -> None:
+    count = len(sources)
+    digests = [bytes([i]) * 15 + b"\0" for i in range(count)]
+    table = provenance_table("s", range(count), sources, range(count), digests)
+    table.validate(full=True)
+    assert table.to_pylist() == [
+        {"shard": "s", "row": i, "source": source, "n_tokens": i, "text_xxh3_128": digests[i]}
+        for i, source in enumerate(sources)
+    ]
+
+
 def test_digest() -> None:
     assert text_digest(b"") == xxhash.xxh3_128(b"").digest()
     # XXH3-128 of the empty input with seed 0, from the specification's test vectors.
     assert text_digest(b"").hex() == "99aa06d3014798d86001c324468d497f"
     assert np.frombuffer(text_digest("é".encode()), np.uint8).shape == (16,)
+
+
+def test_rows_and_sizes_of_64_and_32_bits(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        ("a.jsonl", 2**40, None, 2**31 - 1, b"x" * 16),
+        ("a.jsonl", 2**40 + 1, None, 0, b"y" * 16),
+    ]
+    reader = Provenance(write(tmp_path / "documents.parquet", rows))
+    assert as_rows(next(reader.tables())) == rows
+    assert reader.document_of("a.jsonl", 2**40 + 1) == 1

@@ -1,6 +1,6 @@
 """Streams for the lookups: small enough that every token can be looked at one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ def save_small_tokenizer(path: Path) -> None:
     tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(VOCABULARY)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|end|>"])
     tokenizer.save(str(path))
 
 
@@ -42,6 +43,14 @@ def write_provenance(directory: Path, sizes: Sequence[int]) -> None:
             digests = [number.to_bytes(16, "big") for number in numbers]
             part = [sizes[number] for number in numbers]
             writer.write(provenance_table(f"{shard}.jsonl", range(len(part)), sources, part, digests))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_not_flushed() -> Iterator[None]:
+    """Hundreds of small streams are made; what they hold need not outlive a loss of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from pile_tools.stages.croissant import Description
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 from pile_tools.stages.order import make_order
+from pile_tools.stages.recut import recut
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.stages.verify import verify
+from tests.token_data import GOLDEN
 
 FULL = Description(
     name='A "small" dataset: with | signs',
@@ -145,6 +148,27 @@ def test_a_readme_of_the_users_own_stays(made: Path) -> None:
     assert not (made / "tokens/croissant.json").exists()
     write_card(made / "tokens", FULL, replace=True)
     assert "# Mine" not in (made / "tokens/README.md").read_text()
+
+
+def test_what_other_stages_make(made: Path) -> None:
+    recut(GOLDEN / "neox/small_u16", made / "cut", shard_bytes=10_000)
+    write_card(made / "cut", FULL)
+    errors, warnings, files, records = judge(made / "cut")
+    assert (errors, warnings, records) == ([], [], {})
+    assert "document.idx" in files
+    assert "size_categories" not in (made / "cut/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("documents", "category"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (10**9, "n>1B")]
+)
+def test_size_categories(documents: int, category: str, made: Path) -> None:
+    manifest = Manifest.read(made / "tokens")
+    replace(manifest, counts={**manifest.counts, "documents": documents}).write(made / "tokens")
+    (made / "tokens/order.json").unlink()
+    write_card(made / "tokens", FULL)
+    header = yaml.safe_load((made / "tokens/README.md").read_text().split("---\n")[1])
+    assert header["size_categories"] == [category]
 
 
 def test_a_directory_without_a_manifest(tmp_path: Path) -> None:

@@ -211,15 +211,16 @@ def test_bytes_depend_on_neither_workers_nor_memory(
 ) -> None:
     dedup([corpus], tmp_path / "one", resolve_job(), workers=1)
     expected = all_files(tmp_path / "one")
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_BYTES", 0)
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_DOCUMENTS", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 0)
     dedup([corpus], tmp_path / "two", resolve_job(), workers=2)
     assert all_files(tmp_path / "two") == expected
     # A budget so small that keys come in many ranges and sets are compared pair by pair.
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_BYTES", 1 << 30)
-    monkeypatch.setattr("pile_tools.stages.dedup._SMALL_DOCUMENTS", 1 << 30)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 1 << 30)
+    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_BUDGET", 2000)
-    monkeypatch.setattr("pile_tools.stages.dedup._PROCESS_BYTES", 1000)
+    monkeypatch.setattr("pile_tools.stages.dedup._LEAST_MEMORY", 2000)
+    monkeypatch.setattr("pile_tools.stages.dedup_decide.LINKED_BYTES", 1)
     dedup([corpus], tmp_path / "three", resolve_job(), workers=1, memory=3000)
     assert all_files(tmp_path / "three") == expected
 
@@ -229,7 +230,7 @@ def test_kept_records_stand_as_they_stood(tmp_path: Path) -> None:
     lines = [odd, b"\n", record("alpha beta gamma"), odd, record("last line").rstrip()]
     (tmp_path / "in.jsonl").write_bytes(b"".join(lines))
     dedup([tmp_path / "in.jsonl"], tmp_path / "out", resolve_job(), workers=1)
-    assert (tmp_path / "out" / "in.jsonl").read_bytes() == b"".join([odd, lines[2], lines[4]])
+    assert (tmp_path / "out" / "in.jsonl").read_bytes() == b"".join([odd, lines[1], lines[2], lines[4]])
     (row,) = removed_rows(tmp_path / "out")
     assert (row["row"], row["duplicate_of_row"]) == (3, 0)
 
@@ -313,9 +314,15 @@ def test_parameters_at_odds(changes: dict[str, Any], message: str) -> None:
         resolve_job(**changes)
 
 
-def test_too_little_memory(corpus: Path, tmp_path: Path) -> None:
+def test_too_little_memory(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ParameterError, match="at least"):
         dedup([corpus], tmp_path / "out", resolve_job(), memory=1 << 20)
+    # What cannot be known before the documents are linked can be resumed with more.
+    monkeypatch.setattr("pile_tools.stages.dedup_decide.LINKED_BYTES", 1 << 30)
+    with pytest.raises(ParameterError, match="to go on"):
+        dedup([corpus], tmp_path / "out", resolve_job(), workers=1, memory=1 << 30)
+    monkeypatch.undo()
+    dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
 
 
 def test_identical_documents_and_boilerplate_take_linear_time(tmp_path: Path) -> None:
@@ -328,3 +335,97 @@ def test_identical_documents_and_boilerplate_take_linear_time(tmp_path: Path) ->
     write_zst(tmp_path / "in.jsonl.zst", [*same, *alike])
     manifest = dedup([tmp_path / "in.jsonl.zst"], tmp_path / "out", resolve_job(), workers=1)
     assert manifest.counts["removed"] == 2999
+
+
+Halves = tuple[Path, Path, list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def halves(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Halves:
+    directory = tmp_path_factory.mktemp("halves")
+    one, two = texts[::2], texts[1::2]
+    return write_corpus(directory / "one", one), write_corpus(directory / "two", two), one, two
+
+
+def kept_of(texts: list[str]) -> list[tuple[str, str]]:
+    """What stays of ``write_corpus(texts)`` with the default settings."""
+    documents = in_order(texts)
+    gone = {i for c in oracle.components([t for _, _, t in documents], 0.87, 5) for i in c[1:]}
+    return [(s, t) for i, (s, _, t) in enumerate(documents) if i not in gone]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("keep", ["first", "longest"])
+def test_against_another_corpus(saved: bool, keep: Any, halves: Halves, tmp_path: Path) -> None:
+    one, two, texts_one, texts_two = halves
+    dedup([one], tmp_path / "first", resolve_job(save_signatures=saved), workers=1)
+    if saved:
+        # The text is not needed any more.
+        for path in (tmp_path / "first").glob("*.zst"):
+            path.unlink()
+    dedup([two], tmp_path / "second", resolve_job(keep=keep), against=[tmp_path / "first"], workers=1)
+    # Documents as (shard, row, text): what stayed of the first corpus, then the second.
+    documents: list[tuple[str, int, str]] = []
+    for shard, text in kept_of(texts_one):
+        row = sum(s == f"first:{shard}" for s, _, _ in documents)
+        documents.append((f"first:{shard}", row, text))
+    there = len(documents)
+    documents += in_order(texts_two)
+    expected = []
+    for component in oracle.components([text for _, _, text in documents], 0.87, 5):
+        own = [i for i in component if i >= there]
+        if len(own) == len(component):
+            longest = max(own, key=lambda i: (len(documents[i][2].encode()), -i))
+            own.remove(own[0] if keep == "first" else longest)
+        if own:
+            expected.append(own)
+    place = {(shard, row): i for i, (shard, row, _) in enumerate(documents)}
+    found: dict[int, list[int]] = {}
+    for row in removed_rows(tmp_path / "second"):
+        me = place[row["shard"], row["row"]]
+        found.setdefault(row["component"], []).append(me)
+        other = place[row["duplicate_of_shard"], row["duplicate_of_row"]]
+        one_set, two_set = (oracle.shingles(documents[i][2], 5) for i in (me, other))
+        assert row["jaccard"] == float(oracle.similarity(one_set, two_set)) >= 0.87
+    assert [found[i] for i in range(len(found))] == expected
+    assert len(expected) > 5
+    assert Manifest.read(tmp_path / "second").parents == [Manifest.read(tmp_path / "first").identity]
+
+
+@pytest.mark.parametrize("options", [{}, {"preset": "datasketch"}, {"exact": True}], ids=str)
+def test_nothing_that_stayed_before_stays_again(
+    options: dict[str, Any], halves: Halves, tmp_path: Path
+) -> None:
+    one, _, texts_one, _ = halves
+    dedup([one], tmp_path / "first", resolve_job(save_signatures=True), workers=1)
+    dedup([one], tmp_path / "again", resolve_job(**options), against=[tmp_path / "first"], workers=1)
+    both = {text for _, text in kept_texts(tmp_path / "again")} & {text for _, text in kept_of(texts_one)}
+    assert both == {text for text in texts_one if not oracle.words(text)}
+
+
+def test_signatures_of_other_parameters_are_not_used(halves: Halves, tmp_path: Path) -> None:
+    one, two, *_ = halves
+    dedup([one], tmp_path / "first", resolve_job(save_signatures=True, seed=2), workers=1)
+    dedup([two], tmp_path / "a", resolve_job(), against=[tmp_path / "first"], workers=1)
+    (tmp_path / "other").mkdir()
+    dedup([one], tmp_path / "other" / "first", resolve_job(), workers=1)
+    dedup([two], tmp_path / "b", resolve_job(), against=[tmp_path / "other" / "first"], workers=1)
+    assert removed_rows(tmp_path / "a") == removed_rows(tmp_path / "b")
+
+
+def test_against_what_is_no_deduplicated_corpus(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(PileToolsError, match=r"manifest\.json"):
+        dedup([corpus], tmp_path / "out", resolve_job(), against=[corpus], workers=1)
+    dedup([corpus], tmp_path / "kept", resolve_job(), workers=1)
+    with pytest.raises(ParameterError, match="called kept"):
+        dedup([corpus], tmp_path / "out", resolve_job(), against=[tmp_path / "kept"] * 2, workers=1)
+    with pytest.raises(ParameterError, match="pile-dedupe"):
+        dedup([corpus], tmp_path / "out", resolve_job(preset="pile-dedupe"), against=[tmp_path / "kept"])
+
+
+def test_damaged_signatures_are_noticed(corpus: Path, tmp_path: Path) -> None:
+    dedup([corpus], tmp_path / "kept", resolve_job(save_signatures=True), workers=1)
+    path = tmp_path / "kept" / "signatures" / "0.jsonl.zst.offsets.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match=r"offsets\.npy"):
+        dedup([corpus], tmp_path / "out", resolve_job(), against=[tmp_path / "kept"], workers=1)

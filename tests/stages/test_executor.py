@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pile_tools.errors import DataError, UnfinishedError
-from pile_tools.stages.executor import Task, run_tasks
+from pile_tools.stages.executor import Task, TaskPool, run_tasks
 
 
 def write(path: Path, content: str) -> None:
@@ -58,7 +58,7 @@ def test_dead_worker_is_named_and_resumable(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from pile_tools.stages.executor import Task, run_tasks
+from pile_tools.stages.executor import Task, TaskPool, run_tasks
 from tests.stages.test_executor import doze
 if __name__ == "__main__":
     paths = [Path(sys.argv[1]) / name for name in "ab"]
@@ -92,3 +92,21 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
+
+
+def write_pid(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+
+
+def test_a_pool_serves_several_lists_with_the_same_processes(tmp_path: Path) -> None:
+    paths = [tmp_path / str(number) for number in range(4)]
+    tasks = [Task(path.name, write_pid, (path,), (path,)) for path in paths]
+    with TaskPool(1) as pool:
+        pool.run(tasks[:1])
+        pool.run(tasks[1:2], apart=True)
+        pool.run(tasks[2:3], apart=True)
+        pool.run(tasks[3:], apart=True, in_process=True)
+        pool.run(tasks, apart=True)
+    here, one, two, also_here = (int(path.read_text()) for path in paths)
+    assert here == also_here == os.getpid()
+    assert one == two != here

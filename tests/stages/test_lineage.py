@@ -20,6 +20,7 @@ from pile_tools.stages.dedup_job import resolve_job
 from pile_tools.stages.lineage import addresses, lineage
 from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
+from pile_tools.stages.verify import verify
 
 UNIQUE = "the words of this document number {} are not those of any other one called {}"
 
@@ -94,6 +95,51 @@ def test_skipped_records_are_taken_into_account(tmp_path: Path, demo_corpus: Pat
     history = History.open(LocalStore(tmp_path / "tokens"))
     rows = [addresses(history, "in.jsonl", row)[-1].row for row in range(3)]
     assert rows == [0, 2, 4]
+
+
+def test_blank_lines_hold_their_numbers(tmp_path: Path, demo_corpus: Path) -> None:
+    lines = [
+        "\n",
+        line("first of all the words"),
+        "  \n",
+        line("one two three"),
+        "\n",
+        line("one two three"),
+        line("end"),
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    dedup([tmp_path / "in.jsonl"], tmp_path / "kept", resolve_job())
+    assert Manifest.read(tmp_path / "kept").outputs[0].documents == 3
+    tokenize([tmp_path / "kept"], tmp_path / "tokens", tokenizer=str(demo_corpus))
+    history = History.open(LocalStore(tmp_path / "tokens"))
+    rows = pq.read_table(tmp_path / "tokens/documents.parquet").column("row").to_pylist()
+    assert [addresses(history, "in.jsonl", row)[-1].row for row in rows] == [1, 3, 6]
+
+
+def test_through_two_deduplications(made: Path, demo_corpus: Path) -> None:
+    text = UNIQUE.format(1, "part-2.jsonl")
+    content = (made / "in/part-10.jsonl").read_text()
+    (made / "in/part-10.jsonl").write_text(line(text + " but nearly") + content)
+    dedup([made / "in"], made / "exact", resolve_job(exact=True))
+    dedup([made / "exact"], made / "near", resolve_job(threshold="0.6"))
+    tokenize([made / "near"], made / "twice", tokenizer=str(demo_corpus))
+    history = History.open(LocalStore(made / "twice"))
+    stages = {"exact": made / "in", "near": made / "exact", "twice": made / "near"}
+    inputs = {name: {s.name: s for s in list_shards([directory])} for name, directory in stages.items()}
+    table = pq.read_table(made / "twice/documents.parquet").to_pylist()
+    for row in table:
+        chain = addresses(history, row["shard"], row["row"])
+        texts = {
+            read_text(inputs[name][address.shard], address.row)
+            for name, address in zip(("twice", "near", "exact"), chain, strict=True)
+        }
+        assert len(texts) == 1
+    assert [link.manifest and link.manifest.stage for link in lineage(made / "twice")] == [
+        "tokenize",
+        "dedup",
+        "dedup",
+    ]
+    verify([made / "near", made / "twice"])
 
 
 def test_raw_shards_have_one_address(tmp_path: Path, demo_corpus: Path) -> None:

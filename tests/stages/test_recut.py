@@ -157,3 +157,12 @@ def test_commands(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [entry["name"] for entry in files] == ["document.bin"]
     assert run(["merge", str(tmp_path / "none"), "-o", str(tmp_path / "x")]) == 1
     assert run(["split", str(out), "-o", str(tmp_path / "x")]) == 2
+
+
+def test_digests_go_along(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole / "many", tmp_path / "many")
+    summary = BatchViewer.open(tmp_path / "many").make_digests()
+    recut(tmp_path / "many", tmp_path / "merged", shard_bytes=None)
+    viewer = BatchViewer.open(tmp_path / "merged")
+    assert viewer.make_digests().existed
+    assert viewer.verify_digests().endswith(f"root {summary.record.root[:12]}…")

@@ -23,6 +23,7 @@ from pile_tools.formats.manifest import Manifest
 from pile_tools.stages import tokenize_shard
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.stages.tokenize_encoder import ReferenceEncoder
+from pile_tools.stages.verify import verify
 
 SHARED = Path(__file__).parents[2] / "../shared"
 NEOX = SHARED / "tokenizer/20B_tokenizer.json"
@@ -201,6 +202,18 @@ def test_input_without_documents(records: list[bytes], small: Path, tmp_path: Pa
     with pytest.raises(DataError, match="no documents"):
         tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small))
     assert not (tmp_path / "t/manifest.json").exists()
+
+
+def test_shards_without_documents_among_others(small: Path, tmp_path: Path) -> None:
+    for number, records in enumerate(([], [record("a")], [b""], [record("b")])):
+        write_shard(tmp_path / f"in/{number}.jsonl", list(records))
+    manifest = tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small))
+    assert [entry.documents for entry in manifest.inputs] == [0, 1, 0, 1]
+    assert pq.read_table(tmp_path / "t/documents.parquet").column("shard").to_pylist() == [
+        "1.jsonl",
+        "3.jsonl",
+    ]
+    assert [finding.check for finding in verify([tmp_path / "t"])][-1] == "tokenizer"
 
 
 def test_bad_records_are_an_error_or_counted(small: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pile_tools.formats.tokenizer import TokenizerFile, read_tokenizer
 from pile_tools.stages.tokenize import tokenize
@@ -126,6 +126,21 @@ def test_both_give_the_same_ids_for_100_kb_at_a_stretch(trained: TokenizerFile, 
     assert same(trained, [text])
 
 
+def test_neither_truncates_nor_pads_nor_adds_tokens(trained: TokenizerFile, tmp_path: Path) -> None:
+    loaded = Tokenizer.from_str(trained.content.decode())
+    loaded.enable_truncation(3)
+    loaded.enable_padding(length=9)
+    eod = ("<|endoftext|>", 0)
+    loaded.post_processor = processors.TemplateProcessing(single="<|endoftext|> $A", special_tokens=[eod])
+    loaded.save(str(tmp_path / "tokenizer.json"))
+    changed = read_tokenizer(str(tmp_path))
+    texts = ["one two three four five six", "a"]
+    for encoder in (ReferenceEncoder(changed), BulkEncoder(changed)):
+        ids, counts = encoder.encode(texts)
+        right = REFERENCE[trained.sha256].encode(texts)
+        assert (ids.tolist(), counts.tolist()) == (right[0].tolist(), right[1].tolist())
+
+
 def test_counts_are_of_each_text(trained: TokenizerFile) -> None:
     texts = ["", "a b", "", "c"]
     ids, counts = BULK[trained.sha256].encode(texts)
@@ -215,7 +230,7 @@ def test_a_tokenizer_that_fastokens_cannot_load_is_left_to_tokenizers(tmp_path: 
         bulk_encoder(read_tokenizer(str(path)))
     manifest = tokenize([corpus(tmp_path / "in", ["a b", "a"])], tmp_path / "t", tokenizer=str(path))
     assert manifest.counts["encoder"] == {"name": "tokenizers", "because": str(caught.value)}
-    assert set(manifest.versions) == {"pyarrow", "tokenizers"}
+    assert set(manifest.versions) == {"pile-tools", "pyarrow", "tokenizers"}
     assert np.fromfile(tmp_path / "t/document.bin", "<u2").tolist() == [2, 1, 0, 2, 0]
 
 
@@ -284,7 +299,7 @@ def test_a_panic_of_native_code_is_an_answer_too(
     tokenizer = read_tokenizer(str(demo_corpus))
     encoder = BulkEncoder(tokenizer)
     encoder._tokenizer = Broken()
-    with pytest.raises(BulkEncoderError, match=r"cannot encode a text \(index out of bounds\)"):
+    with pytest.raises(BulkEncoderError, match=r"cannot encode a text$"):
         encoder.encode(["a"])
 
 

@@ -14,6 +14,7 @@ import pytest
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import Manifest, file_entry
 from pile_tools.formats.mmidx import write_index
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages import verify_tokens
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
@@ -254,7 +255,39 @@ def test_nothing_to_verify(tmp_path: Path) -> None:
         verify([tmp_path])
 
 
+def test_a_manifest_of_another_tool_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "some web app"}')
+    with pytest.raises(PileToolsError, match="nothing to verify"):
+        verify([tmp_path])
+
+
 def test_more_checks_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "x.toy").write_text("toy")
     toy = Check("toys", lambda d: (d / "x.toy").exists(), lambda d, progress: "1 toy")
     assert [finding.message for finding in verify([tmp_path], checks=[*CHECKS, toy])] == ["1 toy"]
+
+
+def test_more_tokens_than_32_bits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse dataset: the last document begins behind 2³¹ tokens and 2³² bytes."""
+    size = 2**31 - 1
+    write_index(tmp_path / "document.idx", "<u2", [size, size, 4])
+    with (tmp_path / "document.bin").open("wb") as file:
+        file.truncate(2 * 2 * size)
+        file.seek(2 * 2 * size)
+        file.write(np.array([5, 6, 7, 0], "<u2").tobytes())
+    dataset = TokenDataset.open(tmp_path)
+    assert dataset.n_tokens == 2 * size + 4
+    assert dataset.sequence(2).tolist() == [5, 6, 7, 0]
+    # Of the blocks that a scan reads, the first of each document and the last of all.
+    read = verify_tokens._tokens
+    blocks = []
+
+    def some(dataset: TokenDataset, start: int, stop: int) -> Any:
+        blocks.append(start)
+        if stop < 2 * size:
+            return np.zeros(stop - start, "<u2")
+        return read(dataset, start, stop)
+
+    monkeypatch.setattr(verify_tokens, "_tokens", some)
+    assert verify_tokens._scan(dataset, 0, lambda label, done, total: None) == 7
+    assert max(blocks) > 2**31

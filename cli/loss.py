@@ -1,0 +1,87 @@
+"""``pile-tools loss``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options, study_options
+
+if TYPE_CHECKING:
+    from pile_tools.studies.loss import LossGroup
+
+
+@options.command(example="pile-tools loss RUN/step512 --data tokens/ --steps 480:544 --plot loss.png")
+@click.argument("model")
+@study_options.stream_options
+@study_options.steps_option
+@study_options.checkpoint_steps_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Parquet file with a row for each sequence; the same command goes on with an unfinished one.",
+)
+@study_options.plot_option
+@study_options.model_options
+@study_options.workers_option
+@options.json_option
+def command(
+    model: str,
+    data: str,
+    order: str | None,
+    batch_size: int | None,
+    steps: tuple[int, int],
+    plot: Path | None,
+    revision: str | None,
+    model_batch_size: int | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Measure the loss of MODEL on steps that it has read and on steps that it has not, also by source.
+
+    MODEL is named as in `pile-tools memorize`. A checkpoint of `pile-tools train` records what it has read,
+    and a step counts as seen only where its bytes are those. --plot draws the loss against the steps since
+    a sequence's document was last read.
+    """
+    from pile_tools.studies.loss import loss_by_exposure, plot_exposure
+    from pile_tools.studies.model_name import ModelName
+    from pile_tools.studies.stream_place import StreamPlace
+
+    place = StreamPlace(data, order, batch_size)
+    with options.progress_bar() as progress:
+        report = loss_by_exposure(
+            place,
+            ModelName.parse(model, revision),
+            start=steps[0],
+            stop=steps[1],
+            model_batch_size=model_batch_size or 8,
+            progress=progress,
+            **settings,
+        )
+    if plot is not None:
+        plot_exposure(report, place, plot)
+    if as_json:
+        options.print_json(
+            {
+                "checkpoint_steps": report.checkpoint_steps,
+                "totals": [asdict(group) for group in report.totals],
+                "by_source": [asdict(group) for group in report.by_source],
+            }
+        )
+        return
+    click.echo(f"the checkpoint has read {report.checkpoint_steps:,} steps\n")
+    rows = [("all", group) for group in report.totals]
+    rows += [(group.source or "not known", group) for group in report.by_source]
+    options.print_table(
+        ("source", "step was", "sequences", "loss (nats/token)", "standard error"),
+        [(name, *_cells(group)) for name, group in rows],
+    )
+
+
+def _cells(group: "LossGroup") -> tuple[str, str, str, str]:
+    seen = {True: "seen", False: "not seen", None: "seen with other bytes"}[group.seen]
+    error = "" if group.error is None else f"{group.error:.4f}"
+    return seen, f"{group.sequences:,}", f"{group.loss:.4f}", error

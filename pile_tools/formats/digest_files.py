@@ -1,0 +1,126 @@
+"""``digests.npy``: XXH3-128 of the bytes of every step of a stream, and ``digests.json`` beside it.
+
+``digests.npy`` is uint8 [steps, 16], big endian as XXH3-128 is written: row i is that of the array
+[batch_size, seq_length + 1] of tokens, in C order and little endian, of step first_step + i.
+``digests.json`` says of which steps, batch size and dtype, names the stream by its identity, and holds
+the root: the SHA-256 of all rows end to end. An ``order.json`` whose steps were digested holds the root too.
+Beside an order that is not the one in ``order.json``, both names begin with the order's label and "_".
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from pile_tools.errors import DataError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.npy import NpyFile, write_npy
+from pile_tools.formats.order_record import ORDER_NAME, parse_record
+
+__all__ = [
+    "DIGEST_BYTES",
+    "DigestRecord",
+    "digest_names",
+    "digest_prefix",
+    "list_records",
+    "read_digests",
+    "root_of",
+    "write_digests",
+]
+
+DIGEST_BYTES: Final = 16
+_FORMAT: Final = "pile-tools digests 1"
+_ARRAY: Final = "digests.npy"
+_RECORD: Final = "digests.json"
+
+Digests = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestRecord:
+    """What ``digests.npy`` holds the digests of: steps [``first_step``, ``steps``) of ``stream``."""
+
+    label: str
+    stream: str
+    batch_size: int
+    seq_length: int
+    dtype: str
+    first_step: int
+    steps: int
+    root: str
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(asdict(self) | {"format": _FORMAT})
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> Self:
+        """Return the record in ``content``, the bytes of the file ``name``; DataError for anything else."""
+        try:
+            value: dict[str, Any] = orjson.loads(content)
+            if value.pop("format") != _FORMAT:
+                raise DataError(f"{name}: not digests that this version reads ({_FORMAT!r})")
+            record = cls(**value)
+            same = record.to_bytes() == content and 0 <= record.first_step < record.steps
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{name}: not a record of digests ({error}); make them again") from None
+        if not same:
+            raise DataError(f"{name}: edited by hand or damaged; make the digests again")
+        return record
+
+
+def root_of(digests: Digests) -> str:
+    """Return the SHA-256 of digests uint8 [n, 16], end to end, as 64 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(digests).data).hexdigest()
+
+
+def digest_prefix(directory: Path, label: str) -> str:
+    """Return what the names of the digests of the order ``label`` in ``directory`` begin with."""
+    path = directory / ORDER_NAME
+    is_first = path.is_file() and parse_record(path.read_bytes(), str(path)).label == label
+    return "" if is_first else f"{label}_"
+
+
+def digest_names(directory: Path, label: str) -> tuple[str, str]:
+    """Return the names of the digests of the order ``label`` in ``directory``, and of their record."""
+    prefix = digest_prefix(directory, label)
+    return f"{prefix}{_ARRAY}", f"{prefix}{_RECORD}"
+
+
+def list_records(directory: Path) -> list[DigestRecord]:
+    """Return the records of all digests in ``directory``."""
+    paths = sorted([*directory.glob(_RECORD), *directory.glob(f"*_{_RECORD}")])
+    return [DigestRecord.parse(path.read_bytes(), str(path)) for path in paths]
+
+
+def write_digests(directory: Path, prefix: str, record: DigestRecord, digests: Digests) -> Path:
+    """Write digests and their record, which comes last; return the path of the digests."""
+    write_npy(directory / f"{prefix}{_ARRAY}", digests)
+    with atomic_write(directory / f"{prefix}{_RECORD}") as file:
+        file.write(record.to_bytes())
+    return directory / f"{prefix}{_ARRAY}"
+
+
+def read_digests(directory: Path, prefix: str) -> tuple[DigestRecord, Digests] | None:
+    """Return the record and the digests in ``directory``, None where there is no record.
+
+    Raises DataError unless they belong together.
+    """
+    path = directory / f"{prefix}{_RECORD}"
+    if not path.is_file():
+        return None
+    record = DigestRecord.parse(path.read_bytes(), str(path))
+    array = directory / f"{prefix}{_ARRAY}"
+    if not array.is_file():
+        raise DataError(f"{array}: missing; make the digests again with `pile-tools digest`")
+    file = NpyFile.open(array)
+    if file.dtype != np.uint8 or file.shape != (record.steps - record.first_step, DIGEST_BYTES):
+        raise DataError(f"{array}: {file.dtype} {file.shape}, not the digests that {path.name} describes")
+    digests = file.read()
+    if root_of(digests) != record.root:
+        raise DataError(f"{array}: not the digests whose root is in {path.name}; make them again")
+    return record, digests

@@ -1,0 +1,244 @@
+"""The digests of all steps of a stream: made, and compared with the stream again."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.digest_files import (
+    DIGEST_BYTES,
+    DigestRecord,
+    digest_prefix,
+    read_digests,
+    root_of,
+    write_digests,
+)
+from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.order_files import OrderPlace
+from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
+from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
+
+__all__ = [
+    "DigestSummary",
+    "DigestedStream",
+    "digest_steps",
+    "make_digests",
+    "stored_digests",
+    "verify_digests",
+]
+
+_CHUNK: Final = 16
+_PARTIAL: Final = "digests.partial"
+
+Digests = npt.NDArray[np.uint8]
+
+
+class DigestedStream(Stream, Protocol):
+    """A stream whose steps can be read whole."""
+
+    @property
+    def order(self) -> OrderPlace: ...
+    @property
+    def home(self) -> Path | None:
+        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+
+    @property
+    def record(self) -> OrderRecord | BlendRecord | None:
+        """The record of the stream itself, None where there is none."""
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def batch(self, step: int) -> Tokens:
+        """Return the tokens of ``step``, [batch_size, seq_length + 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestSummary:
+    """Where digests are, what they are of, and whether they were there before."""
+
+    path: Path
+    record: DigestRecord
+    existed: bool
+
+
+def digest_steps(stream: DigestedStream, start: int, stop: int) -> Iterator[Digests]:
+    """Yield the digests of steps [start, stop), some at a time, uint8 [n, 16]."""
+
+    def digest(first: int) -> Digests:
+        steps = range(first, min(first + _CHUNK, stop))
+        found = b"".join(xxhash.xxh3_128_digest(stream.batch(step).data) for step in steps)
+        return np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES)
+
+    return in_threads(digest, range(start, stop, _CHUNK))
+
+
+def _record(stream: DigestedStream) -> DigestRecord:
+    """Return the record of the digests of all steps, without a root."""
+    return DigestRecord(
+        label=stream.order.label,
+        stream=stream.identity,
+        batch_size=stream.batch_size,
+        seq_length=stream.seq_length,
+        dtype=stream.dtype.name,
+        first_step=stream.first_step,
+        steps=stream.steps,
+        root="",
+    )
+
+
+def make_digests(
+    stream: DigestedStream, *, output: Path | None = None, progress: Progress = no_progress
+) -> DigestSummary:
+    """Digest every step of ``stream`` and store the digests beside its order, or in ``output``.
+
+    Beside an order with a record, the root goes into the record too. A run that was interrupted goes on
+    where it ended; finished digests are left as they are. Raises ParameterError where there is no place to
+    write or the batch size is not that of the order, DataError where other digests are in the way.
+    """
+    record = _record(stream)
+    if record.first_step >= record.steps:
+        raise ParameterError(
+            f"{stream.name}: not one whole batch of {stream.batch_size}, so nothing to digest"
+        )
+    own = stream.record
+    directory = output or stream.home
+    if directory is None:
+        raise ParameterError(f"{stream.name}: it is behind a URL; name a directory to write to with -o")
+    if output is None and own is not None and own.batch_size != stream.batch_size:
+        raise ParameterError(
+            f"{stream.name}: its steps have {own.batch_size} samples; digests of steps of "
+            f"{stream.batch_size} go elsewhere: name a directory with -o"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    prefix = digest_prefix(directory, record.label) if output is None else ""
+    found = read_digests(directory, prefix)
+    if found is not None and replace(found[0], root="") != record:
+        raise DataError(
+            f"{directory}: digests of another stream ({_differences(found[0], record)}); remove them, or "
+            "name another directory with -o"
+        )
+    if found is None:
+        digests = _resumed(stream, directory / f"{prefix}{_PARTIAL}", record, progress)
+        found = replace(record, root=root_of(digests)), digests
+        write_digests(directory, prefix, *found)
+        existed = False
+    else:
+        existed = True
+    (directory / f"{prefix}{_PARTIAL}").unlink(missing_ok=True)
+    if output is None and own is not None and own.digests != found[0].root:
+        path = directory / (f"{prefix.removesuffix('_')}_{ORDER_NAME}" if prefix else ORDER_NAME)
+        replace(own, digests=found[0].root).write(path)
+    return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed)
+
+
+def _differences(old: DigestRecord, new: DigestRecord) -> str:
+    pairs = [(name, value, getattr(new, name)) for name, value in asdict(old).items() if name != "root"]
+    return ", ".join(f"{name} {one}, not {two}" for name, one, two in pairs if one != two)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PileToolsError(f"{path}: another run is making these digests; wait for it") from None
+        yield file
+
+
+def _resumed(stream: DigestedStream, path: Path, record: DigestRecord, progress: Progress) -> Digests:
+    """Return all digests, those in the unfinished file ``path`` and, added to it, the others."""
+    header = canonical_json(asdict(record))
+    with _locked(path) as file:
+        file.seek(0)
+        content = file.read()
+        if not content.startswith(header):  # begun for another stream, or not even begun
+            file.truncate(0)
+            file.write(header)
+            content = header
+        done = (len(content) - len(header)) // DIGEST_BYTES
+        file.truncate(len(header) + done * DIGEST_BYTES)
+        total = record.steps - record.first_step
+        progress("digest", done, total)
+        for digests in digest_steps(stream, record.first_step + done, record.steps):
+            file.write(digests.tobytes())
+            file.flush()
+            done += len(digests)
+            progress("digest", done, total)
+        file.seek(len(header))
+        return np.frombuffer(file.read(), np.uint8).reshape(total, DIGEST_BYTES)
+
+
+def stored_digests(
+    stream: DigestedStream, directory: Path | None = None
+) -> tuple[DigestRecord, Digests] | None:
+    """Return the digests of ``stream`` that are stored with its order or in ``directory``, None without any.
+
+    Raises DataError for digests of another stream, or that the record of the order does not name.
+    """
+    place = directory or stream.home
+    if place is None:
+        return None
+    found = read_digests(place, "" if directory is not None else digest_prefix(place, stream.order.label))
+    named = stream.record.digests if stream.record is not None else None
+    if found is None:
+        if named is not None and directory is None:
+            raise DataError(
+                f"{stream.name}: its digests are missing; make them again with `pile-tools digest`"
+            )
+        return None
+    record = _record(stream)
+    if (found[0].stream, found[0].seq_length, found[0].dtype) != (
+        record.stream,
+        record.seq_length,
+        record.dtype,
+    ):
+        raise DataError(f"{place}: digests of another stream ({_differences(found[0], record)})")
+    if directory is None and named is not None and named != found[0].root:
+        raise DataError(f"{place}: digests whose root is not the one in the record of the order")
+    return found
+
+
+def verify_digests(
+    stream: DigestedStream,
+    steps: tuple[int | None, int | None] | None = None,
+    *,
+    directory: Path | None = None,
+    progress: Progress = no_progress,
+) -> str:
+    """Compare the steps of ``stream`` with its stored digests; return what was found right, in a line.
+
+    Raises DataError for the first step that differs, PileToolsError where there are no digests.
+    """
+    found = stored_digests(stream, directory)
+    if found is None:
+        raise PileToolsError(f"{stream.name}: no digests; make them with `pile-tools digest`")
+    record, digests = found
+    if record.batch_size != stream.batch_size:
+        raise ParameterError(
+            f"{stream.name}: digests of steps of {record.batch_size} samples; open it at that batch size"
+        )
+    start, stop = step_range(stream, steps)
+    done = start
+    for computed in digest_steps(stream, start, stop):
+        stored = digests[done - record.first_step : done - record.first_step + len(computed)]
+        wrong = np.flatnonzero((computed != stored).any(axis=1))
+        if len(wrong):
+            step = done + int(wrong[0])
+            raise DataError(
+                f"{stream.name}: step {step} is the first that differs from its digest "
+                f"({computed[wrong[0]].tobytes().hex()}, not {stored[wrong[0]].tobytes().hex()})"
+            )
+        done += len(computed)
+        progress("digest", done - start, stop - start)
+    return f"steps {start}:{stop} as their digests have them, root {record.root[:12]}…"

@@ -1,0 +1,176 @@
+"""Another deduplicated corpus that a corpus is compared against, by its text or by its saved signatures."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pile_tools.algorithms.words import UNICODE_VERSION
+from pile_tools.errors import ParameterError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import Shard, list_shards
+from pile_tools.formats.documents import ReadCounts
+from pile_tools.formats.manifest import Manifest
+from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
+from pile_tools.formats.signatures import DOCUMENT, KINDS, SavedSignatures
+from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths
+from pile_tools.stages.dedup_job import DedupJob
+from pile_tools.stages.dedup_sets import SET_KINDS
+from pile_tools.stages.dedup_sign import KeyWriter, write_info
+from pile_tools.stages.workspace import InputFile
+
+__all__ = ["Against", "copy_saved_sets", "find_against", "save_signatures", "sign_saved"]
+
+_AT_ONCE = 1 << 14
+_SETS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """One shard of another deduplicated corpus; ``shard.name`` begins with the directory's and a colon.
+
+    ``saved``: its signatures under ``directory`` stand for its text.
+    """
+
+    shard: Shard
+    directory: Path
+    own_name: str
+    saved: bool
+
+    def inputs(self) -> list[InputFile]:
+        """The files that are read."""
+        if not self.saved:
+            return [InputFile(self.shard.path, self.shard.name, self.shard.sha256)]
+        return [
+            InputFile(
+                SavedSignatures.path(self.directory, self.own_name, kind), f"{self.shard.name}.{kind}.npy"
+            )
+            for kind in KINDS
+        ]
+
+
+def _usable(manifest: Manifest, job: DedupJob) -> bool:
+    """Whether the signatures that a manifest lists are those that ``job`` would make."""
+    same = ("ngram", "num_perm", "seed", "scheme", "method")
+    wanted = job.parameters()
+    return (
+        bool(manifest.parameters.get("save_signatures"))
+        and all(manifest.parameters.get(name) == wanted.get(name) for name in same)
+        and manifest.versions.get("unicode") == UNICODE_VERSION
+    )
+
+
+def find_against(directories: list[Path], job: DedupJob) -> list[Against]:
+    """The shards of other deduplicated corpora, in their order.
+
+    Raises ParameterError for a directory that is none, or whose last part another has too.
+    """
+    found: list[Against] = []
+    labels: set[str] = set()
+    for directory in directories:
+        label = directory.resolve().name
+        manifest = Manifest.read(directory)
+        if manifest.stage != "dedup":
+            raise ParameterError(
+                f"{directory}: made by `pile-tools {manifest.stage}`, not by `pile-tools dedup`"
+            )
+        if label in labels:
+            raise ParameterError(
+                f"{directory}: two directories called {label} to compare against; rename one"
+            )
+        labels.add(label)
+        saved = _usable(manifest, job)
+        if saved:
+            names = [entry.name for entry in manifest.outputs if entry.documents is not None]
+            shards = [Shard(directory / name, name, manifest.identity) for name in names]
+        else:
+            shards = list_shards([directory])
+        for shard in shards:
+            named = replace(shard, name=f"{label}:{shard.name}")
+            found.append(Against(named, directory, shard.name, saved))
+    return found
+
+
+def sign_saved(against: Against, job: DedupJob, paths: DedupPaths, index: int) -> None:
+    """Do for saved signatures what ``sign_shard`` does for text."""
+    saved = SavedSignatures.open(against.directory, against.own_name, job.num_perm)
+    with ExitStack() as stack:
+        documents = stack.enter_context(
+            NpyWriter(stack.enter_context(atomic_write(paths.documents(index))), DOCUMENT)
+        )
+        keys = KeyWriter(
+            job,
+            stack.enter_context(NpyWriter(stack.enter_context(atomic_write(paths.keys(index))), np.uint64)),
+        )
+        for start in range(0, len(saved.documents), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(saved.documents))
+            documents.append(saved.documents.read(start, stop))
+            keys.append(saved.signatures.read(start, stop))
+        keys.close()
+    write_info(paths.info(index), ReadCounts(documents=len(saved.documents)))
+
+
+def copy_saved_sets(against: Against, job: DedupJob, files: CorpusFiles, index: int) -> None:
+    """Do for saved signatures what ``write_sets`` does for text."""
+    saved = SavedSignatures.open(against.directory, against.own_name, job.num_perm)
+    start, stop = int(files.starts[index]), int(files.starts[index + 1])
+    chosen = np.flatnonzero(NpyFile.open(files.paths.candidates).read(start, stop))
+    documents, offsets, values = (files.paths.sets(kind, index) for kind in SET_KINDS)
+    write_npy(documents, chosen)
+    _copy_sets(saved.offsets, saved.values, chosen, offsets, values)
+
+
+def _copy_sets(
+    offsets: NpyFile, values: NpyFile, chosen: NDArray[np.int64], to_offsets: Path, to_values: Path
+) -> None:
+    """Write the sets of documents ``chosen`` (ascending) end to end."""
+    with ExitStack() as stack:
+        ends_writer, values_writer = (
+            stack.enter_context(NpyWriter(stack.enter_context(atomic_write(path)), dtype))
+            for path, dtype in ((to_offsets, np.int64), (to_values, np.uint64))
+        )
+        ends_writer.append(np.zeros(1, dtype=np.int64))
+        # Neighbours are read at once, some at a time.
+        steps = np.flatnonzero(np.diff(chosen) != 1) + 1
+        for run in np.split(chosen, steps) if len(chosen) else []:
+            for at in range(0, len(run), _SETS_AT_ONCE):
+                part = run[at : at + _SETS_AT_ONCE]
+                ends = offsets.read(int(part[0]), int(part[-1]) + 2)
+                ends_writer.append(ends[1:] - ends[0] + values_writer.rows)
+                values_writer.append(values.read(int(ends[0]), int(ends[-1])))
+
+
+def save_signatures(
+    files: CorpusFiles, job: DedupJob, index: int, shard_name: str, output: Path, rows: NDArray[np.int64]
+) -> list[Path]:
+    """Write the signatures of the documents of a shard that stay; return the files.
+
+    ``rows``: int64 [documents of the shard], the row of each in the kept shard, −1 where it was removed.
+    """
+    paths = {kind: SavedSignatures.path(output, shard_name, kind) for kind in KINDS}
+    paths["documents"].parent.mkdir(parents=True, exist_ok=True)
+    signatures = NpyFile.open(files.paths.signatures(index))
+    with (
+        atomic_write(paths["documents"]) as one,
+        atomic_write(paths["signatures"]) as two,
+        NpyWriter(one, DOCUMENT) as documents_writer,
+        NpyWriter(two, np.uint32, (job.num_perm,)) as signatures_writer,
+    ):
+        for first, piece in files.read_documents(index):
+            start = first - int(files.starts[index])
+            own = rows[start : start + len(piece)]
+            piece["row"], piece["source"] = own, 0
+            documents_writer.append(piece[own >= 0])
+            for at in range(0, len(piece), _AT_ONCE):
+                stop = min(at + _AT_ONCE, len(piece))
+                signatures_writer.append(signatures.read(start + at, start + stop)[own[at:stop] >= 0])
+    _copy_sets(
+        NpyFile.open(files.paths.sets("offsets", index)),
+        NpyFile.open(files.paths.sets("values", index)),
+        np.flatnonzero(rows >= 0),
+        paths["offsets"],
+        paths["values"],
+    )
+    return [paths[kind] for kind in KINDS]

@@ -1,0 +1,43 @@
+"""A picture of what a deduplication removed: components by size, removed documents by similarity."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.stages.dedup_report import in_order
+
+__all__ = ["check_plot", "plot_histograms"]
+
+_FORMATS = (".png", ".pdf", ".svg")
+
+
+def check_plot(path: Path) -> None:
+    """Raise where ``plot_histograms`` could not write ``path``: its format, its directory, matplotlib."""
+    if path.suffix not in _FORMATS:
+        raise ParameterError(f"{path}: a picture's name ends in {', '.join(_FORMATS)}")
+    if not path.parent.is_dir():
+        raise ParameterError(f"{path}: there is no directory {path.parent}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise PileToolsError(
+            "--plot needs matplotlib; install it with `pip install 'pile-tools[plot]'`"
+        ) from None
+
+
+def plot_histograms(counts: Mapping[str, Any], path: Path) -> None:
+    """Draw the histograms of the manifest's ``counts`` into the picture ``path``."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    sizes, similarities = in_order(counts["components"]), in_order(counts["similarities"])
+    left.bar(list(sizes), list(sizes.values()))
+    left.set(xlabel="documents in a component", ylabel="components", yscale="log" if sizes else "linear")
+    right.bar(list(similarities), list(similarities.values()))
+    right.set(xlabel="exact similarity with the partner (hundredth below)", ylabel="removed documents")
+    right.tick_params(axis="x", rotation=90)
+    if not similarities:
+        right.text(0.5, 0.5, "nothing was verified", ha="center", transform=right.transAxes)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,257 @@
+"""The phases of a deduplication, each a list of tasks.
+
+sign      read each shard: band keys and a hash of its words for each document
+group     sort the keys, range by range: documents with the same words, and buckets of candidates
+sets      read the candidates again and write their sets of shingles
+verify    compare candidates by their exact similarity
+decide    components, the document of each that stays, and a partner for each that does not
+write     copy what stays, record by record as it stands
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pile_tools.errors import PileToolsError
+from pile_tools.formats.corpus import Shard
+from pile_tools.formats.npy import NpyFile
+from pile_tools.stages.dedup_against import Against, copy_saved_sets, sign_saved
+from pile_tools.stages.dedup_decide import decide, decide_last_stays, link_documents, partner_pairs
+from pile_tools.stages.dedup_files import CorpusFiles
+from pile_tools.stages.dedup_group import (
+    BAND_BYTES,
+    SAME_BYTES,
+    group_band,
+    group_same,
+    mark_candidates,
+    mark_passed_over,
+)
+from pile_tools.stages.dedup_job import DedupJob
+from pile_tools.stages.dedup_sets import SET_KINDS, write_sets
+from pile_tools.stages.dedup_sign import sign_shard, signed_outputs
+from pile_tools.stages.dedup_verify import (
+    RANGE_DOCUMENTS,
+    label_components,
+    verify_cross,
+    verify_partners,
+    verify_star,
+)
+from pile_tools.stages.dedup_write import (
+    DEDUP_NAME,
+    SKIPPED_NAME,
+    write_inputs,
+    write_kept,
+    write_removed,
+    write_skipped,
+)
+from pile_tools.stages.executor import Progress, Task, TaskPool
+
+__all__ = ["DedupRun"]
+
+# A pool of processes takes a second or two to start: small work is done sooner without it.
+_SMALL_BYTES = 16 << 20
+_SMALL_DOCUMENTS = 1 << 18
+_LARGE_DOCUMENTS = 1 << 22
+
+
+@dataclass
+class DedupRun:
+    """One deduplication under way. ``memory`` and ``budget``: bytes that all of it and
+    that one task may hold."""
+
+    job: DedupJob
+    against: list[Against]
+    shards: list[Shard]  # those of the other corpora first
+    output: Path
+    files: CorpusFiles
+    pool: TaskPool
+    memory: int
+    budget: int
+    progress: Progress
+
+    def _tasks(self, label: str, tasks: Sequence[Task], *, small: bool) -> None:
+        large = not small and self.files.documents > _LARGE_DOCUMENTS
+        self.pool.run(tasks, label=label, progress=self.progress, in_process=small, apart=large)
+
+    def _shard_tasks(self, label: str, tasks: Sequence[Task]) -> None:
+        small = sum(task.weight for task in tasks) < _SMALL_BYTES
+        self.pool.run(tasks, label=label, progress=self.progress, in_process=small)
+
+    def _weight(self, index: int) -> int:
+        files = self.against[index].inputs() if index < len(self.against) else [self.shards[index]]
+        return sum(file.path.stat().st_size for file in files)
+
+    def _saved(self, index: int) -> Against | None:
+        """The saved signatures that stand for the text of a shard, if any do."""
+        return self.against[index] if index < len(self.against) and self.against[index].saved else None
+
+    def _parts(self, bytes_each: int) -> int:
+        return max(1, -(-self.files.documents * bytes_each // self.budget))
+
+    def sign(self) -> None:
+        paths = self.files.paths
+        tasks = []
+        for index, shard in enumerate(self.shards):
+            saved = self._saved(index)
+            tasks.append(
+                Task(
+                    shard.name,
+                    sign_shard if saved is None else sign_saved,
+                    (saved or shard, self.job, paths, index),
+                    signed_outputs(self.job, paths, index, own=index >= len(self.against)),
+                    self._weight(index),
+                )
+            )
+        self._shard_tasks("sign", tasks)
+
+    def group(self) -> tuple[int, int]:
+        """Return the numbers of ranges for documents with the same words and for bands."""
+        files, paths = self.files, self.files.paths
+        small = files.documents < _SMALL_DOCUMENTS
+        # The scripts for the Pile match documents by their bands alone.
+        same_parts = 0 if self.job.method == "pile-dedupe" else self._parts(SAME_BYTES)
+        band_parts = self._parts(BAND_BYTES)
+        same = [
+            Task(f"same {part}", group_same, (files, part, same_parts), (paths.same(part, same_parts),))
+            for part in range(same_parts)
+        ]
+        self._tasks("same", same, small=small)
+        if self.job.method == "text":
+            return same_parts, band_parts
+        mark_passed_over(files, same_parts)
+        kinds = ("star",) if self.job.verify == "none" else ("star", "members", "offsets")
+        bands = [
+            Task(
+                f"band {band} part {part}",
+                group_band,
+                (files, self.job, band, part, band_parts),
+                tuple(paths.band(kind, band, part, band_parts) for kind in kinds),
+            )
+            for band in range(self.job.bands.bands)
+            for part in range(band_parts)
+        ]
+        self._tasks("group", bands, small=small)
+        return same_parts, band_parts
+
+    def sets(self, band_parts: int) -> None:
+        files = self.files
+        mark_candidates(files, self.job.bands.bands, band_parts)
+        self._shard_tasks("sets", self._set_tasks())
+
+    def _set_tasks(self) -> list[Task]:
+        files, paths = self.files, self.files.paths
+        candidates = NpyFile.open(paths.candidates)
+        tasks = []
+        for index, shard in enumerate(self.shards):
+            own = candidates.read(int(files.starts[index]), int(files.starts[index + 1]))
+            some = self.job.save_signatures or bool(own.any())
+            saved = self._saved(index)
+            tasks.append(
+                Task(
+                    shard.name,
+                    write_sets if saved is None else copy_saved_sets,
+                    (saved or shard, self.job, files, index),
+                    tuple(paths.sets(kind, index) for kind in SET_KINDS),
+                    self._weight(index) if some else 1,
+                )
+            )
+        return tasks
+
+    def _verify(self, round_: str, tasks: list[Task]) -> list[Path]:
+        small = self.files.documents < _SMALL_DOCUMENTS // 8
+        self._tasks(f"verify {round_}", tasks, small=small)
+        return [task.outputs[0] for task in tasks]
+
+    def verify(self, band_parts: int) -> list[Path]:
+        """Return the files of the verified pairs that tie documents together."""
+        files, job, paths = self.files, self.job, self.files.paths
+        ranges = -(-files.documents // RANGE_DOCUMENTS)
+        bands = job.bands.bands
+        star = self._verify(
+            "star",
+            [
+                Task(
+                    f"star {i}",
+                    verify_star,
+                    (files, job, band_parts, i, self.budget),
+                    (paths.edges("star", i, ranges),),
+                )
+                for i in range(ranges)
+            ],
+        )
+        label_components(files, len(star))
+        cross = self._verify(
+            "cross",
+            [
+                Task(
+                    f"cross {band} part {part}",
+                    verify_cross,
+                    (files, job, band, part, band_parts, self.budget),
+                    (paths.edges("cross", band * band_parts + part, bands * band_parts),),
+                )
+                for band in range(bands)
+                for part in range(band_parts)
+            ],
+        )
+        return [*star, *cross]
+
+    def decide(self, same_parts: int, band_parts: int) -> None:
+        files, job, paths = self.files, self.job, self.files.paths
+        edges: list[Path] = []
+        if job.method != "text":
+            if job.verify == "exact" or job.save_signatures:
+                self.sets(band_parts)
+            if job.verify == "exact":
+                edges = self.verify(band_parts)
+            else:
+                edges = [
+                    paths.band("star", band, part, band_parts)
+                    for band in range(job.bands.bands)
+                    for part in range(band_parts)
+                ]
+        linked = link_documents(files, job.keep, same_parts, edges, self.memory)
+        if job.method == "pile-dedupe":
+            decide_last_stays(files, linked, edges)
+            return
+        partners: list[Path] = []
+        if job.verify == "exact" and job.method != "text":
+            partner_pairs(files, linked)
+            ranges = -(-len(NpyFile.open(paths.partner_pairs)) // RANGE_DOCUMENTS)
+            partners = self._verify(
+                "partner",
+                [
+                    Task(
+                        f"partner {i}",
+                        verify_partners,
+                        (files, job, i, self.budget),
+                        (paths.edges("partner", i, ranges),),
+                    )
+                    for i in range(ranges)
+                ],
+            )
+        decide(files, job, linked, edges, partners)
+
+    def write(self) -> None:
+        files, paths = self.files, self.files.paths
+        tasks = []
+        for index in range(files.n_against_shards, len(self.shards)):
+            shard = self.shards[index]
+            arguments = (shard, self.job, files, index, self.output)
+            outputs = (paths.written(index),)
+            tasks.append(Task(shard.name, write_kept, arguments, outputs, self._weight(index)))
+        self._shard_tasks("write", tasks)
+        names = [shard.name for shard in self.shards]
+        write_removed(files, names, self.output / DEDUP_NAME)
+        write_inputs(self.shards, self.output)
+        if self.job.on_bad_record == "skip":
+            write_skipped(files, names, self.output / SKIPPED_NAME)
+
+    def run(self) -> None:
+        self.files.paths.make()
+        self.sign()
+        if self.files.documents == 0:
+            raise PileToolsError(
+                f"{self.shards[0].path}: no documents in the {len(self.shards)} shard(s) given"
+            )
+        self.decide(*self.group())
+        self.write()

@@ -1,0 +1,5 @@
+"""Suites: named families of models with their dataset, order, batch size and checkpoints, as data files."""
+
+from pile_tools.suites.suite import Checkpoint, Suite, SuiteDataset, SuiteOrder, list_suites, load_suite
+
+__all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite"]

@@ -1,0 +1,162 @@
+"""Fetch some steps of a stream into a small token dataset that keeps their step numbers."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json, file_entry
+from pile_tools.formats.mmidx import write_index
+from pile_tools.formats.order_files import SEQUENTIAL
+from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
+from pile_tools.formats.store import LocalStore
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.viewer.view import BatchViewer
+
+__all__ = ["Fetched", "fetch_steps", "parse_steps"]
+
+_PREFIX: Final = "document"
+_TOKENIZER_NAME: Final = "tokenizer.json"
+_JOB_NAME: Final = "job.json"
+_CONCURRENT: Final = 4
+
+
+def parse_steps(text: str) -> tuple[int, int]:
+    """Return [start, stop) of steps written as "10:20", or "10" for one step."""
+    start, colon, stop = text.partition(":")
+    try:
+        first = int(start)
+        last = int(stop) if colon else first + 1
+    except ValueError:
+        raise ParameterError(f"steps {text!r} are not of the form START:STOP, such as 0:10") from None
+    if not 0 <= first < last:
+        raise ParameterError(f"steps {text!r} are none; START:STOP holds START and not STOP")
+    return first, last
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What `fetch_steps` wrote; ``no_tokenizer`` says why no tokenizer came along, None where one did."""
+
+    manifest: Manifest
+    no_tokenizer: str | None
+
+
+def fetch_steps(
+    viewer: BatchViewer, start: int, stop: int, output: Path, progress: Callable[[int, int], None]
+) -> Fetched:
+    """Write steps [start, stop) of ``viewer`` into the directory ``output`` as a token dataset with an order.
+
+    The dataset holds the samples themselves, one after the other, and its order numbers its steps as the
+    stream does. ``progress`` is told the steps done and their number. A run that was interrupted goes on
+    where it ended; a finished directory is left as it is. Raises OutOfRangeError for steps that the
+    stream does not have and PileToolsError where ``output`` holds something else.
+    """
+    viewer.batches(start, stop)
+    parameters = {
+        "stream": viewer.identity,
+        "order": viewer.order.label,
+        "suite": viewer.suite.name if viewer.suite else None,
+        "steps": f"{start}:{stop}",
+        "batch_size": viewer.batch_size,
+        "seq_length": viewer.seq_length,
+        "dtype": viewer.dtype.name,
+    }
+    work = output / UNFINISHED_NAME
+    if (output / MANIFEST_NAME).is_file() and not work.exists():
+        manifest = Manifest.read(output)
+        if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
+            raise PileToolsError(f"{output}: holds something else; choose another directory")
+        return Fetched(manifest, None)
+    _begin(output, work, canonical_json(parameters))
+    missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
+    progress(stop - start - len(missing), stop - start)
+
+    def one(step: int) -> None:
+        tokens = viewer.batch(step)
+        with atomic_write(_part(work, step)) as file:
+            file.write(tokens.data)
+
+    with ThreadPoolExecutor(_CONCURRENT) as pool:
+        futures = [pool.submit(one, step) for step in missing]
+        try:
+            for left, future in zip(reversed(range(len(missing))), futures, strict=True):
+                future.result()
+                progress(stop - start - left, stop - start)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return _finish(viewer, start, stop, output, parameters)
+
+
+def _part(work: Path, step: int) -> Path:
+    return work / f"step-{step}.bin"
+
+
+def _begin(output: Path, work: Path, job: bytes) -> None:
+    """Make the work directory, or take up that of the same job."""
+    if output.is_dir() and any(output.iterdir()) and not (work / _JOB_NAME).is_file():
+        raise PileToolsError(f"{output}: holds something else; choose another directory")
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / _JOB_NAME
+    if path.is_file() and path.read_bytes() != job:
+        raise PileToolsError(f"{output}: begun with other steps or another stream; choose another directory")
+    with atomic_write(path) as file:
+        file.write(job)
+
+
+def _finish(
+    viewer: BatchViewer, start: int, stop: int, output: Path, parameters: Mapping[str, Any]
+) -> Fetched:
+    """Lay the steps end to end, describe them, and remove the work directory."""
+    work = output / UNFINISHED_NAME
+    rows, row_tokens = (stop - start) * viewer.batch_size, viewer.seq_length + 1
+    with atomic_write(output / f"{_PREFIX}.bin") as target:
+        for step in range(start, stop):
+            part = _part(work, step)
+            if part.stat().st_size != viewer.batch_size * row_tokens * viewer.dtype.itemsize:
+                raise DataError(f"{part}: not as long as a step; remove it and run again")
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
+    write_index(output / f"{_PREFIX}.idx", viewer.dtype, np.full(rows, row_tokens, np.int32))
+    names = [f"{_PREFIX}.bin", f"{_PREFIX}.idx", ORDER_NAME]
+    try:
+        tokenizer, reason = viewer.tokenizer_content(), None
+    except PileToolsError as error:
+        tokenizer, reason = None, str(error)
+    if tokenizer is not None:
+        with atomic_write(output / _TOKENIZER_NAME) as file:
+            file.write(tokenizer)
+        names.append(_TOKENIZER_NAME)
+    dataset = TokenDataset(LocalStore(output), _PREFIX)
+    OrderRecord(
+        label=f"{_PREFIX}_steps_{start}_to_{stop}",
+        recipe=SEQUENTIAL,
+        name="steps",
+        seed=0,
+        seq_length=viewer.seq_length,
+        batch_size=viewer.batch_size,
+        num_samples=stop * viewer.batch_size,
+        samples=rows,
+        steps=stop - start,
+        epochs=1,
+        documents=(0, rows),
+        split=None,
+        dataset=dataset.identity,
+        manifest=None,
+        sequences=rows,
+        data_bytes=dataset.data_bytes,
+        files=(),
+        first_sample=start * viewer.batch_size,
+    ).write(output / ORDER_NAME)
+    manifest = Manifest("fetch", parameters, [], [file_entry(output / name) for name in names])
+    manifest.write(output)
+    shutil.rmtree(work)
+    return Fetched(manifest, reason)

@@ -1,0 +1,250 @@
+"""Overlays: a component as an intervention shows it. Tokens that are not changed are read from the parent."""
+
+import os
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pile_tools.algorithms.locate import Pieces
+from pile_tools.algorithms.swaps import swap_tokens, swap_vectors
+from pile_tools.errors import DataError, UnfinishedError
+from pile_tools.formats.block_cache import BlockCache
+from pile_tools.formats.manifest import MANIFEST_NAME
+from pile_tools.formats.map_files import read_array
+from pile_tools.formats.overlay import (
+    ADDED_NAME,
+    OVERLAY_NAME,
+    PARENT_NAME,
+    PIECES_NAME,
+    SAMPLES_NAME,
+    OverlayRecord,
+    ParentPlace,
+)
+from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
+
+__all__ = ["OverlayComponent", "overlay_at", "parent_location"]
+
+_NO_ROWS: Final = np.empty(0, np.int64)
+
+
+def overlay_at(
+    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
+) -> tuple[Store, OverlayRecord, ParentPlace] | None:
+    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
+    name = os.fspath(location)
+    if not is_url(name) and not os.path.isdir(name):
+        return None
+    store = open_store(name, io=io, cache=cache)
+    names = store.list()
+    if names is not None and OVERLAY_NAME not in names:
+        return None
+    content = store.read(OVERLAY_NAME)
+    if content is None:
+        return None
+    if store.read(MANIFEST_NAME) is None:
+        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
+    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
+    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")
+
+
+def parent_location(store: Store, parent: ParentPlace) -> str:
+    """Return where the parent is, seen from here."""
+    if is_url(parent.location):
+        return parent.location
+    joined = f"{store.name}/{parent.location}"
+    return joined if is_url(joined) else os.path.normpath(joined)
+
+
+class OverlayComponent(Component):
+    """``parent`` with the changes of ``record``; its first sample is number ``first_sample`` of the stream.
+
+    A token of a document that layer k of several overlays has added (the dataset is layer 0) is swapped by
+    the layers above k whose range holds the sample.
+    """
+
+    def __init__(
+        self, parent: Component, store: Store, record: OverlayRecord, first_sample: int, n_samples: int
+    ) -> None:
+        super().__init__(parent.dataset, parent.place, parent.seq_length, parent.n_samples)
+        self.parent = parent
+        self.record = record
+        self._first = first_sample
+        self.name = store.name
+        if record.last_sample > first_sample + n_samples or record.first_sample < first_sample:
+            raise DataError(
+                f"{store.name}: changes samples {record.first_sample}:{record.last_sample}, but its parent "
+                f"has {first_sample}:{first_sample + n_samples}"
+            )
+        if record.swaps and max(max(pair) for pair in record.swaps) > np.iinfo(self.dataset.dtype).max:
+            raise DataError(f"{store.name}: swaps ids that are no {self.dataset.dtype.name}")
+        self._swaps = swap_vectors(record.swaps, self.dataset.dtype)
+        self.added: TokenDataset | None = None
+        if record.added_documents:
+            self.added = TokenDataset.open(f"{store.name}/{ADDED_NAME}")
+            if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
+                raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
+        self._samples, self._pieces = self._read_samples(store)
+
+    def _read_samples(self, store: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        entries = [self.record.entry(name) for name in (SAMPLES_NAME, PIECES_NAME)]
+        if entries[0] is None or entries[1] is None:
+            return np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)
+        samples, pieces = (
+            read_array(store.open(entry.name, entry.bytes), 2, ("int64",)).whole()
+            for entry in entries
+            if entry is not None
+        )
+        if samples.shape[1:] != (2,) or pieces.shape[1:] != (3,) or not len(samples):
+            raise DataError(f"{store.name}: {SAMPLES_NAME} and {PIECES_NAME} are no list of samples")
+        numbers, starts = samples[:, 0], samples[:, 1]
+        sums = np.add.reduceat(pieces[:, 2], starts) if starts[0] == 0 and starts[-1] < len(pieces) else None
+        if (
+            np.any(np.diff(numbers) <= 0)
+            or np.any(np.diff(starts) <= 0)
+            or numbers[0] < self.record.first_sample
+            or numbers[-1] >= self.record.last_sample
+            or sums is None
+            or np.any(sums != self.seq_length + 1)
+            or np.any(pieces[:, 2] <= 0)
+        ):
+            raise DataError(f"{store.name}: {SAMPLES_NAME} and {PIECES_NAME} contradict each other")
+        return samples, pieces
+
+    @property
+    def n_documents(self) -> int:
+        return self.parent.n_documents + self.record.added_documents
+
+    @property
+    def knows_documents(self) -> bool:
+        return self.parent.knows_documents
+
+    @property
+    def shares_tokens(self) -> bool:
+        return self.parent.shares_tokens
+
+    def packed_numbers(self, positions: Int64Array) -> Int64Array:
+        return self.parent.packed_numbers(positions)
+
+    def packed_pieces(self, numbers: Int64Array) -> Pieces:
+        return self.parent.packed_pieces(numbers)
+
+    def describe(self) -> dict[str, Any]:
+        return {"parent": self.parent.describe(), "overlay": self.record.to_bytes().decode()}
+
+    def document_tokens(self, documents: Int64Array) -> Int64Array:
+        own = documents >= self.parent.n_documents
+        sizes = self.parent.document_tokens(np.where(own, UNKNOWN, documents))
+        if self.added is not None:
+            numbers = documents[own] - self.parent.n_documents
+            sizes[own] = self.added.sizes.take(numbers, np.ones_like(numbers))
+        return sizes
+
+    def pieces(self, positions: Int64Array) -> Pieces:
+        rows, starts, counts = self._listed(positions)
+        others = np.setdiff1d(np.arange(len(positions)), rows)
+        found = self.parent.pieces(positions[others])
+        mine = self._own_pieces(starts, counts)
+        places = (np.cumsum(mine[:, 2]) - mine[:, 2]) % (self.seq_length + 1)
+        hidden = np.full(len(mine), UNKNOWN)
+        columns = {
+            "row": (others[found.row], np.repeat(rows, counts)),
+            "position": (found.position, places),
+            "document": (found.document, mine[:, 0] if self.knows_documents else hidden),
+            "offset": (found.offset, mine[:, 1] if self.knows_documents else hidden),
+            "n_tokens": (found.n_tokens, mine[:, 2]),
+        }
+        joined = {name: np.concatenate(pair) for name, pair in columns.items()}
+        order = np.argsort(joined["row"], kind="stable")
+        return Pieces(*(joined[name][order] for name in columns))
+
+    def tokens(self, positions: Int64Array) -> Tokens:
+        rows, starts, counts = self._listed(positions)
+        if not len(rows):
+            out = self.parent.tokens(positions)
+            self._swap(out, positions)
+            return out
+        out = np.empty((len(positions), self.seq_length + 1), self.dataset.dtype)
+        others = np.setdiff1d(np.arange(len(positions)), rows)
+        if len(others):
+            out[others] = self.parent.tokens(positions[others])
+            part = out[others]
+            self._swap(part, positions[others])
+            out[others] = part
+        mine = self._own_pieces(starts, counts)
+        flat = self.document_pieces(mine[:, 0], mine[:, 1], mine[:, 2], np.repeat(positions[rows], counts))
+        out[rows] = flat.reshape(len(rows), -1)
+        return out
+
+    def document_pieces(
+        self, documents: Int64Array, offsets: Int64Array, n_tokens: Int64Array, positions: Int64Array
+    ) -> Tokens:
+        own = documents >= self.parent.n_documents
+        out = np.empty(int(n_tokens.sum()), self.dataset.dtype)
+        mask = np.repeat(own, n_tokens)
+        below = ~own
+        if below.any():
+            found = self.parent.document_pieces(
+                documents[below], offsets[below], n_tokens[below], positions[below]
+            )
+            inside = np.repeat(self._inside(positions[below]), n_tokens[below])
+            swapped = found[inside]
+            swap_tokens(swapped, *self._swaps)
+            found[inside] = swapped
+            out[~mask] = found
+        if own.any():
+            if self.added is None:
+                raise DataError(f"{self.name}: {PIECES_NAME} holds a document that is not there")
+            out[mask] = read_pieces(
+                self.added, documents[own] - self.parent.n_documents, offsets[own], n_tokens[own]
+            )
+        return out
+
+    @property
+    def packed_anew(self) -> Int64Array:
+        """The samples of the stream that this overlay packs anew, ascending; not those of overlays below."""
+        return self._samples[:, 0]
+
+    def is_listed(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
+        """Return which of the samples at ``positions`` [n] this overlay or one below packs anew."""
+        listed = np.zeros(len(positions), np.bool_)
+        listed[self._listed(positions)[0]] = True
+        if isinstance(self.parent, OverlayComponent):
+            listed |= self.parent.is_listed(positions)
+        return listed
+
+    def _inside(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
+        samples = positions + self._first
+        inside: npt.NDArray[np.bool_] = (samples >= self.record.first_sample) & (
+            samples < self.record.last_sample
+        )
+        return inside
+
+    def _swap(self, tokens: Tokens, positions: Int64Array) -> None:
+        inside = self._inside(positions)
+        if not inside.any() or not self.record.swaps:
+            return
+        part = tokens[inside].reshape(-1)
+        swap_tokens(part, *self._swaps)
+        tokens[inside] = part.reshape(-1, tokens.shape[1])
+
+    def _listed(self, positions: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Return which of ``positions`` are packed anew, and the first row and number of their pieces."""
+        if not len(self._samples):
+            return _NO_ROWS, _NO_ROWS, _NO_ROWS
+        numbers = self._samples[:, 0]
+        places = np.minimum(np.searchsorted(numbers, positions + self._first), len(numbers) - 1)
+        rows = np.flatnonzero(numbers[places] == positions + self._first)
+        starts = self._samples[:, 1]
+        stops = np.append(starts[1:], len(self._pieces))
+        found = places[rows]
+        return rows, starts[found], stops[found] - starts[found]
+
+    def _own_pieces(self, starts: Int64Array, counts: Int64Array) -> npt.NDArray[np.int64]:
+        if not len(starts):
+            return np.empty((0, 3), np.int64)
+        return np.concatenate(
+            [self._pieces[start : start + count] for start, count in zip(starts, counts, strict=True)]
+        )

@@ -1,0 +1,171 @@
+"""Regular expressions, and tokenizers that are not byte-level, against the decoded text of every sequence."""
+
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
+
+from pile_tools import BatchViewer
+from pile_tools.errors import ParameterError
+from pile_tools.lookups import decoded, find
+from pile_tools.lookups.texts import byte_places
+from tests.lookups.conftest import FORMS, MakeStream
+from tests.lookups.test_find import BYTES
+
+EXPRESSIONS = ["a+b", "[ab]c?", r"\bab\b", "^.", ".$", "(?<=b)a", "é|c", "�", "(a)(b)|c", r"(?i)A\s"]
+
+
+def expected(viewer: BatchViewer, regex: str, steps: range) -> list[tuple[int, int, str, str, str]]:
+    found = []
+    for step in steps:
+        for row in range(viewer.batch_size):
+            text = viewer.text(step, row)
+            for match in re.finditer(regex, text):
+                start, stop = match.span()
+                found.append((step, row, text[max(0, start - 4) : start], match[0], text[stop : stop + 4]))
+    return found
+
+
+def spans(viewer: BatchViewer, regex: str, steps: range) -> list[tuple[int, int] | None]:
+    """First token and number of tokens of each match, None in a sequence with halves of characters."""
+    found: list[tuple[int, int] | None] = []
+    for step in steps:
+        for row in range(viewer.batch_size):
+            text = viewer.text(step, row)
+            tokens = viewer.sequence(step, row).tolist()
+            owner = [place for place, token in enumerate(tokens) for _ in BYTES[token]]
+            for match in re.finditer(regex, text):
+                first, last = (len(text[:place].encode()) for place in match.span())
+                whole = len(text.encode()) == len(owner) and "�" not in text
+                found.append((owner[first], owner[last - 1] - owner[first] + 1) if whole else None)
+    return found
+
+
+def rows(table: Any, *names: str) -> list[tuple[Any, ...]]:
+    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+
+
+@settings(max_examples=80)
+@given(
+    documents=st.lists(st.lists(st.integers(0, 12), min_size=2, max_size=14), min_size=2, max_size=8),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(2, 30)),
+    regex=st.sampled_from(EXPRESSIONS),
+    form=st.sampled_from(FORMS),
+)
+def test_expressions(
+    documents: list[list[int]], shape: tuple[int, int, int], regex: str, form: str, make_stream: MakeStream
+) -> None:
+    seq_length, batch_size, num_samples = shape
+    viewer = make_stream(
+        documents, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples, form=form
+    )
+    if viewer.steps < 2:
+        return
+    wanted = expected(viewer, regex, range(1, viewer.steps))
+    table = viewer.find(regex=regex, steps=(1, None), context=4)
+    assert rows(table, "step", "row", "before", "match", "after") == wanted
+    for row, span in zip(table.to_pylist(), spans(viewer, regex, range(1, viewer.steps)), strict=True):
+        assert span in (None, (row["position"], row["n_tokens"]))
+    counts = viewer.count(regex=regex, steps=(1, None))
+    assert counts.totals == {regex: len(wanted)}
+    assert counts.first_step == {regex: wanted[0][0] if wanted else None}
+    assert viewer.find(regex=regex, steps=(1, None), first=True).num_rows == min(1, len(wanted))
+
+
+def tokenizer_of(viewer: BatchViewer) -> Path:
+    return Path(viewer.parts[0].component.dataset.store.name, "tokenizer.json")
+
+
+@given(st.binary(max_size=12))
+def test_places_of_characters_in_bytes(content: bytes) -> None:
+    text = content.decode(errors="replace")
+    places = byte_places(content, text, tuple(range(len(text) + 1)))
+    assert places[0] == 0
+    assert places[-1] == len(content)
+    for character, start, stop in zip(text, places, places[1:], strict=False):
+        assert content[start:stop].decode(errors="replace") == character
+
+
+def test_processes_find_the_same(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = make_stream([[0, 1, 6, 8, 10, 11]] * 30, num_samples=40)
+    alone = viewer.find(regex="a+b|c")
+    assert alone.num_rows > 20
+    monkeypatch.setattr(decoded, "_FEW", 0)
+    monkeypatch.setattr(decoded, "_BLOCK_ROWS", 3)
+    assert viewer.find(regex="a+b|c", workers=2).equals(alone)
+    assert viewer.find(regex="a+b|c", workers=2, limit=7).equals(alone.slice(0, 7))
+    # Timers ring in the main thread only; another one leaves the work to a process.
+    found = []
+    thread = threading.Thread(target=lambda: found.append(viewer.find(regex="a+b|c", workers=1)))
+    thread.start()
+    thread.join()
+    assert found[0].equals(alone)
+    with pytest.raises(ParameterError, match="matches empty text in step"):
+        viewer.find(regex="(?=b)", workers=2)
+
+
+def test_an_expression_that_runs_away(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = make_stream([[0] * 400], seq_length=60)
+    monkeypatch.setattr(decoded, "SECONDS", 0.2)
+    with pytest.raises(ParameterError, match=r"has computed for 0.2 s on step 0, row 0 alone; simplify it"):
+        viewer.find(regex="(a+)+b")
+
+
+@pytest.mark.parametrize(
+    ("regex", "message"),
+    [
+        ("", "of 0 characters"),
+        ("a" * 20_000, "of 20000 characters"),
+        ("(", "missing \\)"),
+        ("[[a]", "nested set"),
+        ("a{99999999999}", "repetition number is too large"),
+        ("a*", "matches the empty text"),
+        ("(?=a)", "matches empty text in step"),
+    ],
+)
+def test_expressions_that_are_none(regex: str, message: str, make_stream: MakeStream) -> None:
+    with pytest.raises(ParameterError, match=message):
+        make_stream([[0, 1] * 30]).find(regex=regex)
+
+
+def test_without_a_tokenizer(make_stream: MakeStream) -> None:
+    with pytest.raises(ParameterError, match="give one with --tokenizer"):
+        make_stream([[0, 1] * 30], tokenizer=False).find(regex="a")
+
+
+def test_too_many_to_list(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "MAX_LISTED", 10)
+    viewer = make_stream([[0, 1] * 30])
+    with pytest.raises(ParameterError, match=r"more than 10 occurrences; count them"):
+        viewer.find(regex="a")
+    assert viewer.count(regex="a").totals["a"] > 10
+
+
+def test_texts_of_a_tokenizer_that_is_not_byte_level(make_stream: MakeStream) -> None:
+    viewer = make_stream([[0, 1, 2, 3, 0, 2], [1, 0, 2, 3]], tokenizer=False, seq_length=4)
+    tokenizer = Tokenizer(models.WordLevel({"one": 0, "two": 1, "##s": 2, "xs": 3}, "xs"))
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.save(str(tokenizer_of(viewer)))
+    viewer = BatchViewer.open(viewer.dataset.store.name)
+    table = viewer.find(["s", "es"], context=4)
+    wanted = []
+    for step in range(viewer.steps):
+        for row in range(2):
+            text = viewer.text(step, row)
+            for start in range(len(text)):
+                for pattern in ("s", "es"):
+                    if text.startswith(pattern, start):
+                        before = text[max(0, start - 4) : start]
+                        wanted.append((step, row, pattern, before))
+    assert rows(table, "step", "row", "pattern", "before") == wanted
+    for row in table.to_pylist():
+        tokens = viewer.sequence(row["step"], row["row"])[row["position"] :][: row["n_tokens"]]
+        text = tokenizer.decode(tokens.tolist())
+        assert row["match"] in text
+        assert len(tokens) == 1 + (row["match"] == "es" and text.startswith("one"))
+    assert viewer.count("s").totals["s"] == sum(row["pattern"] == "s" for row in table.to_pylist())

@@ -1,0 +1,215 @@
+"""Digests: the same for the same stream however it is stored, resumable, and a proof."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xxhash
+
+from pile_tools import BatchViewer
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.order_files import SEQUENTIAL
+from pile_tools.lookups import digests
+from pile_tools.stages.blend import make_blend
+from pile_tools.stages.order import make_order
+from pile_tools.viewer.digested import has_digests, verify_directory
+from tests.lookups.conftest import MakeStream
+from tests.token_data import GOLDEN, write_dataset
+
+DOCUMENTS = [[number % 11] * (number % 7 + 1) for number in range(60)]
+
+
+def directory_of(viewer: BatchViewer) -> Path:
+    return Path(viewer.order.store.name)
+
+
+def test_the_digests_of_all_steps(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    summary = viewer.make_digests()
+    stored = np.load(summary.path)
+    assert (stored.dtype, stored.shape) == (np.uint8, (20, 16))
+    for step in range(20):
+        assert stored[step].tobytes() == xxhash.xxh3_128_digest(viewer.batch(step).tobytes())
+        assert stored[step].tobytes().hex() == viewer.digest(step)
+    assert summary.record.root == hashlib.sha256(stored.tobytes()).hexdigest()
+    directory = directory_of(viewer)
+    assert json.loads((directory / "order.json").read_text())["digests"] == summary.record.root
+    assert {path.name for path in directory.glob("*digest*")} == {"digests.npy", "digests.json"}
+    # The record has changed, and the order has not.
+    again = BatchViewer.open(directory)
+    assert again.identity == viewer.identity
+    assert again.make_digests().existed
+    assert make_order(directory, seq_length=5, batch_size=2, num_samples=40).existed
+    assert again.verify_digests().startswith("steps 0:20 as their digests have them")
+    assert verify_directory(directory, (3, 5)).startswith(f"{viewer.order.label}: steps 3:5")
+
+
+def test_the_same_stream_however_it_is_stored(tmp_path: Path, make_stream: MakeStream) -> None:
+    roots = set()
+    for form in ("neox", "shards", "pread"):
+        viewer = make_stream(DOCUMENTS, num_samples=40, form=form)
+        roots.add(viewer.make_digests().record.root)
+    samples = [row for step in range(viewer.steps) for row in viewer.batch(step)]
+    write_dataset(tmp_path / "shuffled", samples)
+    shuffled = BatchViewer.open(tmp_path / "shuffled", order=SEQUENTIAL, batch_size=2)
+    summary = shuffled.make_digests()
+    assert summary.path.name == "sequential_digests.npy"
+    roots.add(summary.record.root)
+    assert verify_directory(tmp_path / "shuffled").startswith("sequential: steps 0:20")
+    assert len(roots) == 1
+
+
+def test_maps_that_gpt_neox_saved(tmp_path: Path) -> None:
+    """GPT-NeoX's maps over its own data, and the order that we make of the same data."""
+    shutil.copytree(GOLDEN / "neox" / "small_u16", tmp_path / "theirs")
+    label = "document_train_0_indexmap_900ns_128sl_1234s"
+    theirs = BatchViewer.open(tmp_path / "theirs", order=label, batch_size=30).make_digests()
+    assert theirs.path.name == f"{label}_digests.npy"
+    shutil.copytree(GOLDEN / "neox" / "small_u16", tmp_path / "ours")
+    for path in (tmp_path / "ours").glob("*.npy"):
+        path.unlink()
+    make_order(tmp_path / "ours", seq_length=128, batch_size=30, num_samples=900)
+    ours = BatchViewer.open(tmp_path / "ours").make_digests()
+    assert ours.record.root == theirs.record.root
+    assert verify_directory(tmp_path / "theirs").startswith(f"{label}: steps 0:30")
+
+
+def test_the_first_step_that_differs_is_named(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    viewer.make_digests()
+    document = viewer.trace(7, 1).to_pylist()[0]["document"]
+    # It is the document's first token that is changed.
+    steps = [piece["step"] for piece in viewer.occurrences(document).to_pylist() if piece["offset"] == 0]
+    path = directory_of(viewer) / "document.bin"
+    content = bytearray(path.read_bytes())
+    content[2 * sum(map(len, DOCUMENTS[:document]))] ^= 1
+    path.write_bytes(content)
+    changed = BatchViewer(viewer._stream, batch_size=2)  # its identity is looked up no more
+    changed._identity = viewer.identity
+    first = min(steps)
+    with pytest.raises(DataError, match=rf"step {first} is the first that differs from its digest \("):
+        changed.verify_digests()
+    later = [step for step in range(first + 1, 20) if step in steps]
+    for start in range(first + 1, 20):
+        expected = next((step for step in later if step >= start), None)
+        if expected is None:
+            assert changed.verify_digests((start, None))
+            continue
+        with pytest.raises(DataError, match=rf"step {expected} is the first"):
+            changed.verify_digests((start, None))
+    # Opened anew it is another dataset, and says so.
+    with pytest.raises(DataError, match="of another token dataset"):
+        BatchViewer.open(directory_of(viewer))
+
+
+def test_an_interrupted_run_goes_on(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_CHUNK", 3)
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    expected = make_stream(DOCUMENTS, num_samples=40).make_digests().record
+    read = []
+    batch = BatchViewer.batch
+
+    def interrupted(self: BatchViewer, step: int) -> object:
+        if step == 14 and len(read) < 20:
+            raise KeyboardInterrupt
+        read.append(step)
+        return batch(self, step)
+
+    monkeypatch.setattr(BatchViewer, "batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        viewer.make_digests()
+    partial = directory_of(viewer) / "digests.partial"
+    with partial.open("ab") as file:
+        file.write(b"half")  # a step whose digest was cut
+    assert not has_digests(directory_of(viewer))
+    before = len(read)
+    read += [-1] * 20
+    assert viewer.make_digests().record.root == expected.root
+    assert 0 not in read[before:]
+    assert 19 in read[before:]
+    assert not partial.exists()
+
+
+def test_one_run_at_a_time(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS)
+    with (
+        digests._locked(directory_of(viewer) / "digests.partial"),
+        pytest.raises(PileToolsError, match="another run is making these digests"),
+    ):
+        viewer.make_digests()
+    assert not viewer.make_digests().existed
+
+
+def test_another_batch_size_or_place(tmp_path: Path, make_stream: MakeStream) -> None:
+    directory = directory_of(make_stream(DOCUMENTS))
+    viewer = BatchViewer.open(directory, batch_size=3)
+    with pytest.raises(ParameterError, match="its steps have 2 samples; digests of steps of 3 go elsewhere"):
+        viewer.make_digests()
+    assert viewer.make_digests(tmp_path).path == tmp_path / "digests.npy"
+    assert "digests" not in json.loads((directory / "order.json").read_text())
+    assert viewer.verify_digests(directory=tmp_path).startswith("steps 0:4")
+    with pytest.raises(DataError, match=r"another stream \(batch_size 3, not 2, steps 4, not 6\)"):
+        BatchViewer.open(directory).make_digests(tmp_path)
+    with pytest.raises(ParameterError, match="digests of steps of 3 samples; open it at that batch size"):
+        BatchViewer.open(directory).verify_digests(directory=tmp_path)
+    other = make_stream(DOCUMENTS[::-1])
+    with pytest.raises(DataError, match="digests of another stream"):
+        other.verify_digests(directory=tmp_path)
+    with pytest.raises(ParameterError, match="not one whole batch of 99"):
+        BatchViewer.open(directory, batch_size=99).make_digests(tmp_path / "other")
+    with pytest.raises(OutOfRangeError, match="no steps 0:9"):
+        viewer.verify_digests((0, 9), directory=tmp_path)
+
+
+def test_several_orders_have_digests_of_their_own(make_stream: MakeStream) -> None:
+    directory = directory_of(make_stream(DOCUMENTS))
+    make_order(directory, seq_length=3, batch_size=4, num_samples=9, name="other")
+    for name in ("train_0", "other"):
+        BatchViewer.open(directory, order=name).make_digests()
+    assert len(list(directory.glob("*digests.npy"))) == 2
+    assert verify_directory(directory).count("as their digests have them") == 2
+    assert BatchViewer.open(directory, order="other").order.record is not None
+
+
+def test_a_blend(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS, form="blend")
+    root = viewer.make_digests().record.root
+    directory = directory_of(viewer)
+    places = [directory.parent / name for name in "01"]
+    record = make_blend(places, ["0.7", "0.3"], directory, seq_length=5, batch_size=2, num_samples=12)
+    assert record.digests == root
+    assert verify_directory(directory)
+
+
+def test_digests_that_are_missing_or_damaged(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS)
+    with pytest.raises(PileToolsError, match="no digests; make them with"):
+        viewer.verify_digests()
+    directory = directory_of(viewer)
+    with pytest.raises(PileToolsError, match="no digests; make them with"):
+        verify_directory(directory)
+    path = viewer.make_digests().path
+    viewer = BatchViewer.open(directory)
+    stored = np.load(path)
+    stored[0, 0] ^= 1
+    np.save(path, stored)
+    with pytest.raises(DataError, match=r"not the digests whose root is in digests.json"):
+        viewer.verify_digests()
+    np.save(path, stored[:-1])
+    with pytest.raises(DataError, match=r"not the digests that digests.json describes"):
+        viewer.verify_digests()
+    path.unlink()
+    with pytest.raises(DataError, match=r"digests.npy: missing"):
+        viewer.verify_digests()
+    record = path.with_suffix(".json")
+    for content in (b"{}", b"[]", b"x", record.read_bytes().replace(b'"steps": 6', b'"steps": 0')):
+        record.write_bytes(content)
+        with pytest.raises(DataError, match=r"digests.json: (not a record|not digests|edited by hand)"):
+            viewer.verify_digests()
+    record.unlink()
+    assert has_digests(directory)
+    with pytest.raises(DataError, match="its digests are missing"):
+        verify_directory(directory)

@@ -1,0 +1,236 @@
+"""A deduplication that is stopped, starved or fed damaged files: nothing is lost and nothing is made up."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats.npy import NpyWriter
+from pile_tools.stages.dedup import dedup
+from pile_tools.stages.dedup_job import resolve_job
+from pile_tools.stages.workspace import InputFile, Workspace
+from tests.stages.test_dedup import all_files, planted, record, write_corpus, write_zst
+
+JOB = resolve_job(save_signatures=True, on_bad_record="skip")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("faults") / "corpus", planted(5, 30))
+
+
+@pytest.fixture(scope="module")
+def expected(corpus: Path) -> dict[str, bytes]:
+    dedup([corpus], corpus.parent / "whole", JOB, workers=1)
+    return all_files(corpus.parent / "whole")
+
+
+class Stop:
+    """A progress function that interrupts the run at its ``calls``-th call."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_stopped_anywhere_it_resumes_to_the_same_bytes(corpus: Path, expected: dict[str, bytes]) -> None:
+    for calls in range(1, 1000, 3):
+        out = corpus.parent / f"stopped{calls}"
+        try:
+            dedup([corpus], out, JOB, workers=1, progress=Stop(calls))
+            break
+        except KeyboardInterrupt:
+            dedup([corpus], out, JOB, workers=1)
+        assert all_files(out) == expected
+    assert calls > 40
+
+
+def test_stopped_again_and_again_with_other_settings(corpus: Path, expected: dict[str, bytes]) -> None:
+    out = corpus.parent / "again"
+    for memory in [1 << 30, 2 << 30] * 50:
+        try:
+            # Three calls for the phases that were done, one for each task that is new.
+            dedup([corpus], out, JOB, workers=1, memory=memory, progress=Stop(25))
+            break
+        except KeyboardInterrupt:
+            continue
+    assert all_files(out) == expected
+
+
+def command(corpus: Path, out: Path) -> list[str]:
+    program = "from pile_tools_cli.main import main; main()"
+    arguments = ["dedup", str(corpus), "-o", str(out), "--save-signatures", "--on-bad-record", "skip"]
+    return [sys.executable, "-c", program, *arguments, "--workers", "2"]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_killed_for_real(kind: signal.Signals, tmp_path: Path) -> None:
+    # Large enough for worker processes, and for a moment in which work is under way.
+    corpus = write_corpus(tmp_path / "corpus", planted(6, 40, length=30_000), shards=4)
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(corpus, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None and not (out / ".unfinished" / "sign").exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(kind)
+    _, printed = process.communicate()
+    assert process.returncode == (130 if kind == signal.SIGINT else -signal.SIGKILL)
+    if kind == signal.SIGINT:
+        assert printed == b"pile-tools: interrupted\n"
+    assert not (out / "manifest.json").exists()
+    subprocess.run(command(corpus, out), check=True, stdout=subprocess.DEVNULL)
+    dedup([corpus], tmp_path / "whole", JOB, workers=1)
+    assert all_files(out) == all_files(tmp_path / "whole")
+
+
+def test_full_disk_can_be_resumed(
+    corpus: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = corpus.parent / "full"
+    append, left = NpyWriter.append, 12
+
+    def full(self: NpyWriter, rows: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(NpyWriter, "append", full)
+    with pytest.raises(UnfinishedError, match="no space left"):
+        dedup([corpus], out, JOB, workers=1)
+    monkeypatch.undo()
+    assert not list(out.rglob("*.partial"))
+    dedup([corpus], out, JOB, workers=1)
+    assert all_files(out) == expected
+
+
+def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "corpus"
+    copy.mkdir()
+    for path in corpus.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(KeyboardInterrupt):
+        dedup([copy], tmp_path / "out", JOB, workers=1, progress=Stop(8))
+    other = resolve_job(save_signatures=True, on_bad_record="skip", keep="last")
+    with pytest.raises(PileToolsError, match=r"half-finished.*keep 'first', now 'last'"):
+        dedup([copy], tmp_path / "out", other, workers=1)
+    write_zst(copy / "1.jsonl.zst", [record("something else")])
+    with pytest.raises(PileToolsError, match=r"half-finished.*1\.jsonl\.zst"):
+        dedup([copy], tmp_path / "out", JOB, workers=1)
+
+
+def test_input_that_changes_during_the_run(corpus: Path, tmp_path: Path) -> None:
+    texts = planted(7, 20)
+    copy = write_corpus(tmp_path / "corpus", texts, shards=1)
+
+    def change(label: str, done: int, total: int) -> None:
+        if (label, done) == ("group", total):
+            write_zst(copy / "0.jsonl.zst", [record(text + " more") for text in texts[:-1]])
+
+    with pytest.raises(PileToolsError, match="changed"):
+        dedup([copy], tmp_path / "out", resolve_job(), workers=1, progress=change)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_two_runs_into_one_directory(corpus: Path, tmp_path: Path) -> None:
+    shards = sorted(corpus.iterdir())
+    other = Workspace(
+        tmp_path / "out",
+        stage="dedup",
+        parameters=JOB.parameters(),
+        inputs=[InputFile(path, path.name) for path in shards],
+    )
+    with other, pytest.raises(PileToolsError, match="another run"):
+        dedup([corpus], tmp_path / "out", JOB, workers=1)
+
+
+def test_flipped_bits_are_an_error_or_no_difference(corpus: Path, tmp_path: Path) -> None:
+    source = corpus / "0.jsonl.zst"
+    whole = source.read_bytes()
+    dedup([source], tmp_path / "whole", resolve_job(), workers=1)
+    rng = random.Random(8)
+    errors = 0
+    for i in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        (tmp_path / f"{i}").mkdir()
+        (tmp_path / f"{i}" / source.name).write_bytes(damaged)
+        try:
+            dedup([tmp_path / f"{i}"], tmp_path / f"out{i}", resolve_job(), workers=1)
+        except DataError:
+            errors += 1
+            continue
+        kept = (tmp_path / f"out{i}" / source.name).read_bytes()
+        assert kept == (tmp_path / "whole" / source.name).read_bytes()
+    assert errors > 50
+
+
+def test_corrupt_parquet_in_the_middle(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for i in range(3):
+        texts = [f"document {i} {j} " + " ".join(planted(i, 3)) for j in range(20)]
+        pq.write_table(pa.table({"text": texts}), corpus / f"{i}.parquet", write_page_checksum=True)
+    path = corpus / "1.parquet"
+    whole = path.read_bytes()
+    for damaged in (
+        whole[: len(whole) // 2],
+        whole[:1000] + bytes([whole[1000] ^ 0xFF]) + whole[1001:],
+        b"PAR1 no more",
+        b"",
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"1\.parquet"):
+            dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
+        assert not (tmp_path / "out" / "manifest.json").exists()
+        for left in sorted((tmp_path / "out").rglob("*"), reverse=True):
+            left.unlink() if left.is_file() else left.rmdir()
+
+
+MEASURE = r"""
+import re, sys
+from pile_tools.stages.dedup import dedup
+from pile_tools.stages.dedup_job import resolve_job
+job = resolve_job(max_document_bytes=1 << 20)
+manifest = dedup([sys.argv[1]], sys.argv[2], job, workers=1)
+# Not ru_maxrss, which begins with what the parent held.
+print(manifest.counts["oversized_records"], re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
+def test_a_line_of_any_length_is_passed_through_in_bounded_memory(suffix: str, tmp_path: Path) -> None:
+    peaks = []
+    for name, size in (("small", 2 << 20), ("large", 96 << 20)):
+        lines = [record("one two three"), json.dumps({"text": "word " * (size // 5)}).encode() + b"\n"]
+        source = tmp_path / name / f"in{suffix}"
+        source.parent.mkdir()
+        if suffix == ".jsonl":
+            source.write_bytes(b"".join(lines))
+        else:
+            write_zst(source, lines)
+        out = tmp_path / f"{name}-out"
+        run = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(source), str(out)], check=True, capture_output=True, text=True
+        )
+        oversized, peak = map(int, run.stdout.split())
+        assert oversized == 1
+        if suffix == ".jsonl":
+            assert (out / "in.jsonl").read_bytes() == b"".join(lines)
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 72 << 10  # KiB; the line has 96 MiB

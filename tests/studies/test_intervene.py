@@ -1,0 +1,337 @@
+import dataclasses
+import json
+import pickle
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.formats.manifest import Manifest
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.stages.order import make_order
+from pile_tools.stages.tokenize import tokenize
+from pile_tools.studies.intervene import Intervention, intervene
+from pile_tools.viewer import BatchViewer
+
+SENTENCES = (
+    "he said that his dog saw him. ",
+    "she gave the bread to himself and he ate it. ",
+    "The others, of course, heard nothing — nothing at all. ",
+    "He went home; the heuristic was wrong, they said. ",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A token dataset with provenance, an order of two epochs and a tokenizer with few whole words."""
+    root = tmp_path_factory.mktemp("made")
+    generator = np.random.RandomState(5)
+    texts = [
+        "".join(SENTENCES[place] for place in generator.randint(0, 4, generator.randint(1, 12)))
+        for _ in range(60)
+    ]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([" he she him her his said the "] * 99, trainer)
+    (root / "corpus").mkdir()
+    records = [{"text": text, "meta": {"pile_set_name": f"s{n % 3}"}} for n, text in enumerate(texts)]
+    (root / "corpus/a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (root / "tokenizer.json").write_text(tokenizer.to_str())
+    tokenize([root / "corpus"], root / "tokens", tokenizer=str(root / "tokenizer.json"), workers=1)
+    total = TokenDataset.open(root / "tokens").n_tokens
+    make_order(root / "tokens", seq_length=32, batch_size=4, steps=2 * total // 32 // 4)
+    return root / "tokens"
+
+
+def batches(viewer: BatchViewer) -> np.ndarray:
+    return np.stack(list(viewer.batches(0, viewer.steps)))
+
+
+def check_traces(viewer: BatchViewer, parent: BatchViewer, steps: range) -> None:
+    """Every piece that ``trace`` names has the tokens of its document; address and source are known."""
+    for step in steps:
+        for row in range(viewer.batch_size):
+            tokens = viewer.sequence(step, row)
+            pieces = viewer.trace(step, row).to_pylist()
+            assert [p["position"] for p in pieces] == [0, *np.cumsum([p["n_tokens"] for p in pieces])[:-1]]
+            assert sum(p["n_tokens"] for p in pieces) == len(tokens)
+            for p in pieces:
+                if p["document"] < parent.dataset.n_sequences:
+                    own = parent.dataset.sequence(p["document"])[p["offset"] : p["offset"] + p["n_tokens"]]
+                    assert np.array_equal(tokens[p["position"] :][: p["n_tokens"]], own)
+                assert p["shard"] is not None
+
+
+def test_one_token_is_swapped_for_one_in_the_range_alone(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_text("# a comment\n he\t she\n\n the\t his\n")
+    parent = BatchViewer.open(data)
+    stop = parent.steps - 2
+    change = intervene(
+        data, tmp_path / "o", Intervention(swap=str(tmp_path / "table.tsv")), from_step=3, to_step=stop
+    )
+    assert (change.swaps, change.words, change.samples) == (2, 0, 0)
+    viewer = BatchViewer.open(tmp_path / "o")
+    tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
+    ids = {word: tokenizer.encode(word).ids[0] for word in (" he", " she", " the", " his")}
+    expected = batches(parent)
+    inner = expected[3:stop]
+    old = inner.copy()
+    inner[old == ids[" he"]] = ids[" she"]
+    inner[old == ids[" the"]] = ids[" his"]
+    assert (old != inner).any()
+    assert np.array_equal(batches(viewer), expected)
+    same = [step for step in range(parent.steps) if viewer.digest(step) == parent.digest(step)]
+    assert {*range(3), *range(stop, parent.steps)} <= set(same)
+    assert viewer.identity != parent.identity
+    assert np.array_equal(pickle.loads(pickle.dumps(viewer)).batch(4), viewer.batch(4))
+    assert viewer.trace(4, 1).equals(parent.trace(4, 1))
+    assert not list((tmp_path / "o").glob("*.bin"))
+    half = BatchViewer.open(tmp_path / "o", batch_size=2)
+    assert np.array_equal(half.batch(9), viewer.batch(4)[2:])
+
+
+def test_words_of_several_tokens_are_listed_and_swapped_in_the_text(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"' himself' → ' herself'.*--allow-length-change"):
+        intervene(data, tmp_path / "o", Intervention(swap="pronouns"), from_step=2)
+    assert not (tmp_path / "o").exists()
+    change = intervene(
+        data, tmp_path / "o", Intervention(swap="pronouns", allow_length_change=True), from_step=2
+    )
+    parent, viewer = BatchViewer.open(data), BatchViewer.open(tmp_path / "o")
+    assert change.samples > 10
+    assert np.array_equal(batches(viewer)[:2], batches(parent)[:2])
+    plain = Tokenizer.from_file(str(data / "tokenizer.json"))
+    different = 0
+    for step in range(2, viewer.steps):
+        for row in range(viewer.batch_size):
+            old, new = parent.text(step, row), viewer.text(step, row)
+            words = set(new.replace(";", " ").replace(".", " ").split()[1:-1])
+            assert not words & {"he", "him", "himself", "his", "He"}
+            if "heuristic" in old and len(new) >= len(old):
+                assert "heuristic" in new or "heuri" in new[-12:]
+            different += old != new
+            if old == new:
+                assert np.array_equal(parent.sequence(step, row), viewer.sequence(step, row))
+            assert len(viewer.sequence(step, row)) == 33
+    assert different == change.samples
+    pieces = [p for step in range(2, 6) for row in range(4) for p in viewer.trace(step, row).to_pylist()]
+    added = [p for p in pieces if p["document"] >= parent.dataset.n_sequences]
+    assert added
+    assert all(p["shard"] == "a.jsonl" and p["source"] in {"s0", "s1", "s2"} for p in added)
+    assert plain.get_vocab_size() >= batches(viewer).max()
+    everything = Intervention(drop=["source:s0", "source:s1"])
+    with pytest.raises(ParameterError, match="packed anew by the overlay below"):
+        intervene(tmp_path / "o", tmp_path / "p", everything, from_step=2)
+
+
+def test_dropped_documents_are_not_shown_in_the_range(data: Path, tmp_path: Path) -> None:
+    parent = BatchViewer.open(data)
+    pq.write_table(pa.table({"document": pa.array([7, 8], pa.int32())}), tmp_path / "list.parquet")
+    intervention = Intervention(drop=["3,4", str(tmp_path / "list.parquet"), "source:s1"])
+    change = intervene(data, tmp_path / "o", intervention, from_step=1, to_step=parent.steps - 1)
+    viewer = BatchViewer.open(tmp_path / "o")
+    gone = {3, 4, 7, 8, *(n for n in range(60) if n % 3 == 1)}
+    changed = 0
+    for step in range(viewer.steps):
+        for row in range(4):
+            before = {p["document"] for p in parent.trace(step, row).to_pylist()}
+            shown = {p["document"] for p in viewer.trace(step, row).to_pylist()}
+            if not 1 <= step < viewer.steps - 1 or not before & gone:
+                assert np.array_equal(viewer.sequence(step, row), parent.sequence(step, row))
+            else:
+                assert not shown & gone
+                changed += 1
+    assert changed == change.samples
+    check_traces(viewer, parent, range(viewer.steps))
+
+
+def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
+    parent = BatchViewer.open(data)
+    (tmp_path / "new.txt").write_text("the dog heard nothing")
+    intervention = Intervention(replace=[("10", "11"), ("12,13", str(tmp_path / "new.txt"))])
+    intervene(data, tmp_path / "o", intervention, from_step=0)
+    viewer = BatchViewer.open(tmp_path / "o")
+    shown = [p for s in range(viewer.steps) for r in range(4) for p in viewer.trace(s, r).to_pylist()]
+    assert not {p["document"] for p in shown} & {10, 12, 13}
+    added = [p for p in shown if p["document"] >= 60]
+    assert {p["shard"] for p in added} == {"new.txt"}
+    text = "".join(viewer.text(s, r) for s in range(viewer.steps) for r in range(4))
+    assert "the dog heard nothing<|endoftext|>" in text
+    check_traces(viewer, parent, range(viewer.steps))
+
+
+def test_moved_documents_change_places_with_what_was_there(data: Path, tmp_path: Path) -> None:
+    parent = BatchViewer.open(data)
+    sizes = np.array([len(parent.dataset.sequence(n)) for n in range(60)])
+    document = int(sizes.argmin())
+    change = intervene(data, tmp_path / "o", Intervention(move=[(str(document), 6)]), from_step=0)
+    viewer = BatchViewer.open(tmp_path / "o")
+    places = {
+        s
+        for s in range(viewer.steps)
+        for r in range(4)
+        if document in viewer.trace(s, r).column("document").to_pylist()
+    }
+    assert places == {6}
+    assert change.samples >= 2
+    assert change.repeated == change.cut == 0
+    assert Counter(batches(viewer).ravel().tolist()) == Counter(batches(parent).ravel().tolist())
+    check_traces(viewer, parent, range(viewer.steps))
+    with pytest.raises(OutOfRangeError, match="inside of the range"):
+        intervene(data, tmp_path / "p", Intervention(move=[("3", 2)]), from_step=3)
+
+
+def test_overlays_on_overlays(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_text(" he\t she\n")
+    (tmp_path / "new.txt").write_text("when he said he saw")
+    swap = Intervention(swap=str(tmp_path / "table.tsv"))
+    replace = Intervention(replace=[("20", str(tmp_path / "new.txt"))])
+    intervene(data, tmp_path / "swapped", swap, from_step=2)
+    intervene(tmp_path / "swapped", tmp_path / "both", replace, from_step=0)
+    intervene(data, tmp_path / "replaced", replace, from_step=0)
+    intervene(tmp_path / "replaced", tmp_path / "other", swap, from_step=2)
+    both, other = BatchViewer.open(tmp_path / "both"), BatchViewer.open(tmp_path / "other")
+    tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
+    he, she = (tokenizer.encode(word).ids[0] for word in (" he", " she"))
+    expected = batches(BatchViewer.open(tmp_path / "replaced"))
+    expected[2:][expected[2:] == he] = she
+    assert np.array_equal(batches(other), expected)
+    # The text that was given is shown as it was given where it came after the swap.
+    new = np.array(tokenizer.encode("when he said he saw").ids)
+    swapped = np.where(new == he, she, new)
+    flat = batches(both)[2:].reshape(-1, 33)
+    windows = {tuple(row[i : i + len(new)]) for row in flat for i in range(33 - len(new))}
+    assert tuple(new) in windows
+    assert tuple(swapped) not in windows
+    assert Manifest.read(tmp_path / "both").parents[0] == BatchViewer.open(tmp_path / "swapped").identity
+
+
+def test_a_sequential_stream_without_documents(data: Path, tmp_path: Path) -> None:
+    from pile_tools.formats.mmidx import write_index
+
+    parent = batches(BatchViewer.open(data))
+    directory = tmp_path / "shuffled"
+    directory.mkdir()
+    flat = parent.reshape(-1, 33)
+    (directory / "document.bin").write_bytes(flat.tobytes())
+    write_index(directory / "document.idx", flat.dtype, np.full(len(flat), 33))
+    shutil.copy(data / "tokenizer.json", directory)
+    make_order(directory, seq_length=32, batch_size=4, steps=len(flat) // 4, recipe="sequential")
+    swap = Intervention(swap="pronouns", allow_length_change=True)
+    change = intervene(directory, tmp_path / "o", swap, from_step=2)
+    viewer = BatchViewer.open(tmp_path / "o")
+    assert np.array_equal(viewer.batch(1), parent[1])
+    assert change.samples > 0
+    assert viewer.trace(3, 0).column("document").null_count == 1
+    with pytest.raises(ParameterError, match="boundaries of documents are not known"):
+        intervene(directory, tmp_path / "p", Intervention(drop=["3"]), from_step=2)
+
+
+def test_bad_input_is_named(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    cases: list[tuple[Intervention, type[PileToolsError], str]] = [
+        (Intervention(), ParameterError, "nothing to change"),
+        (Intervention(drop=["1", "60"]), OutOfRangeError, "no document 60; there are 60"),
+        (Intervention(drop=["source:nope"]), ParameterError, "no source 'nope'; there are s0, s1, s2"),
+        (Intervention(drop=["some"]), ParameterError, "'some' names no documents"),
+        (Intervention(drop=[str(tmp_path / "x.parquet")]), PileToolsError, "no such file"),
+        (Intervention(drop=["4"], replace=[("4", "5")]), ParameterError, "document 4 is changed twice"),
+        (Intervention(swap="nothing.tsv"), PileToolsError, "the bundled table is called 'pronouns'"),
+    ]
+    for intervention, error, message in cases:
+        with pytest.raises(error, match=message):
+            intervene(data, out, intervention, from_step=0)
+    tables = {
+        " he\t she\n she\t he\n": "a cycle: ' he' → ' she' → ' he'",
+        " he\t she\n he\t her\n": "' he' is swapped twice",
+        "he she\n": "line 1 is not two words with a tab",
+        "# none\n": "no pair of words",
+    }
+    for content, message in tables.items():
+        (tmp_path / "t.tsv").write_text(content)
+        with pytest.raises((ParameterError, DataError), match=message):
+            intervene(data, out, Intervention(swap=str(tmp_path / "t.tsv")), from_step=0)
+    for start, stop in ((5, 5), (5, 10_000), (-1, 4)):
+        with pytest.raises(OutOfRangeError, match="which has steps 0:"):
+            intervene(data, out, Intervention(drop=["1"]), from_step=start, to_step=stop)
+    assert not out.exists()
+
+
+def test_an_overlay_knows_its_parent_and_itself(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "a/tokens")
+    place = tmp_path / "a/o"
+    one = intervene(tmp_path / "a/tokens", place, Intervention(drop=["1"]), from_step=0)
+    again = intervene(tmp_path / "a/tokens", place, Intervention(drop=["1"]), from_step=0)
+    assert again == dataclasses.replace(one, existed=True)
+    with pytest.raises(PileToolsError, match="finished by a different job"):
+        intervene(tmp_path / "a/tokens", place, Intervention(drop=["2"]), from_step=0)
+    content = batches(BatchViewer.open(place))
+    (tmp_path / "a").rename(tmp_path / "b")
+    place = tmp_path / "b/o"
+    assert np.array_equal(batches(BatchViewer.open(place)), content)
+    pieces = (place / "pieces.npy").read_bytes()
+    (place / "pieces.npy").write_bytes(pieces[:-8] + b"\1" + b"\0" * 7)
+    with pytest.raises(DataError, match="contradict each other"):
+        BatchViewer.open(place)
+    (place / "pieces.npy").write_bytes(pieces)
+    record = (place / "overlay.json").read_text()
+    (place / "overlay.json").write_text(record.replace('"batch_size": 4', '"batch_size":  4'))
+    with pytest.raises(DataError, match="edited by hand or damaged"):
+        BatchViewer.open(place)
+    (place / "overlay.json").write_text(record)
+    manifest = (place / "manifest.json").read_bytes()
+    (place / "manifest.json").unlink()
+    with pytest.raises(UnfinishedError, match="run `pile-tools intervene` again"):
+        BatchViewer.open(place)
+    (place / "manifest.json").write_bytes(manifest)
+    shutil.rmtree(tmp_path / "b/tokens")
+    with pytest.raises(PileToolsError, match="no such file"):
+        BatchViewer.open(place)
+    shutil.copytree(data, tmp_path / "b/tokens")
+    with (tmp_path / "b/tokens/document.bin").open("r+b") as file:
+        file.write(b"\7\0")
+    with pytest.raises(DataError, match=r"another token dataset|a change of the stream"):
+        BatchViewer.open(place)
+
+
+def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
+    """Occurrences and finds are those that a reading of every sequence gives."""
+    (tmp_path / "table.tsv").write_text(" he\t she\n")
+    intervention = Intervention(swap=str(tmp_path / "table.tsv"), drop=["5"], replace=[("9", "17")])
+    intervene(data, tmp_path / "o", intervention, from_step=3)
+    parent, viewer = BatchViewer.open(data), BatchViewer.open(tmp_path / "o")
+    names = ("document", "step", "row", "position", "offset", "n_tokens")
+    wanted = [5, 9, 17, 30]
+    read = [
+        tuple((piece | {"step": s, "row": r})[name] for name in names)
+        for s in range(viewer.steps)
+        for r in range(4)
+        for piece in viewer.trace(s, r).to_pylist()
+        if piece["document"] in wanted
+    ]
+    found = viewer.occurrences(documents=wanted).to_pylist()
+    assert sorted(tuple(row[name] for name in names) for row in found) == sorted(read)
+    assert {row["document"] for row in found if row["step"] >= 3} == {17, 30}
+    tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
+    he, she = (tokenizer.encode(word).ids[0] for word in (" he", " she"))
+    for token in (he, she):
+        places = np.argwhere(batches(viewer) == token).tolist()
+        hits = viewer.find(tokens=[token]).to_pylist()
+        assert [[hit["step"], hit["row"], hit["position"]] for hit in hits] == places
+    with pytest.raises(PileToolsError, match="an overlay that packs"):
+        viewer.repeats()
+    intervene(data, tmp_path / "p", Intervention(swap=str(tmp_path / "table.tsv")), from_step=3)
+    swapped = BatchViewer.open(tmp_path / "p")
+    assert swapped.repeats(every=5).equals(parent.repeats(every=5))
+    assert swapped.mixture(every=5).equals(parent.mixture(every=5))

@@ -1,0 +1,53 @@
+"""A stream and a model small enough that a step takes milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pile_tools import BatchViewer
+from pile_tools.stages.order import make_order
+from pile_tools.train import GPTNeoX, save_model
+from pile_tools.train.model import initialise
+from tests.token_data import write_dataset
+
+VOCAB = 97
+SHAPE: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "vocab": VOCAB}
+BATCH_SIZE = 6
+SEQ_LENGTH = 20
+
+
+def make_stream(directory: Path, *, seed: int = 0, steps: int = 12, first: int = 1) -> BatchViewer:
+    """Write a token dataset with something to learn, whose documents begin with ``first``, and an order."""
+    random = np.random.RandomState(seed)
+    documents = []
+    for size in random.randint(5, 60, 80):
+        tokens = random.randint(1, VOCAB, size)
+        for position in range(1, size):
+            if random.rand() < 0.7:
+                tokens[position] = tokens[position - 1] * 5 % (VOCAB - 1) + 1
+        tokens[0] = first
+        documents.append(np.append(tokens, 0).astype("<u2"))
+    write_dataset(directory, documents)
+    make_order(directory, seq_length=SEQ_LENGTH, batch_size=BATCH_SIZE, steps=steps)
+    return BatchViewer.open(directory)
+
+
+def random_model(seed: int = 0, **shape: Any) -> GPTNeoX:
+    """A model with random biases and norms, too, so that every parameter matters."""
+    generator = torch.Generator().manual_seed(seed)
+    model = GPTNeoX(**shape)
+    initialise(model, generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += torch.empty(parameter.shape).normal_(0.0, 0.1, generator=generator)
+    return model
+
+
+def write_config(directory: Path, **shape: Any) -> Path:
+    """Write a model of ``shape`` (default: the small one) and return its ``config.json``."""
+    directory.mkdir(parents=True)
+    save_model(random_model(**(shape or SHAPE)), directory)
+    return directory / "config.json"
