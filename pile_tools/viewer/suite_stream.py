@@ -77,7 +77,7 @@ def _find_maps(
         )
     name = os.fspath(order)
     if name not in names:
-        return find_order(dataset.store, dataset.prefix, order)
+        return find_order(dataset.store, dataset.prefix, order, io=io, cache=cache)
     store = open_store(suite.order.location or suite.dataset.location, io=io, cache=cache)
     found = [
         place
