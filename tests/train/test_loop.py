@@ -203,6 +203,9 @@ def test_compiled_layers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", traced)
     begin(home, "compiled", compile_layers=True, stop_at=2)
     assert losses(home / "compiled") == pytest.approx(losses(home / "whole")[:2], rel=1e-5)
+    monkeypatch.setattr("torch._inductor.list_options", lambda: ["max_autotune"])
+    with pytest.raises(PileToolsError, match="cannot be held to the same bits"):
+        begin(home, "older", compile_layers=True)
     names = {path.name for path in (home / "compiled" / "step2").iterdir()}
     assert load_model(home / "compiled" / "step2").vocab == 97
     assert names == {path.name for path in (home / "whole" / "step2").iterdir()}
