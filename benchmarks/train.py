@@ -15,7 +15,6 @@ FLOP count as computed) and the share of the step that was spent waiting for dat
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -205,9 +204,10 @@ def main() -> None:
         action="store_true",
         help="count CPU seconds, for a busy machine; with OMP_NUM_THREADS=1",
     )
-    if "--gpu" in sys.argv:
-        parser.set_defaults(dtype="bfloat16", device="cuda", compile=True, loop=True, repeat=20)
     options = parser.parse_args()
+    if options.gpu:
+        parser.set_defaults(dtype="bfloat16", device="cuda", compile=True, loop=True, repeat=20)
+        options = parser.parse_args()
     options.sizes = options.sizes or (["160m", "410m"] if options.gpu else ["14m", "70m"])
     options.batch_size = options.batch_size or (64 if options.gpu else 2)
     options.micro_batch_size = options.micro_batch_size or (16 if options.gpu else 2)
