@@ -168,12 +168,17 @@ def test_diff_of_an_overlay_by_digests(root: Path, ask: Ask) -> None:
 def test_a_step_that_was_changed(root: Path, ask: Ask, tmp_path: Path) -> None:
     ask.text("export", "--data", root / "tokens", "--format", "mmidx", "-o", tmp_path / "copy")
     ask.text("digest", tmp_path / "copy")
+    # What was exported is still what its manifest lists.
+    assert "digests: " in ask.text("verify", tmp_path / "copy")
     with (tmp_path / "copy" / "document.bin").open("r+b") as file:
         file.seek((7 * 8 * 257 + 100) * 2)
         file.write(b"\xff\xff")
-    # The first and the last bytes of a dataset name it; this is in between, and what the digests are for.
-    error = ask.error(3, "verify", tmp_path / "copy", "--steps", "5:9")
-    assert "step 7 is the first that differs" in error or "another token dataset" in error
+    for steps in ("5:9", "7", ":"):
+        error = ask.error(3, "verify", tmp_path / "copy", "--steps", steps)
+        assert "step 7 is the first that differs from its digest" in error
+    # The steps are what they were, but not all of the dataset is.
+    assert "another token dataset" in ask.error(3, "verify", tmp_path / "copy", "--steps", "8:10")
+    assert "document.bin: SHA-256" in ask.error(3, "verify", tmp_path / "copy")
 
 
 def test_seen(root: Path, data: str, ask: Ask) -> None:
