@@ -102,9 +102,10 @@ def make_digests(
 ) -> DigestSummary:
     """Digest every step of ``stream`` and store the digests beside its order, or in ``output``.
 
-    Beside an order with a record that no manifest lists, the root goes into the record too. A run that was interrupted goes on
-    where it ended; finished digests are left as they are. Raises ParameterError where there is no place to
-    write or the batch size is not that of the order, DataError where other digests are in the way.
+    Beside an order with a record that no manifest lists, the root goes into the record too. A run that was
+    interrupted goes on where it ended; finished digests are left as they are. Raises ParameterError where
+    there is no place to write or the batch size is not that of the order, DataError where other digests
+    are in the way.
     """
     record = _record(stream)
     if record.first_step >= record.steps:
