@@ -1,5 +1,6 @@
 """Make the order in which training reads a token dataset: three index maps and ``order.json``."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.blend import SPLIT_PARTS, split_documents
-from pile_tools.algorithms.recipes import Order, count_samples, megatron_core_order, neox_order
+from pile_tools.algorithms.recipes import (
+    Order,
+    count_epochs,
+    count_samples,
+    megatron_core_order,
+    neox_order,
+)
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
@@ -187,12 +194,13 @@ def _find_finished(
         path = own if own.exists() else first
         if not isinstance(old, OrderRecord):
             raise PileToolsError(f"{path}: a blend of that name; choose another --name")
-        if (old.dataset, old.manifest) != (record.dataset, record.manifest):
+        if old.dataset != record.dataset:
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
-        same = replace(old, files=(), digests=None)
+        same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
             missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
-            return path, None if missing else old
+            # The same tokens may have been made again in other shards, which another manifest tells.
+            return path, None if missing or old.manifest != record.manifest else old
         raise PileToolsError(
             f"{path}: the same maps with {_differences(old, record)}; any batch size reads them "
             "(--batch-size), or give another --name"
@@ -222,6 +230,7 @@ def checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
 
 def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
     """Return the arrays that the recipe and the parameters of ``record`` make of documents of ``sizes``."""
+    _check_memory(dataset, record, sizes)
     recipe: Callable[..., Order] = neox_order
     kept: dict[str, Any] = {"epochs": record.epochs} if record.like else {}
     if record.recipe == "megatron-core":
@@ -239,6 +248,24 @@ def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int
         )
     except (ParameterError, DataError) as error:
         raise type(error)(f"{dataset.name}: {error}") from None
+
+
+def _check_memory(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> None:
+    """Refuse arrays that are larger than this machine's memory, before any of them is made."""
+    start, stop = record.documents
+    tokens = int(sizes[start:stop].sum(dtype=np.int64))
+    if tokens < 2 or record.seq_length < 1:
+        return  # the recipe says what is wrong
+    epochs = record.epochs if record.like else count_epochs(tokens, record.seq_length, record.num_samples)
+    samples = count_samples(tokens, record.seq_length, epochs)
+    needed = 4 * epochs * (stop - start) + 12 * samples
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ParameterError(
+            f"{dataset.name}: {record.num_samples} samples of {record.seq_length} tokens are {epochs} "
+            f"epochs, whose order takes {needed / 1e9:,.0f} GB of memory, and here are "
+            f"{memory / 1e9:,.0f}; ask for fewer steps"
+        )
 
 
 def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
