@@ -253,6 +253,10 @@ def test_behind_a_url(
         ask.text("export", "--data", url, "--steps", "1:3", "--format", "npy", "-o", tmp_path / "a.npy")
         assert np.array_equal(np.load(tmp_path / "a.npy")[1], BatchViewer.open(data).batch(2))
         assert ask.json("diff", url, data)["first_step"] is None
+        report = ask.json("order", data, "--like", url, "--seq-length", "128", "-o", tmp_path / "order")
+        assert report["changes"]["seq_length"] == {"before": 256, "after": 128}
+        kept, old = (next(place.glob("*_doc_idx.npy")) for place in (tmp_path / "order", root / "tokens"))
+        assert kept.read_bytes() == old.read_bytes()
 
 
 def publish(hub: Hub, directory: Path) -> str:
