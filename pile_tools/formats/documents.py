@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ __all__ = [
     "ReadCounts",
     "ShardReader",
     "shard_chunks",
+    "shard_line_groups",
     "shard_lines",
 ]
 
@@ -114,22 +115,46 @@ def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiec
 
     A line of more than ``max_bytes`` may come in pieces, so that memory stays bounded.
     """
+    for group in shard_line_groups(shard, max_bytes):
+        if isinstance(group, list):
+            for line in group:
+                yield LinePiece(line, True, True)
+        else:
+            yield group
+
+
+def shard_line_groups(shard: Shard, max_bytes: int | None = None) -> Iterator[list[bytes] | LinePiece]:
+    """Yield the lines of `shard_lines` in lists of whole ones, and pieces by themselves."""
     kept: list[bytes] = []  # pieces of the line that has not ended yet
     held, start = 0, True
     for chunk in shard_chunks(shard):
         lines = chunk.splitlines(keepends=True) if b"\r" not in chunk else _split_newlines(chunk)
-        for line in lines:
-            ended = line.endswith(b"\n")
-            if start and not kept and ended and (max_bytes is None or len(line) <= max_bytes):
-                yield LinePiece(line, True, True)
+        if kept or not start:
+            kept.append(lines[0])
+            held += len(lines[0])
+            ended = lines[0].endswith(b"\n")
+            if not ended and (max_bytes is None or held <= max_bytes):
                 continue
-            kept.append(line)
-            held += len(line)
-            if ended or (max_bytes is not None and held > max_bytes):
-                yield LinePiece(b"".join(kept), start, ended)
-                kept, held, start = [], 0, ended
-    if kept or not start:
-        yield LinePiece(b"".join(kept), start, True)
+            joined = b"".join(kept)
+            kept, held = [], 0
+            if start and ended:
+                lines[0] = joined
+            else:
+                yield LinePiece(joined, start, ended)
+                del lines[0]
+            start = ended
+        last = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if lines:
+            yield lines
+        if max_bytes is not None and len(last) > max_bytes:
+            yield LinePiece(last, True, False)
+            start = False
+        elif last:
+            kept, held = [last], len(last)
+    if not start:
+        yield LinePiece(b"".join(kept), False, True)
+    elif kept:
+        yield [b"".join(kept)]
 
 
 def _split_newlines(chunk: bytes) -> list[bytes]:
@@ -246,25 +271,35 @@ class ShardReader:
         self.repaired(replaced)
         yield self.make_batch([0], [text.encode()], [None])
 
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines that are asked for and not too large, with their rows."""
+        wanted = None if self.only_rows is None else self.only_rows.tolist()
+        for group in shard_line_groups(self.shard, self.max_record_bytes):
+            first = self.counts.rows
+            if not isinstance(group, list):
+                self.counts.rows += group.end
+                if group.start and (wanted is None or wanted[first : first + 1] == [True]):
+                    self.oversized_record(first)
+                continue
+            self.counts.rows += len(group)
+            lines: Iterator[tuple[int, bytes]] = enumerate(group, first)
+            if wanted is not None:
+                lines = compress(lines, wanted[first : first + len(group)])
+            for row, line in lines:
+                if self.max_record_bytes is not None and len(line) > self.max_record_bytes:
+                    self.oversized_record(row)
+                else:
+                    yield row, line
+
     def _json_lines(self) -> Iterator[DocumentBatch]:
         text_keys, source_keys = tuple(self.text_field.split(".")), tuple(self.source_field.split("."))
         rows: list[int] = []
         texts: list[bytes] = []
         sources: list[str | None] = []
         held = 0
-        wanted = None if self.only_rows is None else self.only_rows.tolist()
-        for piece in shard_lines(self.shard, self.max_record_bytes):
-            row = self.counts.rows
-            self.counts.rows += piece.end
-            if wanted is not None and not (row < len(wanted) and wanted[row]):
-                continue
-            whole = piece.start and piece.end
-            if not whole or (self.max_record_bytes is not None and len(piece.data) > self.max_record_bytes):
-                if piece.start:
-                    self.oversized_record(row)
-                continue
+        for row, line in self._lines():
             try:
-                text, source = self._parse(piece.data, row, text_keys, source_keys)
+                text, source = self._parse(line, row, text_keys, source_keys)
             except _BadRecordError as error:
                 self.bad_record(row, str(error))
                 continue
