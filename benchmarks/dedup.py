@@ -123,6 +123,19 @@ def shares(corpus: Path, output: Path) -> dict[str, float]:
     return found | {"everything else": whole - sum(found.values())}
 
 
+def exact_seconds(corpus: Path, output: Path) -> tuple[float, float]:
+    """Processor seconds that `--exact` takes to find duplicates, and those of reading the same shards."""
+    marks: dict[str, list[float]] = {}
+
+    def progress(label: str, done: int, total: int) -> None:
+        marks.setdefault(label, []).append(time.process_time())
+
+    dedup([corpus], output, resolve_job(exact=True), workers=1, progress=progress)
+    shards = list_shards([corpus])
+    read = processor_seconds(lambda: [sum(map(len, ShardReader(shard))) for shard in shards])
+    return marks["decide"][-1] - marks["sign"][0], read
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=300)
@@ -142,6 +155,7 @@ def main() -> None:
         write_corpus(work / "tiny", 0.5, 4_000, texts=options.texts)
         timed([program, "dedup", str(work / "tiny"), "-o", str(work / "out")])
     tables: dict[int, dict[str, float]] = {}
+    exact: dict[int, tuple[float, float]] = {}
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.workers} workers")
     print("| mean document | documents | MB of text | pile-tools MB/s | datasketch MB/s | ratio ", end="")
     print("| MB per processor second: pile-tools | datasketch | ratio |\n|" + " --- |" * 9)
@@ -165,6 +179,7 @@ def main() -> None:
                 flush=True,
             )
             tables[size] = shares(work / "large", work / "shares")
+            exact[size] = exact_seconds(work / "large", work / "exact")
     print(
         "\n| part | " + " | ".join(f"{size:,} B" for size in tables) + " |\n|" + " --- |" * (len(tables) + 1)
     )
@@ -173,6 +188,10 @@ def main() -> None:
             f"{found[part]:.2f} s ({found[part] / sum(found.values()):.0%})" for found in tables.values()
         ]
         print(f"| {part} | " + " | ".join(cells) + " |")
+    for size, (found, read) in exact.items():
+        print(
+            f"\n{size:,} B: --exact finds duplicates in {found:.2f} s, reading and parsing take {read:.2f} s"
+        )
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 
