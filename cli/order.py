@@ -1,5 +1,6 @@
 """``pile-tools order``."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from pile_tools.errors import ParameterError
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import RECIPES, make_order
+from pile_tools.stages.order_like import make_order_like
 
 from . import options
 from .streams import cache_bytes_option, cache_option, open_cache, suite_option
@@ -16,6 +18,7 @@ from .streams import cache_bytes_option, cache_option, open_cache, suite_option
 if TYPE_CHECKING:
     from pile_tools.formats.order_record import BlendRecord
     from pile_tools.stages.order import OrderSummary
+    from pile_tools.stages.order_like import KeptSummary
 
 
 @options.command(
@@ -24,6 +27,15 @@ if TYPE_CHECKING:
 @click.argument("data", envvar="PILE_TOOLS_DATA", required=False)
 @click.option("--data", "datasets", multiple=True, metavar="DATA", help="A dataset of a blend; repeat it.")
 @click.option("--weight", "weights", multiple=True, metavar="NUMBER", help="Its weight in the blend.")
+@click.option(
+    "--like",
+    default=None,
+    metavar="OTHER",
+    help="Keep the documents' order of another dataset of the same corpus.",
+)
+@click.option(
+    "--like-order", default=None, metavar="NAME", help="Which order of OTHER, where it has several."
+)
 @suite_option
 @click.option("--seq-length", type=int, default=2048, show_default=True, help="Tokens that the model reads.")
 @click.option("--batch-size", type=int, default=1024, show_default=True, help="Samples in one step.")
@@ -66,6 +78,8 @@ def command(
     data: str | None,
     datasets: tuple[str, ...],
     weights: tuple[str, ...],
+    like: str | None,
+    like_order: str | None,
     suite: str | None,
     output: Path | None,
     cache: Path | None,
@@ -78,7 +92,19 @@ def command(
     Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. The order depends on
     the number of samples only through the number of epochs that they need. With --data and --weight
     for each of several datasets, a blend of them is written into the directory of -o.
+
+    With --like, DATA is tokenised differently from the same corpus as OTHER, and its documents come in
+    OTHER's order. What is not given is as in that order, and the steps are those of the same share of it.
     """
+    if like is not None:
+        _refuse_with_like(suite, datasets, weights)
+        place = next((place for place in (*datasets, data) if place is not None), ".")
+        _report_kept(
+            make_order_like(place, like, like_order=like_order, output=output, **_given(parameters)), as_json
+        )
+        return
+    if like_order is not None:
+        raise ParameterError("--like-order names an order of the dataset that --like names; give both")
     if len(datasets) > 1 or weights:
         for name in ("name", "split"):
             if parameters[name] is not None:
@@ -103,26 +129,69 @@ def command(
     _report(make_order(dataset, output=output, **parameters), as_json)
 
 
+def _refuse_with_like(suite: str | None, datasets: tuple[str, ...], weights: tuple[str, ...]) -> None:
+    """Refuse what says otherwise which documents come in which order."""
+    if suite is not None:
+        raise ParameterError("--like takes a dataset of this machine or a URL, not a --suite")
+    if weights or len(datasets) > 1:
+        raise ParameterError("--like is of one dataset, not of a blend")
+    for name in ("seed", "recipe", "split", "part"):
+        if _is_given(name):
+            raise ParameterError(f"--like keeps the other order's --{name}; leave it out")
+
+
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given of the parameters that an order may have of its own."""
+    return {
+        name: parameters[name]
+        for name in ("seq_length", "batch_size", "steps", "num_samples", "name")
+        if _is_given(name)
+    }
+
+
+def _order_json(summary: "OrderSummary") -> dict[str, Any]:
+    record = summary.record
+    return {
+        "order": record.label,
+        "path": str(summary.path),
+        "recipe": record.recipe,
+        "seed": record.seed,
+        "seq_length": record.seq_length,
+        "batch_size": record.batch_size,
+        "num_samples": record.num_samples,
+        "steps": record.steps,
+        "epochs": record.epochs,
+        "documents": summary.documents,
+        "tokens": summary.tokens,
+        "samples_in_order": summary.samples_in_order,
+        "existed": summary.existed,
+    }
+
+
+def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
+    before, after = asdict(kept.before), asdict(kept.after)
+    if as_json:
+        like = kept.summary.record.like
+        changes = {name: {"before": before[name], "after": after[name]} for name in before}
+        value = {"like": None if like is None else asdict(like), "changes": changes}
+        options.print_json(_order_json(kept.summary) | value)
+        return
+    _report(kept.summary, as_json=False)
+    rows: list[tuple[str, ...]] = [
+        (name.replace("_", " "), f"{before[name]:,}", f"{after[name]:,}") for name in before
+    ]
+    options.print_table(("", "before", "after"), rows)
+
+
 def _report(summary: "OrderSummary", as_json: bool) -> None:
     record = summary.record
     if as_json:
-        options.print_json(
-            {
-                "order": record.label,
-                "path": str(summary.path),
-                "recipe": record.recipe,
-                "seed": record.seed,
-                "seq_length": record.seq_length,
-                "batch_size": record.batch_size,
-                "num_samples": record.num_samples,
-                "steps": record.steps,
-                "epochs": record.epochs,
-                "documents": summary.documents,
-                "tokens": summary.tokens,
-                "samples_in_order": summary.samples_in_order,
-                "existed": summary.existed,
-            }
-        )
+        options.print_json(_order_json(summary))
         return
     click.echo(f"{summary.path}: {'there already' if summary.existed else 'made'}, order {record.label}")
     click.echo(

@@ -17,7 +17,14 @@ import numpy.typing as npt
 from pile_tools.algorithms.legacy_shuffle import shuffle
 from pile_tools.errors import DataError, ParameterError
 
-__all__ = ["Order", "count_epochs", "count_samples", "megatron_core_order", "neox_order"]
+__all__ = [
+    "Order",
+    "count_epochs",
+    "count_samples",
+    "is_last_apart",
+    "megatron_core_order",
+    "neox_order",
+]
 
 _INT32_MAX: Final = 2**31 - 1
 _UINT32_MAX: Final = 2**32 - 1
@@ -48,6 +55,14 @@ def count_samples(tokens: int, seq_length: int, epochs: int) -> int:
     return (epochs * tokens - 1) // seq_length
 
 
+def is_last_apart(tokens: int, seq_length: int, epochs: int, num_samples: int) -> bool:
+    """Return whether ``megatron-core`` shuffles the last epoch apart: less than 80 % of it is asked for."""
+    before_last = count_samples(tokens, seq_length, epochs - 1)
+    # Megatron-Core truncates the threshold to a whole number of samples.
+    threshold = int(0.80 * count_samples(tokens, seq_length, 1))
+    return epochs > 1 and num_samples - before_last < threshold
+
+
 def neox_order(
     sizes: npt.NDArray[np.int32],
     *,
@@ -55,16 +70,18 @@ def neox_order(
     num_samples: int,
     seed: int,
     documents: tuple[int, int] | None = None,
+    epochs: int | None = None,
 ) -> Order:
     """Make an order by the ``neox`` recipe, equal to GPT-NeoX's bit for bit.
 
     ``sizes`` int32[D] the tokens of each document, none negative; ``documents`` a range of them, by
     default all. The documents of all E epochs are shuffled together, then cut into samples; the samples
-    are shuffled by the same generator. The order depends on ``num_samples`` only through E. Raises
-    ParameterError for values that make no order and DataError for documents that do not.
+    are shuffled by the same generator. The order depends on ``num_samples`` only through E, which
+    ``epochs`` says instead: doc_idx depends on E, the documents and the seed alone, not on their sizes.
+    Raises ParameterError for values that make no order and DataError for documents that do not.
     """
     start, stop, tokens = _check(sizes, documents, seq_length, num_samples, seed)
-    epochs = count_epochs(tokens, seq_length, num_samples)
+    epochs = _epochs(tokens, seq_length, num_samples, epochs)
     samples = count_samples(tokens, seq_length, epochs)
     generator = np.random.RandomState(seed)
     doc_idx = _repeated(start, stop, epochs)
@@ -83,25 +100,26 @@ def megatron_core_order(
     num_samples: int | None,
     seed: int,
     documents: tuple[int, int] | None = None,
+    epochs: int | None = None,
+    last_apart: bool = False,
 ) -> Order:
     """Make an order by the ``megatron-core`` recipe, equal to Megatron-Core's bit for bit.
 
     As ``neox_order``, but where the last epoch is asked for less than 80 % of the samples of one epoch,
     its documents and its samples are shuffled apart from those of the epochs before. ``num_samples``
-    None makes one epoch.
+    None makes one epoch. ``epochs`` says E instead, and ``last_apart`` then whether the last is apart.
     """
     start, stop, tokens = _check(
         sizes, documents, seq_length, 1 if num_samples is None else num_samples, seed
     )
-    epochs = 1 if num_samples is None else count_epochs(tokens, seq_length, num_samples)
+    if epochs is not None:
+        epochs = _epochs(tokens, seq_length, num_samples or 1, epochs)
+        apart = last_apart and epochs > 1
+    else:
+        epochs = 1 if num_samples is None else count_epochs(tokens, seq_length, num_samples)
+        apart = num_samples is not None and is_last_apart(tokens, seq_length, epochs, num_samples)
     samples = count_samples(tokens, seq_length, epochs)
-    before_last = count_samples(tokens, seq_length, epochs - 1) if epochs > 1 else samples
-    # Megatron-Core truncates the threshold to a whole number of samples.
-    apart = (
-        epochs > 1
-        and num_samples is not None
-        and num_samples - before_last < int(0.80 * count_samples(tokens, seq_length, 1))
-    )
+    before_last = count_samples(tokens, seq_length, epochs - 1)
     generator = np.random.RandomState(seed)
     doc_idx = _repeated(start, stop, epochs)
     last = len(doc_idx) - (stop - start) if apart else len(doc_idx)
@@ -135,6 +153,19 @@ def _check(
     if tokens < 2:
         raise DataError(f"{tokens} tokens in {stop - start} documents make no sample")
     return start, stop, tokens
+
+
+def _epochs(tokens: int, seq_length: int, num_samples: int, given: int | None) -> int:
+    """Return the epochs ``given``, or the fewest that suffice; ParameterError for too few."""
+    if given is None:
+        return count_epochs(tokens, seq_length, num_samples)
+    samples = max(0, count_samples(tokens, seq_length, given))
+    if samples < num_samples:
+        raise ParameterError(
+            f"{given} {'epoch' if given == 1 else 'epochs'} of {tokens} tokens make {samples} samples of "
+            f"seq_length {seq_length}, not {num_samples}"
+        )
+    return given
 
 
 def _repeated(start: int, stop: int, epochs: int) -> npt.NDArray[np.int32]:

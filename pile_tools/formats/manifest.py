@@ -129,7 +129,15 @@ class Manifest:
             content = (directory / MANIFEST_NAME).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return cls.read(directory) if b'"pile-tools manifest ' in content else None
+        return cls.find_in(content, str(directory / MANIFEST_NAME))
+
+    @classmethod
+    def find_in(cls, content: bytes | None, name: str) -> Self | None:
+        """Return the manifest that the bytes of the file ``name`` hold; None where they are another tool's.
+
+        Bytes that name our format and are damaged are a DataError.
+        """
+        return cls.parse(content, name) if content and b'"pile-tools manifest ' in content else None
 
     @classmethod
     def read(cls, directory: Path) -> Self:

@@ -12,14 +12,11 @@ import numpy.typing as npt
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import FileEntry, file_entry
+from pile_tools.formats.npy import read_header
 from pile_tools.formats.sources import ArrayView, Source, bytes_between
 
 __all__ = ["read_array", "write_array"]
 
-_READ_HEADER: Final = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 # Longer than any header of an array of numbers.
 _HEADER_BYTES: Final = 1024
 _BLOCK: Final = 1 << 20
@@ -32,8 +29,8 @@ def read_array(source: Source, ndim: int, dtypes: tuple[str, ...]) -> ArrayView:
     """
     file = io.BytesIO(bytes_between(source, 0, min(source.size, _HEADER_BYTES)))
     try:
-        shape, fortran_order, dtype = _READ_HEADER[np.lib.format.read_magic(file)](file)
-    except (ValueError, KeyError) as error:
+        shape, fortran_order, dtype = read_header(file)
+    except ValueError as error:
         raise DataError(f"{source.name}: not a readable .npy array ({error})") from None
     known = [np.dtype(name).newbyteorder("<") for name in dtypes]
     if len(shape) != ndim or dtype not in known or (fortran_order and ndim > 1):

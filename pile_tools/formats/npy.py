@@ -4,10 +4,11 @@ Reads are plain reads, not memory maps: what a stage holds is what it asked for.
 """
 
 import os
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -16,7 +17,29 @@ from numpy.typing import DTypeLike, NDArray
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 
-__all__ = ["NpyFile", "NpyWriter", "write_npy"]
+__all__ = ["NpyFile", "NpyWriter", "read_header", "write_npy"]
+
+_READ_HEADER: Final = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+}
+
+
+def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of the ``.npy`` array in ``file``: its shape, whether in Fortran order, its dtype.
+
+    Raises ValueError for anything else, pickled objects included.
+    """
+    try:
+        version = npy_format.read_magic(file)
+        if version not in _READ_HEADER:
+            raise ValueError(f"version {version[0]}.{version[1]}")
+        shape, fortran_order, dtype = _READ_HEADER[version](file)
+    except (SyntaxError, tokenize.TokenError, TypeError) as error:  # of a damaged header, in NumPy's parser
+        raise ValueError(f"its header is damaged: {error}") from None
+    if dtype.hasobject:
+        raise ValueError("pickled objects, which are not read")
+    return shape, fortran_order, dtype
 
 
 class NpyWriter:
@@ -80,12 +103,9 @@ class NpyFile:
         """Read and check the header of ``path``; DataError where the file is none or has another length."""
         with path.open("rb") as file:
             try:
-                version = npy_format.read_magic(file)
-                if version != (1, 0):
-                    raise ValueError(f"version {version}")
-                shape, fortran, dtype = npy_format.read_array_header_1_0(file)
-                if fortran or dtype.hasobject:
-                    raise ValueError(f"dtype {dtype}, fortran order {fortran}")
+                shape, fortran_order, dtype = read_header(file)
+                if fortran_order:
+                    raise ValueError("Fortran order")
             except ValueError as error:
                 raise DataError(f"{path}: not an array of ours ({error}); make it again") from None
             start = file.tell()

@@ -7,6 +7,7 @@ Megatron-Core: ``{hash}-GPTDataset-{split}-{document,sample,shuffle}_index.npy``
 
 import os
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -85,7 +86,11 @@ class OrderPlace:
 
 
 def list_orders(store: Store, prefix: str | None) -> list[OrderPlace]:
-    """Return the orders in ``store``: those with a record, then bare maps (GPT-NeoX's: of ``prefix``)."""
+    """Return the orders in ``store``: those with a record, then bare maps.
+
+    Of several token datasets there, only the orders of ``prefix``, and GPT-NeoX's bare maps are always
+    those of ``prefix``.
+    """
     names = store.list()
     if names is None:
         content = store.read(ORDER_NAME)
@@ -96,16 +101,25 @@ def list_orders(store: Store, prefix: str | None) -> list[OrderPlace]:
     places = {}
     for name, content in records:
         record = parse_record(content, f"{store.name}/{name}")
-        places[record.label] = OrderPlace(store, record.label, record)
+        if isinstance(record, BlendRecord) or prefix is None or _owner(record.label, names) in (prefix, None):
+            places[record.label] = OrderPlace(store, record.label, record)
     for name in sorted(names or ()):
         for style, suffixes in _SUFFIXES.items():
             label = name.removesuffix(suffixes[0])
             if label == name or label in places:
                 continue
-            if style == "neox" and prefix is not None and not label.startswith(f"{prefix}_"):
+            other = not label.startswith(f"{prefix}_") or _owner(label, names) not in (prefix, None)
+            if style == "neox" and prefix is not None and other:
                 continue
             places[label] = OrderPlace(store, label, None, style)
     return list(places.values())
+
+
+def _owner(label: str, names: Container[str] | None) -> str | None:
+    """The dataset among the files ``names`` with the longest prefix that ``label`` begins with."""
+    parts = label.split("_")
+    prefixes = ("_".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((prefix for prefix in prefixes if f"{prefix}.idx" in (names or ())), None)
 
 
 def _beside(store: Store, prefix: str) -> list[OrderPlace]:

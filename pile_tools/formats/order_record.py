@@ -4,8 +4,9 @@ An order is one dataset's: three index maps (none for a sequential order). A ble
 datasets with an order each, and two arrays that say for each sample which of them it is from.
 """
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,11 +16,33 @@ from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import FileEntry, canonical_json
 
-__all__ = ["ORDER_NAME", "BlendPart", "BlendRecord", "OrderRecord", "parse_record"]
+__all__ = ["ORDER_NAME", "BlendPart", "BlendRecord", "KeptOrder", "OrderRecord", "parse_record"]
 
 ORDER_NAME: Final = "order.json"
 _ORDER_FORMAT: Final = "pile-tools order 1"
 _BLEND_FORMAT: Final = "pile-tools blend 1"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOrder:
+    """The order of another token dataset of the same corpus whose doc_idx an order keeps.
+
+    ``label`` and ``record`` name it (see ``OrderRecord.identity``), ``dataset`` and ``manifest`` its
+    dataset as its record does; ``last_apart``: the last epoch is shuffled apart (``megatron-core``).
+    """
+
+    label: str
+    record: str
+    dataset: str
+    manifest: str | None
+    last_apart: bool
+
+    def _is_sound(self) -> bool:
+        return (
+            all(isinstance(text, str) for text in (self.label, self.record, self.dataset))
+            and isinstance(self.manifest, str | None)
+            and isinstance(self.last_apart, bool)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +53,8 @@ class OrderRecord:
     [first_sample, first_sample + samples) of the stream are read in training. ``dataset`` is the
     identity of the token dataset, which has so many ``sequences`` and ``data_bytes``, and ``manifest``
     that of its manifest, if it has one. ``digests`` is the root of the digests of its steps, once they
-    have been made (see ``formats.digest_files``).
+    have been made (see ``formats.digest_files``). ``like`` is the order whose documents it keeps, if any:
+    of such a one ``epochs`` is a parameter, and not what ``num_samples`` needs.
     """
 
     label: str
@@ -52,9 +76,15 @@ class OrderRecord:
     files: tuple[FileEntry, ...]
     first_sample: int = 0
     digests: str | None = None
+    like: KeptOrder | None = None
 
     def to_bytes(self) -> bytes:
         return _to_bytes(self, _ORDER_FORMAT)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the record as it was when the order was made, before its steps were digested."""
+        return hashlib.sha256(replace(self, digests=None).to_bytes()).hexdigest()
 
     def write(self, path: Path) -> None:
         """Write the record whole or not at all."""
@@ -65,7 +95,8 @@ class OrderRecord:
     def _of(cls, value: Mapping[str, Any]) -> Self:
         files = tuple(FileEntry.from_json(entry) for entry in value["files"])
         start, stop = value["documents"]
-        return cls(**{**value, "files": files, "documents": (start, stop)})
+        like = KeptOrder(**value["like"]) if "like" in value else None
+        return cls(**{**value, "files": files, "documents": (start, stop), "like": like})
 
     def _is_sound(self) -> bool:
         counts = (self.seq_length, self.batch_size, self.num_samples, self.samples, self.epochs)
@@ -78,6 +109,7 @@ class OrderRecord:
             and isinstance(self.manifest, str | None)
             and isinstance(self.split, str | None)
             and isinstance(self.digests, str | None)
+            and (self.like is None or self.like._is_sound())
             and self.first_sample + self.samples <= self.num_samples
             and self.steps == self.samples // self.batch_size
         )
@@ -137,8 +169,10 @@ class BlendRecord:
 
 def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
     value = asdict(record) | {"format": form, "files": [entry.to_json() for entry in record.files]}
-    if record.digests is None:  # absent until the steps have been digested
-        del value["digests"]
+    # Absent until the steps have been digested, and of an order that keeps no other's documents.
+    for name in ("digests", "like"):
+        if value.get(name, "") is None:
+            del value[name]
     return canonical_json(value)
 
 

@@ -176,11 +176,11 @@ class Provenance:
         self.name = name or str(source)
         try:
             self._file = pq.ParquetFile(source, page_checksum_verification=True)
+            found = self._file.schema_arrow
         except FileNotFoundError:
             raise PileToolsError(f"{self.name}: no such file; the dataset has no provenance") from None
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
-        found = self._file.schema_arrow
         for field in PROVENANCE_SCHEMA:
             index = found.get_field_index(field.name)
             if index < 0 or found.field(index).type != field.type:

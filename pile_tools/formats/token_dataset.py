@@ -124,11 +124,9 @@ def _prefix_in(store: Store) -> str | None:
 def _listed(store: Store) -> Mapping[str, int | None] | None:
     """Names and sizes of the files in ``store``; those in its manifest where the server lists none."""
     names = store.list()
-    if names is None and (content := store.read(MANIFEST_NAME)) is not None:
-        names = {
-            entry.name: entry.bytes
-            for entry in Manifest.parse(content, f"{store.name}/{MANIFEST_NAME}").outputs
-        }
+    if names is None:
+        manifest = Manifest.find_in(store.read(MANIFEST_NAME), f"{store.name}/{MANIFEST_NAME}")
+        names = None if manifest is None else {entry.name: entry.bytes for entry in manifest.outputs}
     return names
 
 
@@ -294,7 +292,7 @@ class TokenDataset:
         """The manifest that `pile-tools tokenize` wrote; None for a dataset of another tool."""
         if "manifest" not in self.opened:
             content = self.store.read(MANIFEST_NAME)
-            manifest = Manifest.parse(content, f"{self.store.name}/{MANIFEST_NAME}") if content else None
+            manifest = Manifest.find_in(content, f"{self.store.name}/{MANIFEST_NAME}")
             self.opened["manifest"] = manifest if manifest and manifest.stage == "tokenize" else None
         value: Manifest | None = self.opened["manifest"]
         return value

@@ -111,7 +111,7 @@ def make_demo_corpus(
             inputs=[],
             outputs=outputs,
             counts={"documents": len(files)},
-            versions={"pile_tools": __version__, "tokenizers": tokenizers.__version__},
+            versions={"pile-tools": __version__, "tokenizers": tokenizers.__version__},
         )
         space.finish(manifest)
         return manifest

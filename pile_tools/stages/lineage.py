@@ -81,9 +81,14 @@ def _orders(store: Store) -> Iterator[Link]:
         parameters = orjson.loads(record.to_bytes())
         for name in ("files", "format"):
             del parameters[name]
-        parents = [record.manifest] if isinstance(record, OrderRecord) and record.manifest else []
+        parents = []
+        identity = hashlib.sha256(record.to_bytes()).hexdigest()
+        if isinstance(record, OrderRecord):
+            parents = [record.manifest] if record.manifest else []
+            parents += [record.like.record] if record.like else []
+            identity = record.identity
         manifest = Manifest("order", parameters, [], record.files, parents=parents)
-        yield Link(hashlib.sha256(record.to_bytes()).hexdigest(), 0, manifest)
+        yield Link(identity, 0, manifest)
 
 
 def addresses(history: History, shard: str, row: int) -> list[Address]:

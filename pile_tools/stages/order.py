@@ -1,15 +1,22 @@
 """Make the order in which training reads a token dataset: three index maps and ``order.json``."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.blend import SPLIT_PARTS, split_documents
-from pile_tools.algorithms.recipes import Order, megatron_core_order, neox_order
+from pile_tools.algorithms.recipes import (
+    Order,
+    count_epochs,
+    count_samples,
+    megatron_core_order,
+    neox_order,
+)
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
@@ -18,7 +25,16 @@ from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 
-__all__ = ["RECIPES", "OrderSummary", "make_order", "stream_length"]
+__all__ = [
+    "RECIPES",
+    "OrderSummary",
+    "checked_sizes",
+    "make_order",
+    "order_label",
+    "publish_order",
+    "remake",
+    "stream_length",
+]
 
 RECIPES: Final = ("neox", "megatron-core", SEQUENTIAL)
 
@@ -69,20 +85,19 @@ def make_order(
     if part not in SPLIT_PARTS:
         raise ParameterError(f"part {part!r} is none of {', '.join(SPLIT_PARTS)}")
     name = name if name is not None else part if split is not None else "train_0"
-    if not name or "/" in name or "\0" in name:
-        raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     num_samples, samples = stream_length(steps, batch_size, num_samples)
     dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
     if output is None and dataset.is_remote:
         raise ParameterError(f"{dataset.name}: name the directory for the order with -o (output=)")
-    sizes = _checked_sizes(dataset)
+    label = order_label(dataset, recipe, name, num_samples, seq_length, seed)
+    sizes = checked_sizes(dataset)
     documents = (0, dataset.n_sequences)
     if split is not None:
         documents = split_documents(split, dataset.n_sequences, recipe)[SPLIT_PARTS.index(part)]
         if documents[0] < 0 or documents[1] <= documents[0]:
             raise ParameterError(f"{dataset.name}: split {split} of its documents leaves none to {part}")
     record = OrderRecord(
-        label=_label(recipe, f"{dataset.prefix}_{name}", num_samples, seq_length, seed),
+        label=label,
         recipe=recipe,
         name=name,
         seed=seed,
@@ -100,24 +115,50 @@ def make_order(
         data_bytes=dataset.data_bytes,
         files=(),
     )
+    return publish_order(dataset, sizes, record, output)
+
+
+def publish_order(
+    dataset: TokenDataset,
+    sizes: npt.NDArray[np.int32],
+    record: OrderRecord,
+    output: Path | None,
+    check: Callable[[Order], None] = lambda order: None,
+) -> OrderSummary:
+    """Make the arrays of ``record``, the record of an order without them, and write them and it.
+
+    ``check`` may refuse the arrays before they are written.
+    """
     directory = output or dataset.directory
     directory.mkdir(parents=True, exist_ok=True)
     path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
     if finished is None:
-        if recipe == SEQUENTIAL:
+        if record.recipe == SEQUENTIAL:
             _check_sequential(dataset, record, sizes)
             made = record
         else:
-            made = _write(directory, record, remake(dataset, record, sizes))
+            order = remake(dataset, record, sizes)
+            check(order)
+            made = _write(directory, record, order)
         made.write(path)
     else:
         made = finished
-    tokens = int(sizes[slice(*documents)].sum(dtype=np.int64))
-    in_order = dataset.n_sequences if recipe == SEQUENTIAL else (made.epochs * tokens - 1) // seq_length
-    return OrderSummary(made, path, documents[1] - documents[0], tokens, in_order, finished is not None)
+    start, stop = record.documents
+    tokens = int(sizes[start:stop].sum(dtype=np.int64))
+    if record.recipe == SEQUENTIAL:
+        in_order = dataset.n_sequences
+    else:
+        in_order = count_samples(tokens, record.seq_length, made.epochs)
+    return OrderSummary(made, path, stop - start, tokens, in_order, finished is not None)
 
 
-def _label(recipe: str, base: str, num_samples: int, seq_length: int, seed: int) -> str:
+def order_label(
+    dataset: TokenDataset, recipe: str, name: str, num_samples: int, seq_length: int, seed: int
+) -> str:
+    """Return the label of an order; ParameterError for a ``name`` that no file can have."""
+    if not name or "/" in name or "\0" in name:
+        raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
+    base = f"{dataset.prefix}_{name}"
     if recipe == SEQUENTIAL:
         return f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
     return MapNames(base, num_samples, seq_length, seed).label
@@ -153,11 +194,13 @@ def _find_finished(
         path = own if own.exists() else first
         if not isinstance(old, OrderRecord):
             raise PileToolsError(f"{path}: a blend of that name; choose another --name")
-        if (old.dataset, old.manifest) != (record.dataset, record.manifest):
+        if old.dataset != record.dataset:
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
-        if replace(old, epochs=1, files=(), digests=None) == record:
+        same = replace(old, files=(), digests=None, manifest=record.manifest)
+        if (same if record.like else replace(same, epochs=record.epochs)) == record:
             missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
-            return path, None if missing else old
+            # The same tokens may have been made again in other shards, which another manifest tells.
+            return path, None if missing or old.manifest != record.manifest else old
         raise PileToolsError(
             f"{path}: the same maps with {_differences(old, record)}; any batch size reads them "
             "(--batch-size), or give another --name"
@@ -168,10 +211,12 @@ def _find_finished(
 def _differences(old: OrderRecord, new: OrderRecord) -> str:
     fields = ("recipe", "name", "batch_size", "samples", "steps", "split", "documents")
     pairs = [(field, getattr(old, field), getattr(new, field)) for field in fields]
+    kept = [record.like.record[:12] + "…" if record.like else None for record in (old, new)]
+    pairs.append(("like", kept[0], kept[1]))
     return ", ".join(f"{field} {one}, now {two}" for field, one, two in pairs if one != two)
 
 
-def _checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
+def checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
     """Return the sizes of all documents; DataError where the index is damaged."""
     if dataset.is_mapped:
         check_index(dataset.index)
@@ -185,7 +230,13 @@ def _checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
 
 def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
     """Return the arrays that the recipe and the parameters of ``record`` make of documents of ``sizes``."""
-    recipe = megatron_core_order if record.recipe == "megatron-core" else neox_order
+    _check_memory(dataset, record, sizes)
+    recipe: Callable[..., Order] = neox_order
+    kept: dict[str, Any] = {"epochs": record.epochs} if record.like else {}
+    if record.recipe == "megatron-core":
+        recipe = megatron_core_order
+        if record.like:
+            kept["last_apart"] = record.like.last_apart
     try:
         return recipe(
             sizes,
@@ -193,9 +244,28 @@ def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int
             num_samples=record.num_samples,
             seed=record.seed,
             documents=record.documents,
+            **kept,
         )
     except (ParameterError, DataError) as error:
         raise type(error)(f"{dataset.name}: {error}") from None
+
+
+def _check_memory(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> None:
+    """Refuse arrays that are larger than this machine's memory, before any of them is made."""
+    start, stop = record.documents
+    tokens = int(sizes[start:stop].sum(dtype=np.int64))
+    if tokens < 2 or record.seq_length < 1:
+        return  # the recipe says what is wrong
+    epochs = record.epochs if record.like else count_epochs(tokens, record.seq_length, record.num_samples)
+    samples = count_samples(tokens, record.seq_length, epochs)
+    needed = 4 * epochs * (stop - start) + 12 * samples
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ParameterError(
+            f"{dataset.name}: {record.num_samples} samples of {record.seq_length} tokens are {epochs} "
+            f"epochs, whose order takes {needed / 1e9:,.0f} GB of memory, and here are "
+            f"{memory / 1e9:,.0f}; ask for fewer steps"
+        )
 
 
 def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:

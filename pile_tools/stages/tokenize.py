@@ -69,8 +69,8 @@ def tokenize(
     text is empty, as GPT-NeoX's own preprocessing does. ``shard_bytes`` cuts the data into shards of
     that many bytes. ``encoder`` "auto" is fastokens where it agrees with tokenizers: that changes the
     speed and never a token, and the manifest's counts say what was used. A record of more than
-    ``max_document_bytes`` is a bad record. What is finished is returned
-    as it is, and what was interrupted is resumed.
+    ``max_document_bytes`` is a bad record. What is finished is returned as it is, and what was
+    interrupted is resumed.
 
     Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json, parents/ where
     the shards are another stage's output, locations.json and manifest.json.

@@ -96,7 +96,7 @@ def _check_files(directory: Path, progress: Progress) -> str:
 
 
 def _check_history(directory: Path, progress: Progress) -> str:
-    return f"{len(History.open(LocalStore(directory)).ancestors)} manifests of what it was made from"
+    return f"manifests of what it was made from: {len(History.open(LocalStore(directory)).ancestors)}"
 
 
 def _check_dedup(directory: Path, progress: Progress) -> str:

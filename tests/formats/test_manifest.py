@@ -61,6 +61,14 @@ def test_damaged_manifest_is_an_error(tmp_path: Path, old: bytes, new: bytes) ->
         Manifest.read(tmp_path)
 
 
+def test_another_tools_manifest_is_none_of_ours() -> None:
+    for content in (None, b"", b"{}", b'{"format": "other 1"}', b"not JSON"):
+        assert Manifest.find_in(content, MANIFEST_NAME) is None
+    assert Manifest.find_in(example().to_bytes(), MANIFEST_NAME) == example()
+    with pytest.raises(DataError, match=MANIFEST_NAME):
+        Manifest.find_in(example().to_bytes()[:-5], MANIFEST_NAME)
+
+
 def test_file_entry_measures_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"abc")

@@ -52,7 +52,7 @@ def test_an_array_without_rows(tmp_path: Path) -> None:
 def test_pickled_truncated_and_extended_arrays_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.array([{}], object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"\|O of shape"):
+    with pytest.raises(DataError, match="pickled objects"):
         read_array(MappedFile(path), 1, ("int32",))
     np.save(path, np.arange(100, dtype="i4"))
     whole = path.read_bytes()

@@ -1,5 +1,7 @@
 """Arrays that grow on the disk: they are what NumPy reads, and damage is noticed."""
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pile_tools.errors import DataError
-from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
+from pile_tools.formats.npy import NpyFile, NpyWriter, read_header, write_npy
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,29 @@ def test_damage_is_noticed(path: Path) -> None:
     path.write_bytes(whole[:-8])
     with pytest.raises(DataError, match="ends before"):
         file.read()
+
+
+def test_no_damage_to_a_header_is_taken_for_a_defect() -> None:
+    """Every bit of it: another header, or a ValueError, as NumPy's parser alone would not do."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(12, dtype=np.uint16).reshape(3, 4))
+    content = buffer.getvalue()
+    refused = 0
+    for bit in range(8 * 128):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of headers that Python 2 wrote
+            try:
+                read_header(io.BytesIO(changed))
+            except ValueError:
+                refused += 1
+    assert refused > 400
+
+
+def test_pickled_objects_are_refused() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{}], object), allow_pickle=True)
+    buffer.seek(0)
+    with pytest.raises(ValueError, match="pickled"):
+        read_header(buffer)

@@ -154,6 +154,22 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
         list(Provenance(path).tables())
 
 
+def test_a_damaged_footer_is_noticed_or_harmless(tmp_path: Path) -> None:
+    rows = rows_of(60)
+    content = write(tmp_path / "documents.parquet", rows).read_bytes()
+    judge = Provenance(tmp_path / "documents.parquet").lookup(range(60)).to_pylist()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    damaged = 0
+    for place in range(len(content) - footer, len(content), 3):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        try:
+            assert Provenance(io.BytesIO(changed), "it").lookup(range(60)).to_pylist() == judge
+        except DataError:
+            damaged += 1
+    assert damaged > footer // 30
+
+
 def test_the_writer_takes_its_own_schema_only(tmp_path: Path) -> None:
     with (
         (tmp_path / "x").open("wb") as file,

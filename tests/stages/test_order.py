@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pile_tools import BatchViewer
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.manifest import sha256_file
 from pile_tools.formats.mmidx import write_index
@@ -99,6 +101,28 @@ def test_nothing_else_is_overwritten(data: Path, tmp_path: Path) -> None:
         make_order(other, seq_length=8, batch_size=4, steps=5)
 
 
+def test_two_datasets_in_one_directory(tmp_path: Path) -> None:
+    sizes = [9, 0, 40, 3, 17, 1] * 4
+    prefixes = [
+        write_dataset(tmp_path, random_documents(seed, sizes), prefix=prefix)
+        for seed, prefix in enumerate(("train", "train_val", "other"))
+    ]
+    made = [make_order(prefix, seq_length=8, batch_size=4, steps=5) for prefix in prefixes]
+    assert len({summary.path for summary in made}) == 3
+    batches = [BatchViewer.open(prefix).batch(0).tobytes() for prefix in prefixes]
+    for summary in made:  # as maps that another tool left
+        summary.path.unlink()
+    for prefix, batch in zip(prefixes, batches, strict=True):
+        assert BatchViewer.open(prefix, batch_size=4).batch(0).tobytes() == batch
+
+
+def test_the_same_tokens_in_other_shards_keep_their_order(data: Path) -> None:
+    first = make_order(data, seq_length=8, batch_size=4, steps=5)
+    first.path.write_bytes(replace(first.record, manifest="0" * 64).to_bytes())
+    again = make_order(data, seq_length=8, batch_size=4, steps=5)
+    assert (again.record, again.path, again.existed) == (first.record, first.path, False)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -112,6 +136,9 @@ def test_nothing_else_is_overwritten(data: Path, tmp_path: Path) -> None:
         ({"steps": 1, "recipe": "best"}, "recipe 'best'"),
         ({"steps": 1, "name": "a/b"}, "named 'a/b'"),
         ({"steps": 1, "name": ""}, "named ''"),
+        ({"steps": 10**18}, "epochs, whose order takes .* ask for fewer steps"),
+        ({"num_samples": 10**20}, "epochs, whose order takes"),
+        ({"steps": 1, "seq_length": 10**18}, "epochs, whose order takes"),
     ],
 )
 def test_parameters_without_an_order(parameters: dict[str, Any], message: str, data: Path) -> None:

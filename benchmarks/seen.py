@@ -1,0 +1,120 @@
+"""Time what is asked of the order of a large dataset: opening it, and the occurrences of documents.
+
+    python benchmarks/seen.py --documents 210000000 --samples 147000000 --directory /large/temporary
+
+Sizes are spread exponentially (mean 990 tokens); the data is a sparse file, since no token is read. Opening
+is timed in new processes, warm: from `BatchViewer.open` to the number of steps, and what the resident memory
+of the process grows by. The other side of `occurrences` is plain NumPy over the same mapped arrays: places by
+comparing all of doc_idx, samples by `searchsorted`, positions in the stream by `isin` over all of
+shuffle_idx. All of that is in the page cache. 8.4 GB are written for the sizes above, and removed.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pile_tools import BatchViewer
+from pile_tools.formats.mmidx import write_index
+from pile_tools.stages.order import make_order
+
+OPEN = """
+import sys, time
+from pathlib import Path
+import numpy, pile_tools
+from pile_tools import BatchViewer
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+before, start = resident(), time.perf_counter()
+viewer = BatchViewer.open(sys.argv[1])
+steps = viewer.steps
+print(time.perf_counter() - start, resident() - before)
+"""
+
+
+def make(directory: Path, documents: int, samples: int) -> None:
+    generator = np.random.default_rng(0)
+    sizes = np.empty(documents, np.int32)
+    for start in range(0, documents, 1 << 20):
+        part = sizes[start : start + (1 << 20)]
+        part[:] = np.maximum(generator.exponential(990.0, len(part)), 1)
+    write_index(directory / "document.idx", np.uint16, sizes)
+    with (directory / "document.bin").open("wb") as file:
+        file.truncate(int(sizes.sum(dtype=np.int64)) * 2)
+    make_order(directory, num_samples=samples)
+
+
+def plain(viewer: BatchViewer, documents: np.ndarray) -> int:
+    """Count pieces as a script in a notebook would."""
+    maps = viewer.parts[0].maps()
+    assert maps is not None
+    wanted = documents if len(documents) > 1 else None
+    mask = maps.doc_idx == documents[0] if wanted is None else np.isin(maps.doc_idx, wanted)
+    places = np.flatnonzero(mask)
+    column = maps.sample_idx[:, 0]
+    rows = set()
+    for place in places.tolist():
+        first, last = np.searchsorted(column, [place, place + 1])
+        rows |= set(range(max(0, int(first) - 1), int(last)))
+    read = maps.shuffle_idx[: viewer.steps * viewer.batch_size]
+    return int(np.isin(read, np.fromiter(rows, np.int64)).sum())
+
+
+def timed(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=20_000_000)
+    parser.add_argument("--samples", type=int, default=9_000_000)
+    parser.add_argument("--many", type=int, default=10_000, help="documents asked for at once")
+    parser.add_argument("--directory", type=Path, default=None, help="for temporary files")
+    parser.add_argument("--data", type=Path, default=None, help="a dataset that is there already")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.directory) as temporary:
+        name = str(options.data or temporary)
+        if options.data is None:
+            make(Path(name), options.documents, options.samples)
+        opened = []
+        for _ in range(5):
+            ran = subprocess.run(
+                [sys.executable, "-c", OPEN, name], check=True, capture_output=True, text=True
+            )
+            opened.append(tuple(map(float, ran.stdout.split())))
+        seconds, memory = (statistics.median(values) for values in zip(*opened, strict=True))
+        print(f"{options.documents:,} documents; load {os.getloadavg()[0]:.2f}")
+        print(f"open              {seconds * 1e3:9.1f} ms, resident memory + {memory / 1e6:.1f} MB")
+        viewer = BatchViewer.open(name)
+        print(f"{viewer.steps * viewer.batch_size:,} samples")
+        generator = np.random.default_rng(1)
+        for count, rounds in ((1, 5), (options.many, 3)):
+            documents = generator.integers(0, options.documents, count)
+            start = time.perf_counter()
+            table = viewer.occurrences(documents=documents)
+            first = time.perf_counter() - start
+            ours, theirs = [], []
+            for _ in range(rounds):
+                ours.append(timed(partial(viewer.occurrences, documents=documents)))
+                theirs.append(timed(partial(plain, viewer, documents)))
+            mine, other = statistics.median(ours), statistics.median(theirs)
+            print(
+                f"{count:6,} documents  {mine:9.3f} s (first time {first:.3f} s), {table.num_rows:,} pieces; "
+                f"plain NumPy {other:.3f} s, ratio {other / mine:.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
