@@ -116,3 +116,25 @@ def test_a_pool_serves_several_lists_with_the_same_processes(tmp_path: Path) -> 
     # Once there is a process, everything runs in it.
     assert len({*others}) == 1
     assert others[0] != here
+
+
+def write_whether_loaded(path: Path) -> None:
+    path.write_text(str("colorsys" in sys.modules))
+
+
+def test_a_server_has_its_module_loaded_for_every_worker(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("""
+import sys
+from pathlib import Path
+from pile_tools.stages.executor import Task, run_tasks, start_server
+from tests.stages.test_executor import write_whether_loaded
+if __name__ == "__main__":
+    start_server("colorsys")
+    paths = [Path(sys.argv[1]) / name for name in "ab"]
+    tasks = [Task(p.name, write_whether_loaded, (p,), (p,)) for p in paths]
+    run_tasks(tasks, workers=2, start_method="forkserver")
+""")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True)
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["True", "True"]
