@@ -34,7 +34,8 @@ from datasketch import MinHash, MinHashLSH
 from pile_tools.algorithms.minhash import permutations
 from pile_tools.algorithms.shingle import shingle_hashes, sign_documents
 from pile_tools.formats.corpus import list_shards
-from pile_tools.formats.documents import ShardReader, shard_chunks, shard_lines
+from pile_tools.formats.documents import ShardReader
+from pile_tools.formats.lines import shard_chunks, shard_lines
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 

@@ -120,19 +120,16 @@ class GeneratedRun(DedupRun):
     def sign(self) -> None:
         paths = self.files.paths
         counts = [min(SHARD_DOCUMENTS, self.total - i * SHARD_DOCUMENTS) for i in range(len(self.shards))]
-        self._tasks(
-            "sign",
-            [
-                Task(
-                    shard.name,
-                    sign_generated,
-                    (shard, self.job, paths, i, counts[i]),
-                    signed_outputs(self.job, paths, i, own=True),
-                )
-                for i, shard in enumerate(self.shards)
-            ],
-            small=False,
-        )
+        tasks = [
+            Task(
+                shard.name,
+                sign_generated,
+                (shard, self.job, paths, i, counts[i]),
+                signed_outputs(self.job, paths, i, own=True),
+            )
+            for i, shard in enumerate(self.shards)
+        ]
+        self.pool.run(tasks, label="sign", progress=self.progress)
 
     def _set_tasks(self) -> list[Task]:
         paths = self.files.paths

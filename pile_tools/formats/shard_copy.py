@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import shard_line_groups
+from pile_tools.formats.lines import shard_line_groups
 from pile_tools.formats.zstd import FRAME_BYTES, RowFrameWriter
 
 __all__ = ["copy_rows"]
