@@ -24,7 +24,7 @@ __all__ = ["label_components", "n_ranges", "verify_cross", "verify_partners", "v
 
 _MAX_RANGE = 1 << 16  # documents whose pairs with earlier ones make up one task, at most
 _MIN_RANGE = 1 << 10
-_SOME_RANGES = 32  # tasks enough to be shared evenly, where there are as many smallest ranges
+_SOME_RANGES = 8  # tasks enough to be shared, where there are as many of the smallest
 
 PAIRS_AT_ONCE = 1 << 16
 
