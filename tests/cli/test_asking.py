@@ -290,9 +290,9 @@ def test_the_same_documents_under_another_tokenizer(root: Path, ask: Ask, tmp_pa
     assert report["like"]["record"] in ask.json("lineage", other)["chain"][0]["parents"]
     ask.json("find", PHRASE, "--data", other, "--first")
     for options, message in (
-        (["--seed", "4"], "--like keeps the other order's --seed"),
-        (["--split", "8,1,1"], "--like keeps the other order's --split"),
-        (["--suite", "pythia-deduped"], "not a --suite"),
+        (["--seed", "4"], "--seed has no effect here: --like keeps that of the other order"),
+        (["--split", "8,1,1"], "--split has no effect here"),
+        (["--suite", "pythia-deduped"], "--suite has no effect here: --like is of one dataset"),
     ):
         assert message in ask.error(2, "order", other, "--like", root / "tokens", *options)
     assert "a blend of several" in ask.error(2, "order", other, "--like", root / "blend")
