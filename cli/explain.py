@@ -48,11 +48,11 @@ def command(output: Path, shard: str, row: int, corpus: tuple[Path, ...], as_jso
                 "duplicate_of_shard": found.partner[0] if found.partner else None,
                 "duplicate_of_row": found.partner[1] if found.partner else None,
                 "jaccard": found.recorded,
-                "similarity": found.similarity if found.partner else None,
+                "similarity": found.similarity,
                 "component": found.component if found.component >= 0 else None,
                 "duplicates": [{"shard": name, "row": number} for name, number in found.duplicates],
                 "text": found.text,
-                "duplicate_of_text": found.partner_text if found.partner else None,
+                "duplicate_of_text": found.partner_text,
             }
         )
     elif found.partner is None:
@@ -80,13 +80,20 @@ def _print_side_by_side(found: "Explanation") -> None:
     from pile_tools.algorithms.word_diff import align_words
 
     name, number = found.partner or ("", 0)
-    verified = f"similarity {found.similarity:.4f}"
+    similarity = found.recorded if found.similarity is None else found.similarity
+    verified = "similarity unknown" if similarity is None else f"similarity {similarity:.4f}"
     if found.recorded is None:
         verified += " (not verified when it was removed)"
     click.echo(
         f"{found.shard}:{found.row} was removed as a duplicate of {name}:{number}: {verified}, "
         f"component {found.component}"
     )
+    if found.partner_text is None:
+        click.echo(f"The text of {name}:{number} is gone. {found.gone}")
+        click.echo(f"{found.shard}:{found.row} has:")
+        for line in _wrap(tuple(found.text.split()), shutil.get_terminal_size((100, 24)).columns):
+            click.echo(line)
+        return
     width = (shutil.get_terminal_size((100, 24)).columns - len(GUTTER)) // 2
     colour = sys.stdout.isatty()
     click.echo(f"{f'{found.shard}:{found.row}'.ljust(width)}{GUTTER}{name}:{number}")
