@@ -1,5 +1,6 @@
 """``pile-tools explain``."""
 
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pile_tools.stages.explain import Explanation
 
 GUTTER = " │ "
+WORD = re.compile(r"\w+")
 
 
 @options.command(example="pile-tools explain kept/ --shard 00.jsonl.zst --row 17")
@@ -70,9 +72,9 @@ def _print_kept(found: "Explanation") -> None:
         click.echo(f"  {name}:{number}")
 
 
-def _wrap(words: tuple[str, ...], width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     # What a document says must not steer the terminal.
-    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(words))
+    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
     return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
@@ -91,7 +93,7 @@ def _print_side_by_side(found: "Explanation") -> None:
     if found.partner_text is None:
         click.echo(f"The text of {name}:{number} is gone. {found.gone}")
         click.echo(f"{found.shard}:{found.row} has:")
-        for line in _wrap(tuple(found.text.split()), shutil.get_terminal_size((100, 24)).columns):
+        for line in _wrap(found.text, shutil.get_terminal_size((100, 24)).columns):
             click.echo(line)
         return
     width = (shutil.get_terminal_size((100, 24)).columns - len(GUTTER)) // 2
@@ -102,8 +104,7 @@ def _print_side_by_side(found: "Explanation") -> None:
         marked = not stretch.same
         left, right = stretch.left, stretch.right
         if marked and not colour:
-            left = tuple(f"[-{word}-]" for word in left)
-            right = tuple(f"{{+{word}+}}" for word in right)
+            left, right = WORD.sub(r"[-\g<0>-]", left), WORD.sub(r"{+\g<0>+}", right)
         for one, two in zip_longest(_wrap(left, width), _wrap(right, width), fillvalue=""):
             one = one.ljust(width)
             if marked and colour:

@@ -129,3 +129,19 @@ def test_shards_of_one_name_and_size_are_told_apart_by_content(
         corpus = [argument for path in given for argument in ("--corpus", str(path))]
         assert run(["explain", str(out), "--shard", "in.jsonl", "--row", "0", *corpus]) == 0
         assert "{+word100+}" in capsys.readouterr().out
+
+
+def test_marks_stand_inside_of_what_is_written_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏" * 4
+    texts = [text, f"{text[:50]}新{text[51:]}"]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    arguments = [str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out"), "--threshold", "0.5"]
+    assert run(["dedup", *arguments, "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert run(["explain", str(tmp_path / "out"), "--shard", "in.jsonl", "--row", "1"]) == 0
+    marked = [line for line in capsys.readouterr().out.splitlines() if "{+" in line or "[-" in line]
+    assert [[part.strip() for part in line.split(" │ ")] for line in marked] == [
+        ["[-新-]", f"{{+{text[50]}+}}"]
+    ]
