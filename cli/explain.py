@@ -15,6 +15,8 @@ from . import options
 if TYPE_CHECKING:
     from pile_tools.stages.explain import Explanation
 
+LISTED = 100
+LEAST_WIDTH = 20
 GUTTER = " │ "
 WORD = re.compile(r"\w+")
 
@@ -67,9 +69,13 @@ def _print_kept(found: "Explanation") -> None:
     if not found.duplicates:
         click.echo(f"{found.shard}:{found.row} stays; no removed document names it.")
         return
-    click.echo(f"{found.shard}:{found.row} stays for component {found.component}; these name it:")
-    for name, number in found.duplicates:
+    listed, total = found.duplicates[:LISTED], len(found.duplicates)
+    naming = "these name it" if len(listed) == total else f"{len(listed)} of the {total} that name it"
+    click.echo(f"{found.shard}:{found.row} stays for component {found.component}; {naming}:")
+    for name, number in listed:
         click.echo(f"  {name}:{number}")
+    if len(listed) < total:
+        click.echo("`--json` lists them all.")
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -82,6 +88,7 @@ def _print_side_by_side(found: "Explanation") -> None:
     from pile_tools.algorithms.word_diff import align_words
 
     name, number = found.partner or ("", 0)
+    columns = shutil.get_terminal_size((100, 24)).columns
     similarity = found.recorded if found.similarity is None else found.similarity
     verified = "similarity unknown" if similarity is None else f"similarity {similarity:.4f}"
     if found.recorded is None:
@@ -93,10 +100,10 @@ def _print_side_by_side(found: "Explanation") -> None:
     if found.partner_text is None:
         click.echo(f"The text of {name}:{number} is gone. {found.gone}")
         click.echo(f"{found.shard}:{found.row} has:")
-        for line in _wrap(found.text, shutil.get_terminal_size((100, 24)).columns):
+        for line in _wrap(found.text, max(LEAST_WIDTH, columns)):
             click.echo(line)
         return
-    width = (shutil.get_terminal_size((100, 24)).columns - len(GUTTER)) // 2
+    width = max(LEAST_WIDTH, (columns - len(GUTTER)) // 2)
     colour = sys.stdout.isatty()
     click.echo(f"{f'{found.shard}:{found.row}'.ljust(width)}{GUTTER}{name}:{number}")
     click.echo("─" * width + "─┼─" + "─" * width)

@@ -98,9 +98,9 @@ class ShardReader:
     ``text_field`` and ``source_field`` are paths of keys (or struct columns), with dots between them.
     ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
     DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
-    passed over and counted. Of the rows that ``only_rows`` (bool, [rows]) leaves out nothing is parsed
-    or counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are complete when the
-    iteration has ended.
+    passed over and counted. Of the rows that ``only_rows`` (bool, [rows], or the number of one row)
+    leaves out nothing is parsed or counted. ``counts``, ``skipped`` (row and reason) and ``oversized``
+    (rows) are complete when the iteration has ended.
     """
 
     shard: Shard
@@ -109,7 +109,7 @@ class ShardReader:
     on_bad_record: BadRecordPolicy = "error"
     batch_bytes: int = 8 << 20
     max_record_bytes: int | None = None
-    only_rows: NDArray[np.bool_] | None = None
+    only_rows: NDArray[np.bool_] | int | None = None
     counts: ReadCounts = field(default_factory=ReadCounts)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     oversized: list[int] = field(default_factory=list)
@@ -122,6 +122,19 @@ class ShardReader:
         if self.shard.format == ".txt":
             return self._text_file()
         return self._json_lines()
+
+    def wanted(self, first: int, count: int) -> NDArray[np.bool_] | None:
+        """Which of the rows from ``first`` are asked for: bool, [count]; None for all of them."""
+        if self.only_rows is None:
+            return None
+        wanted = np.zeros(count, dtype=np.bool_)
+        if isinstance(self.only_rows, int):
+            if first <= self.only_rows < first + count:
+                wanted[self.only_rows - first] = True
+        else:
+            own = self.only_rows[first : first + count]
+            wanted[: len(own)] = own
+        return wanted
 
     def bad_record(self, row: int, reason: str) -> None:
         """Count the record of ``row`` as bad, or raise DataError."""
@@ -164,7 +177,8 @@ class ShardReader:
 
     def _text_file(self) -> Iterator[DocumentBatch]:
         self.counts.rows = 1
-        if self.only_rows is not None and not self.only_rows[:1].any():
+        wanted = self.wanted(0, 1)
+        if wanted is not None and not wanted[0]:
             return
         size = self.shard.path.stat().st_size
         if self.max_record_bytes is not None and size > self.max_record_bytes:
@@ -176,18 +190,19 @@ class ShardReader:
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that are asked for and not too large, with their rows."""
-        wanted = None if self.only_rows is None else self.only_rows.tolist()
         for group in shard_line_groups(self.shard, self.max_record_bytes):
             first = self.counts.rows
             if not isinstance(group, list):
                 self.counts.rows += group.end
-                if group.start and (wanted is None or wanted[first : first + 1] == [True]):
+                wanted = self.wanted(first, 1)
+                if group.start and (wanted is None or wanted[0]):
                     self.oversized_record(first)
                 continue
             self.counts.rows += len(group)
             lines: Iterator[tuple[int, bytes]] = enumerate(group, first)
+            wanted = self.wanted(first, len(group))
             if wanted is not None:
-                lines = compress(lines, wanted[first : first + len(group)])
+                lines = compress(lines, wanted.tolist())
             for row, line in lines:
                 if self.max_record_bytes is not None and len(line) > self.max_record_bytes:
                     self.oversized_record(row)

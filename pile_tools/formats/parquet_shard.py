@@ -125,16 +125,14 @@ def _documents_of_batch(
     first = reader.counts.rows
     reader.counts.rows += len(texts)
     valid = texts.is_valid().to_numpy(zero_copy_only=False)
-    keep = np.ones(len(texts), dtype=np.bool_)
-    if reader.only_rows is not None:
-        wanted = reader.only_rows[first : first + len(texts)]
-        keep[: len(wanted)], keep[len(wanted) :] = wanted, False
+    wanted = reader.wanted(first, len(texts))
+    keep = np.ones(len(texts), dtype=np.bool_) if wanted is None else wanted
     for index in np.flatnonzero(keep & ~valid).tolist():
         reader.bad_record(first + index, f"no text in column {reader.text_field!r}")
     keep &= valid
     if reader.max_record_bytes is not None:
         lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
-        large = lengths > reader.max_record_bytes
+        large = keep & (lengths > reader.max_record_bytes)
         for index in np.flatnonzero(large).tolist():
             reader.oversized_record(first + index)
         keep &= ~large

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
@@ -121,8 +120,6 @@ def _choose(
 def _text(shard: Shard, row: int, parameters: Mapping[str, Any]) -> str:
     if row < 0:
         raise OutOfRangeError(f"{shard.path}: row {row}; rows are numbered from 0")
-    wanted = np.zeros(row + 1, dtype=np.bool_)
-    wanted[row] = True
     reader = ShardReader(
         shard,
         text_field=parameters["text_field"],
@@ -130,7 +127,7 @@ def _text(shard: Shard, row: int, parameters: Mapping[str, Any]) -> str:
         on_bad_record=parameters["on_bad_record"],
         max_record_bytes=parameters["max_document_bytes"],
         batch_bytes=1,
-        only_rows=wanted,
+        only_rows=row,
     )
     batch = next(iter(reader), None)
     if batch is None:

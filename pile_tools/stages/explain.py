@@ -19,8 +19,6 @@ from pile_tools.stages.dedup_texts import InputTexts, TextGoneError
 
 __all__ = ["Explanation", "explain"]
 
-_LISTED = 100
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -29,7 +27,7 @@ class Explanation:
     Of a removed one ``partner`` is the (shard, row) that `dedup.parquet` names, with its text, the
     recorded similarity (None where nothing was verified) and the exact one of the two texts. Where that
     text is no more, it and ``similarity`` are None and ``gone`` says what is missing. Of one that stays
-    ``duplicates`` are the removed documents that name it, at most a hundred.
+    ``duplicates`` are the removed documents that name it.
     """
 
     shard: str
@@ -58,7 +56,7 @@ def _similarity(one: str, two: str, ngram: int) -> float:
 def _rows_where(table: Path, columns: tuple[str, str], shard: str, row: int) -> list[dict[str, Any]]:
     shard_column, row_column = columns
     condition = (pc.field(shard_column) == shard) & (pc.field(row_column) == row)
-    found: list[dict[str, Any]] = pq.read_table(table, filters=condition).slice(0, _LISTED).to_pylist()
+    found: list[dict[str, Any]] = pq.read_table(table, filters=condition).to_pylist()
     return found
 
 

@@ -67,9 +67,37 @@ def test_corpus_that_moved_or_changed(
         moved.rename(source)
 
 
+def test_narrow_terminal(
+    output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "4")
+    assert run(["explain", str(output), "--shard", "in.jsonl", "--row", "3"]) == 0
+    assert "[-other-]" in capsys.readouterr().out
+
+
+def test_many_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.jsonl").write_text((json.dumps({"text": "one and the same"}) + "\n") * 151)
+    assert run(["dedup", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out"), "--workers", "1"]) == 0
+    capsys.readouterr()
+    arguments = ["explain", str(tmp_path / "out"), "--shard", "in.jsonl", "--row", "0"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "100 of the 150 that name it:" in printed
+    assert printed.count("  in.jsonl:") == 100
+    assert run([*arguments, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["duplicates"]) == 150
+
+
 @pytest.mark.parametrize(
     ("shard", "row", "code"),
-    [("in.jsonl", "1", 1), ("in.jsonl", "99", 1), ("in.jsonl", "-1", 1), ("no", "0", 2)],
+    [
+        ("in.jsonl", "1", 1),
+        ("in.jsonl", "99", 1),
+        ("in.jsonl", "-1", 1),
+        ("in.jsonl", "99999999999999", 1),
+        ("in.jsonl", "9" * 30, 1),
+        ("no", "0", 2),
+    ],
 )
 def test_what_there_is_not(shard: str, row: str, code: int, output: Path) -> None:
     assert run(["explain", str(output), "--shard", shard, "--row", row]) == code

@@ -191,3 +191,8 @@ def test_only_the_rows_that_are_asked_for(tmp_path: Path, name: str) -> None:
     reader = ShardReader(source, only_rows=wanted)
     assert [(row, text) for row, text, _ in read(reader)] == [(i, texts[i]) for i in (0, 3, 1500, 2449)]
     assert (reader.counts.documents, reader.counts.skipped_records) == (4, 0)
+    assert [row for row, _, _ in read(ShardReader(source, only_rows=1500))] == [1500]
+    assert read(ShardReader(source, only_rows=10**30)) == []
+    reader = ShardReader(source, only_rows=7, max_record_bytes=2)
+    assert read(reader) == []
+    assert reader.oversized == [7]
