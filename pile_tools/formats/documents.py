@@ -76,7 +76,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _reach(record: object, keys: tuple[str, ...]) -> object:
+def _reach(record: object, name: str, keys: tuple[str, ...]) -> object:
+    """What is in ``record`` under the key ``name``, or else at the end of the path ``keys``."""
+    if isinstance(record, dict) and name in record:
+        return record[name]
     for key in keys:
         if not isinstance(record, dict):
             return None
@@ -95,7 +98,8 @@ def _loads_repaired(line: bytes, errors: Literal["replace", "ignore"]) -> object
 class ShardReader:
     """Read the documents of one shard; iterate once.
 
-    ``text_field`` and ``source_field`` are paths of keys (or struct columns), with dots between them.
+    ``text_field`` and ``source_field`` are keys (or columns); one that a record (or file) does not have
+    is taken as a path of keys (or struct columns) with dots between them.
     ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
     DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
     passed over and counted. Of the rows that ``only_rows`` (bool, [rows], or the number of one row)
@@ -159,7 +163,9 @@ class ShardReader:
     def parse_line(self, line: bytes, row: int) -> bytes:
         """Return the text of ``line``, which is line ``row`` of the shard; DataError where it has none."""
         try:
-            text, _ = self._parse(line, row, tuple(self.text_field.split(".")), ())
+            text, _ = self._parse(
+                line, row, tuple(self.text_field.split(".")), tuple(self.source_field.split("."))
+            )
         except _BadRecordError as error:
             raise DataError(f"{self.shard.path}:{row}: {error}") from None
         if text is None:
@@ -240,9 +246,9 @@ class ShardReader:
         """Text and source of a line; no text for a blank one. Raises _BadRecordError."""
         try:
             record: Any = orjson.loads(line)
-            text = _reach(record, text_keys)
+            text = _reach(record, self.text_field, text_keys)
             if type(text) is str:
-                source = _reach(record, source_keys)
+                source = _reach(record, self.source_field, source_keys)
                 return text.encode(), source if type(source) is str else None
         except orjson.JSONDecodeError:
             if row == 0:
@@ -250,13 +256,13 @@ class ShardReader:
             if not line.strip():
                 return None, None
             record = _loads_repaired(line, "replace")
-            text = _reach(record, text_keys)
+            text = _reach(record, self.text_field, text_keys)
         if not isinstance(text, str):
             raise _BadRecordError(
                 f"no text under {self.text_field!r}" if text is None else f"{self.text_field!r} is no string"
             )
         clean = replace_surrogates(text)
-        before = _reach(_loads_repaired(line, "ignore"), text_keys)
+        before = _reach(_loads_repaired(line, "ignore"), self.text_field, text_keys)
         self.repaired(clean.count("\ufffd") - (before.count("\ufffd") if isinstance(before, str) else 0))
-        source = _reach(record, source_keys)
+        source = _reach(record, self.source_field, source_keys)
         return clean.encode(), replace_surrogates(source) if isinstance(source, str) else None
