@@ -89,13 +89,13 @@ class BlockCache:
 
 
 class CachedSource:
-    """A remote source whose blocks are kept in a cache."""
+    """A remote source whose blocks are kept in a cache under its ``version``, which it must have."""
 
-    def __init__(self, source: RemoteSource, cache: BlockCache) -> None:
-        self.name, self.size, self.version = source.name, source.size, source.version
+    def __init__(self, source: RemoteSource, version: str, cache: BlockCache) -> None:
+        self.name, self.size = source.name, source.size
         self._source = source
         self._cache = cache
-        self._key = hashlib.sha256(source.version.encode()).hexdigest()
+        self._key = hashlib.sha256(version.encode()).hexdigest()
 
     def read_many(
         self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
