@@ -1,5 +1,6 @@
 """The cache of blocks: the same bytes with fewer fetches, within its bounds, whatever happens to it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,35 @@ def test_it_stays_within_its_bounds(tmp_path: Path) -> None:
     # What another run left counts too.
     read(cached(Counting(version="2"), BlockCache(tmp_path, limit=2 * BLOCK)), (0, 10))
     assert sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 2 * BLOCK
+
+
+def test_several_processes_together_stay_within_the_bounds(tmp_path: Path) -> None:
+    limit = 40 * BLOCK
+    caches = [BlockCache(tmp_path, limit) for _ in range(3)]
+    for block in range(60):
+        for number, cache in enumerate(caches):
+            cache.put(f"{number:02}", block, bytes(BLOCK))
+            assert held(tmp_path) <= limit + 2 * (limit // 20)
+    assert held(tmp_path) > limit // 2
+
+
+def test_what_a_killed_process_left_half_written_counts_and_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "aa"
+    folder.mkdir()
+    young, old, other = folder / "x.1.1.partial", folder / "x.2.2.partial", folder / "notes.txt"
+    for path in (young, old, other):
+        path.write_bytes(bytes(2 * BLOCK))
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    cache = BlockCache(tmp_path, 5 * BLOCK)
+    for block in range(4):
+        cache.put("key", block, bytes(BLOCK))
+    assert (young.exists(), old.exists(), other.exists()) == (True, False, True)
+    assert held(tmp_path) - other.stat().st_size <= 5 * BLOCK
+
+
+def held(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*/*"))
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
