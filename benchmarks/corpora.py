@@ -16,6 +16,16 @@ RECENT = 500  # documents back to which a planted near-duplicate reaches
 RUN = 4  # pieces that stay together on average, as they stood in their text
 
 
+def vocabulary(size: int = 50_000, seed: int = 0) -> list[str]:
+    """Made-up words of 2 to 11 letters, about as long as English ones where they are frequent."""
+    rng = np.random.RandomState(seed)
+    letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
+    weights = 1 / np.arange(2, 28)
+    weights /= weights.sum()
+    lengths = np.clip(2 + np.log2(np.arange(1, size + 1)) / 2 + rng.randn(size), 2, 11).astype(int)
+    return ["".join(rng.choice(letters, n, p=weights)) for n in lengths]
+
+
 def read_texts(paths: Sequence[Path]) -> list[str]:
     """The documents of the corpora ``paths``; where none is given, the sources of the standard library."""
     if paths:

@@ -13,9 +13,11 @@ The second table says where the processor time of one process goes.
 """
 
 import argparse
+import ctypes
 import io
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -32,7 +34,8 @@ from datasketch import MinHash, MinHashLSH
 from pile_tools.algorithms.minhash import permutations
 from pile_tools.algorithms.shingle import shingle_hashes, sign_documents
 from pile_tools.formats.corpus import list_shards
-from pile_tools.formats.documents import ShardReader, shard_chunks, shard_lines
+from pile_tools.formats.documents import ShardReader
+from pile_tools.formats.lines import shard_chunks, shard_lines
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 
@@ -56,14 +59,26 @@ def plain_datasketch(corpus: Path, output: Path) -> None:
                 index.insert((shard.name, row), minhash)
 
 
+def adopt_orphans() -> None:
+    """Become the parent of what outlives its own: the worker processes of a command that has ended."""
+    set_child_subreaper = 36
+    if ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0):
+        raise SystemExit("the processor time of worker processes can be measured on Linux alone")
+
+
 def timed(command: list[str]) -> tuple[float, float]:
-    """Seconds, and seconds of processor time of the process and those that it waited for."""
+    """Seconds, and seconds of processor time of the process and of all that came from it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command} failed")
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    seconds = time.perf_counter() - start
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def processor_seconds(function: Callable[[], object]) -> float:
@@ -103,9 +118,23 @@ def shares(corpus: Path, output: Path) -> dict[str, float]:
         "grouping": parts["same"] + parts["group"],
         "sets of candidates": parts["sets"],
         "verifying": parts["verify"],
+        "deciding": parts["labels"] + parts["link"] + parts["ask"] + parts["decide"],
         "writing": parts["write"],
     }
     return found | {"everything else": whole - sum(found.values())}
+
+
+def exact_seconds(corpus: Path, output: Path) -> tuple[float, float]:
+    """Processor seconds that `--exact` takes to find duplicates, and those of reading the same shards."""
+    marks: dict[str, list[float]] = {}
+
+    def progress(label: str, done: int, total: int) -> None:
+        marks.setdefault(label, []).append(time.process_time())
+
+    dedup([corpus], output, resolve_job(exact=True), workers=1, progress=progress)
+    shards = list_shards([corpus])
+    read = processor_seconds(lambda: [sum(map(len, ShardReader(shard))) for shard in shards])
+    return marks["decide"][-1] - marks["sign"][0], read
 
 
 def main() -> None:
@@ -120,12 +149,14 @@ def main() -> None:
     if options.plain:
         plain_datasketch(*options.plain)
         return
+    adopt_orphans()
     program = str(Path(sys.executable).with_name("pile-tools"))
     with tempfile.TemporaryDirectory() as name:  # compiles the kernels, once for every run
         work = Path(name)
         write_corpus(work / "tiny", 0.5, 4_000, texts=options.texts)
         timed([program, "dedup", str(work / "tiny"), "-o", str(work / "out")])
     tables: dict[int, dict[str, float]] = {}
+    exact: dict[int, tuple[float, float]] = {}
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.workers} workers")
     print("| mean document | documents | MB of text | pile-tools MB/s | datasketch MB/s | ratio ", end="")
     print("| MB per processor second: pile-tools | datasketch | ratio |\n|" + " --- |" * 9)
@@ -149,6 +180,7 @@ def main() -> None:
                 flush=True,
             )
             tables[size] = shares(work / "large", work / "shares")
+            exact[size] = exact_seconds(work / "large", work / "exact")
     print(
         "\n| part | " + " | ".join(f"{size:,} B" for size in tables) + " |\n|" + " --- |" * (len(tables) + 1)
     )
@@ -157,6 +189,10 @@ def main() -> None:
             f"{found[part]:.2f} s ({found[part] / sum(found.values()):.0%})" for found in tables.values()
         ]
         print(f"| {part} | " + " | ".join(cells) + " |")
+    for size, (found, read) in exact.items():
+        print(
+            f"\n{size:,} B: --exact finds duplicates in {found:.2f} s, reading and parsing take {read:.2f} s"
+        )
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 

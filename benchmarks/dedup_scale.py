@@ -1,6 +1,6 @@
 """Grouping, verification and decision of millions of generated documents: time and memory as they grow.
 
-    python benchmarks/dedup_scale.py --documents 1 5 20 [--memory 2G] [--workers 2]
+    python benchmarks/dedup_scale.py --millions 1 5 20 [--memory 2G] [--workers 2]
 
 No text: a document is 48 shingle hashes (about 300 bytes of text) made from its number. Three in ten repeat
 an earlier one: a third of these word for word, the others with one to four shingles replaced, so
@@ -120,19 +120,16 @@ class GeneratedRun(DedupRun):
     def sign(self) -> None:
         paths = self.files.paths
         counts = [min(SHARD_DOCUMENTS, self.total - i * SHARD_DOCUMENTS) for i in range(len(self.shards))]
-        self._tasks(
-            "sign",
-            [
-                Task(
-                    shard.name,
-                    sign_generated,
-                    (shard, self.job, paths, i, counts[i]),
-                    signed_outputs(self.job, paths, i, own=True),
-                )
-                for i, shard in enumerate(self.shards)
-            ],
-            small=False,
-        )
+        tasks = [
+            Task(
+                shard.name,
+                sign_generated,
+                (shard, self.job, paths, i, counts[i]),
+                signed_outputs(self.job, paths, i, own=True),
+            )
+            for i, shard in enumerate(self.shards)
+        ]
+        self.pool.run(tasks, label="sign", progress=self.progress)
 
     def _set_tasks(self) -> list[Task]:
         paths = self.files.paths
@@ -197,7 +194,7 @@ def run_one(documents: int, memory: int, workers: int, directory: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--documents", type=float, nargs="+", default=[1, 5, 20], help="millions")
+    parser.add_argument("--millions", type=float, nargs="+", default=[1, 5, 20], help="documents")
     parser.add_argument("--memory", default="2G")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--directory", type=Path, default=None)
@@ -210,7 +207,7 @@ def main() -> None:
         "| documents | removed | seconds after signing | µs each | parent MB | worker MB | all MB | disk GB |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for millions in options.documents:
+    for millions in options.millions:
         directory = Path(tempfile.mkdtemp(dir=options.directory))
         command = [sys.executable, __file__, "--one", str(int(millions * 1e6)), "--memory", options.memory]
         command += ["--workers", str(options.workers), "--directory", str(directory)]

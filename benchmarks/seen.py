@@ -33,12 +33,13 @@ import numpy, pile_tools
 from pile_tools import BatchViewer
 
 def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    _, total, mapped = map(int, Path("/proc/self/statm").read_text().split()[:3])
+    return (total - mapped) * 4096, mapped * 4096
 
 before, start = resident(), time.perf_counter()
 viewer = BatchViewer.open(sys.argv[1])
 steps = viewer.steps
-print(time.perf_counter() - start, resident() - before)
+print(time.perf_counter() - start, *(now - then for now, then in zip(resident(), before)))
 """
 
 
@@ -58,14 +59,15 @@ def plain(viewer: BatchViewer, documents: np.ndarray) -> int:
     """Count pieces as a script in a notebook would."""
     maps = viewer.parts[0].maps()
     assert maps is not None
-    wanted = documents if len(documents) > 1 else None
-    mask = maps.doc_idx == documents[0] if wanted is None else np.isin(maps.doc_idx, wanted)
-    places = np.flatnonzero(mask)
-    column = maps.sample_idx[:, 0]
-    rows = set()
-    for place in places.tolist():
-        first, last = np.searchsorted(column, [place, place + 1])
-        rows |= set(range(max(0, int(first) - 1), int(last)))
+    if len(documents) == 1:
+        places = np.flatnonzero(maps.doc_idx == documents[0])
+    else:
+        places = np.flatnonzero(np.isin(maps.doc_idx, documents))
+    column = np.ascontiguousarray(maps.sample_idx[:, 0])
+    first = np.maximum(np.searchsorted(column, places) - 1, 0)
+    last = np.searchsorted(column, places + 1)
+    pairs = zip(first.tolist(), last.tolist(), strict=True)
+    rows = {row for begin, end in pairs for row in range(begin, end)}
     read = maps.shuffle_idx[: viewer.steps * viewer.batch_size]
     return int(np.isin(read, np.fromiter(rows, np.int64)).sum())
 
@@ -94,21 +96,24 @@ def main() -> None:
                 [sys.executable, "-c", OPEN, name], check=True, capture_output=True, text=True
             )
             opened.append(tuple(map(float, ran.stdout.split())))
-        seconds, memory = (statistics.median(values) for values in zip(*opened, strict=True))
-        print(f"{options.documents:,} documents; load {os.getloadavg()[0]:.2f}")
-        print(f"open              {seconds * 1e3:9.1f} ms, resident memory + {memory / 1e6:.1f} MB")
+        seconds, own, mapped = (statistics.median(values) for values in zip(*opened, strict=True))
         viewer = BatchViewer.open(name)
-        print(f"{viewer.steps * viewer.batch_size:,} samples")
+        documents, samples = viewer.dataset.n_sequences, viewer.steps * viewer.batch_size
+        print(f"{documents:,} documents, {samples:,} samples; load {os.getloadavg()[0]:.2f}")
+        print(
+            f"open              {seconds * 1e3:9.1f} ms, resident memory + {own / 1e6:.1f} MB of its own and "
+            f"{mapped / 1e6:.1f} MB of mapped files"
+        )
         generator = np.random.default_rng(1)
         for count, rounds in ((1, 5), (options.many, 3)):
-            documents = generator.integers(0, options.documents, count)
+            wanted = generator.integers(0, documents, count)
             start = time.perf_counter()
-            table = viewer.occurrences(documents=documents)
+            table = viewer.occurrences(documents=wanted)
             first = time.perf_counter() - start
             ours, theirs = [], []
             for _ in range(rounds):
-                ours.append(timed(partial(viewer.occurrences, documents=documents)))
-                theirs.append(timed(partial(plain, viewer, documents)))
+                ours.append(timed(partial(viewer.occurrences, documents=wanted)))
+                theirs.append(timed(partial(plain, viewer, wanted)))
             mine, other = statistics.median(ours), statistics.median(theirs)
             print(
                 f"{count:6,} documents  {mine:9.3f} s (first time {first:.3f} s), {table.num_rows:,} pieces; "

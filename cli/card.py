@@ -10,7 +10,7 @@ from . import options
 
 @options.command(example="pile-tools card tokens/ --license Apache-2.0 --creator 'A. Author'")
 @click.argument("directory", type=click.Path(path_type=Path), envvar="PILE_TOOLS_DATA", default=".")
-@click.option("--name", show_default="the directory's", help="Name of the dataset.")
+@click.option("--name", show_default="the directory's", help="Name of the dataset or model.")
 @click.option("--description", help="What it is, in a sentence or more.")
 @click.option("--license", metavar="SPDX|URL", help="Its licence: an SPDX identifier, or a URL.")
 @click.option("--url", help="Where it is published.")
@@ -27,21 +27,28 @@ def command(
     """Describe DIRECTORY for others: croissant.json, and README.md with the Hub's header.
 
     DIRECTORY is the output of a stage. Files, hashes, counts and the chain of stages come from its
-    manifest; what only the publisher knows is left out where it is not given.
+    manifest; what only the publisher knows is left out where it is not given. A run or a checkpoint of
+    `pile-tools train` gets a model card, README.md, which says what each checkpoint has read.
     """
     from pile_tools.stages.card import write_card
     from pile_tools.stages.croissant import Description
+    from pile_tools.train.card import is_training, write_model_card
 
+    training = is_training(directory)
+    said = "every document is traceable to its line of the corpus"
+    if training:
+        said = "each checkpoint proves which steps it has read"
     card = Description(
-        name or directory.resolve().name,
-        description or "Made by pile-tools; every document is traceable to its line of the corpus.",
-        **given,
+        name or directory.resolve().name, description or f"Made by pile-tools; {said}.", **given
     )
-    written = write_card(directory, card, replace=replace)
+    if training:
+        written, missing = [write_model_card(directory, card, replace=replace)], []
+    else:
+        written, missing = write_card(directory, card, replace=replace), card.missing
     if as_json:
-        options.print_json({"written": [str(path) for path in written], "missing": card.missing})
+        options.print_json({"written": [str(path) for path in written], "missing": missing})
         return
     for path in written:
         click.echo(str(path))
-    if card.missing:
-        click.echo(f"Croissant asks for more: {', '.join('--' + name for name in card.missing)}")
+    if missing:
+        click.echo(f"Croissant asks for more: {', '.join('--' + name for name in missing)}")

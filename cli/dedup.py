@@ -12,7 +12,7 @@ from . import options
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @options.output_directory_option
 @click.option(
-    "--threshold", default="0.87", show_default=True, help="Least Jaccard similarity of duplicates."
+    "--threshold", default=None, show_default="0.87", help="Least Jaccard similarity of duplicates."
 )
 @click.option(
     "--verify",
@@ -45,7 +45,7 @@ from . import options
 @click.option(
     "--save-signatures", is_flag=True, help="Keep what a later --against needs instead of the text."
 )
-@click.option("--ngram", type=int, default=5, show_default=True, help="Words in a shingle.")
+@click.option("--ngram", type=int, default=None, show_default="5", help="Words in a shingle.")
 @click.option(
     "--num-perm",
     type=int,
@@ -53,7 +53,7 @@ from . import options
     show_default="128; preset pile-dedupe: 10",
     help="Values in a signature.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the permutations.")
+@click.option("--seed", type=int, default=None, show_default="1", help="Seed of the permutations.")
 @click.option(
     "--text-field", default="text", show_default=True, help="Field of a record that holds its text."
 )
@@ -103,10 +103,15 @@ def command(
     what stays, under the same names and unchanged record by record, dedup.parquet with a row for
     each removed document and the one that it duplicates, and manifest.json.
     """
+    from pile_tools.stages.dedup_workers import start_workers
+
+    start_workers(inputs, workers)  # first of all: it goes on beside the other imports
+
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup import dedup
     from pile_tools.stages.dedup_job import resolve_job
     from pile_tools.stages.dedup_plot import check_plot, plot_histograms
+    from pile_tools.stages.dedup_report import summary
 
     if plot is not None:
         check_plot(plot)
@@ -123,23 +128,21 @@ def command(
         )
     if plot is not None:
         plot_histograms(manifest.counts, plot)
+    counts = summary(manifest.counts)
     if as_json:
-        options.print_json(
-            {"output": str(output), "parameters": dict(manifest.parameters), **manifest.counts}
-        )
+        parameters = dict(sorted(manifest.parameters.items()))
+        options.print_json({"output": str(output), "parameters": parameters, **counts})
         return
-    _print_summary(dict(manifest.parameters), dict(manifest.counts))
+    _print_summary(dict(manifest.parameters), counts)
 
 
 def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
-    from pile_tools.stages.dedup_report import in_order
-
     header = ("source", "documents", "removed", "kept", "bytes", "removed bytes", "kept bytes")
     fields = ("documents", "removed", "kept", "bytes", "removed_bytes", "kept_bytes")
-    rows = [
-        (name or "(none)", *(f"{sums[field]:,}" for field in fields))
-        for name, sums in sorted(counts["sources"].items())
-    ]
+    sources = [(name or '""', sums) for name, sums in counts["sources"].items()]
+    if "without_source" in counts:
+        sources.append(("(none)", counts["without_source"]))
+    rows = [(name, *(f"{sums[field]:,}" for field in fields)) for name, sums in sources]
     totals = ("documents", "removed", "kept", "text_bytes", "removed_bytes", "kept_bytes")
     rows.append(("all", *(f"{counts[name]:,}" for name in totals)))
     options.print_table(header, rows)
@@ -150,8 +153,7 @@ def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
         )
     for name, what in (("components", "components by size"), ("similarities", "removed by similarity")):
         if counts[name]:
-            bins = in_order(counts[name]).items()
-            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in bins))
+            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
     for name in ("skipped_records", "oversized_records", "blank_lines", "repaired_documents"):
         if counts[name]:
             click.echo(f"{name.replace('_', ' ')}: {counts[name]:,}")

@@ -11,6 +11,7 @@ import click
 from pile_tools import __version__
 from pile_tools.errors import ExitCode, PileToolsError
 
+from .interrupt import end_soon
 from .options import Session, debug_option
 
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
@@ -81,7 +82,10 @@ def run(arguments: Sequence[str]) -> int:
     session = Session()
     try:
         # Not `cli.main`, which has its own ways of ending: it turns a closed pipe into exit code 1.
-        with cli.make_context("pile-tools", list(arguments), obj=session) as context:
+        with (
+            end_soon(ExitCode.INTERRUPTED, "pile-tools: interrupted"),
+            cli.make_context("pile-tools", list(arguments), obj=session) as context,
+        ):
             cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:

@@ -96,9 +96,16 @@ def command(
     With --like, DATA is tokenised differently from the same corpus as OTHER, and its documents come in
     OTHER's order. What is not given is as in that order, and the steps are those of the same share of it.
     """
+    if len(datasets) == 1 and not weights:
+        _refuse("the dataset is named twice", "data")
+    place = next((place for place in (*datasets, data) if place is not None), ".")
     if like is not None:
-        _refuse_with_like(suite, datasets, weights)
-        place = next((place for place in (*datasets, data) if place is not None), ".")
+        _refuse(
+            "--like is of one dataset, with a place of its own", "suite", "weights", "cache", "cache_bytes"
+        )
+        _refuse("--like keeps that of the other order", "seed", "recipe", "split", "part")
+        if len(datasets) > 1:
+            raise ParameterError("--like is of one dataset, and --data is given several times")
         _report_kept(
             make_order_like(place, like, like_order=like_order, output=output, **_given(parameters)), as_json
         )
@@ -106,16 +113,17 @@ def command(
     if like_order is not None:
         raise ParameterError("--like-order names an order of the dataset that --like names; give both")
     if len(datasets) > 1 or weights:
-        for name in ("name", "split"):
-            if parameters[name] is not None:
-                raise ParameterError(f"a blend has no --{name}")
+        _refuse("a blend is of the datasets of --data", "data", "suite")
+        _refuse("a blend has none", "name", "split", "part", "cache", "cache_bytes")
         if output is None:
             raise ParameterError("a blend needs a directory of its own; name it with -o")
         given = {name: value for name, value in parameters.items() if name not in ("name", "split", "part")}
         _report_blend(make_blend(datasets, weights, output, **given), output, as_json)
         return
-    places = [place for place in (*datasets, data) if place is not None]
+    blocks = open_cache(cache, cache_bytes)
     if suite is not None:
+        _refuse("the suite says what it is", "data", "datasets", "recipe", "split", "part", "name")
+        _refuse("the suite says what it is", "seq_length", "batch_size", "steps", "num_samples")
         from pile_tools.suites import load_suite
         from pile_tools.viewer.suite_stream import open_suite_dataset
 
@@ -123,26 +131,24 @@ def command(
             raise ParameterError("the order of a suite's dataset needs a directory; name it with -o")
         found = load_suite(suite)
         parameters = found.order_parameters(parameters)
-        dataset = open_suite_dataset(found, cache=open_cache(cache, cache_bytes))
+        dataset = open_suite_dataset(found, cache=blocks)
     else:
-        dataset = TokenDataset.open(places[0] if places else ".")
+        dataset = TokenDataset.open(place, cache=blocks)
     _report(make_order(dataset, output=output, **parameters), as_json)
 
 
-def _refuse_with_like(suite: str | None, datasets: tuple[str, ...], weights: tuple[str, ...]) -> None:
-    """Refuse what says otherwise which documents come in which order."""
-    if suite is not None:
-        raise ParameterError("--like takes a dataset of this machine or a URL, not a --suite")
-    if weights or len(datasets) > 1:
-        raise ParameterError("--like is of one dataset, not of a blend")
-    for name in ("seed", "recipe", "split", "part"):
+def _refuse(why: str, *names: str) -> None:
+    """Refuse the options ``names``, which would have no effect, where they are given."""
+    called = {"data": "DATA", "datasets": "--data", "weights": "--weight"}
+    for name in names:
         if _is_given(name):
-            raise ParameterError(f"--like keeps the other order's --{name}; leave it out")
+            option = called.get(name, f"--{name.replace('_', '-')}")
+            raise ParameterError(f"{option} has no effect here: {why}; leave it out")
 
 
 def _is_given(name: str) -> bool:
     source = click.get_current_context().get_parameter_source(name)
-    return source is not click.core.ParameterSource.DEFAULT
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-_RESOLVE = re.compile(r"/datasets/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
-_INFO = re.compile(r"/api/datasets/(?P<id>[^/]+/[^/]+)(/revision/(?P<revision>[^/]+))?")
+_RESOLVE = re.compile(r"(/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+_INFO = re.compile(
+    r"/api/(datasets|models)/(?P<id>[^/]+/[^/]+)(/(?P<what>revision|tree)/(?P<revision>[^/]+))?"
+)
 
 
 class Hub:
@@ -93,14 +95,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.startswith("/store/"):
             self.serve_store(url)
         elif match := _INFO.fullmatch(url.path):
-            self.info(match["id"], unquote(match["revision"] or "main"))
+            self.info(match["id"], match["what"], unquote(match["revision"] or "main"))
         else:
             self.reply(404, {})
 
     def missing(self, code: str) -> None:
         self.reply(404, {"X-Error-Code": code, "X-Error-Message": "not there"})
 
-    def info(self, repository: str, revision: str) -> None:
+    def info(self, repository: str, what: str | None, revision: str) -> None:
         self.hub.requests["INFO", repository] += 1
         if repository not in self.hub.repositories:
             self.missing("RepoNotFound")
@@ -111,8 +113,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit, files = found
         siblings = [{"rfilename": path, "size": len(content)} for path, content in files.items()]
-        body = json.dumps({"id": repository, "sha": commit, "siblings": siblings})
-        self.reply(200, {"Content-Type": "application/json"}, body.encode())
+        told: object = {"id": repository, "sha": commit, "siblings": siblings}
+        if what == "tree":
+            told = [
+                {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for path, content in files.items()
+            ]
+        self.reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
 
     def resolve(self, repository: str, revision: str, path: str) -> None:
         found = self.hub.at(repository, revision) if repository in self.hub.repositories else None

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
 
@@ -12,12 +13,30 @@ import numpy.typing as npt
 
 from pile_tools.errors import ParameterError
 
-__all__ = ["SPLIT_PARTS", "blend_indices", "blend_sizes", "normalized_weights", "split_documents"]
+__all__ = [
+    "SPLIT_PARTS",
+    "blend_indices",
+    "blend_sizes",
+    "normalized_weights",
+    "parse_weights",
+    "split_documents",
+]
 
 SPLIT_PARTS: Final = ("train", "valid", "test")
 # What GPT-NeoX and Megatron-Core count the datasets of a blend in.
 _INDEX_DTYPES: Final = {"neox": np.uint8, "megatron-core": np.int16}
 _MOST_DATASETS: Final = {"neox": 254, "megatron-core": 32766}
+
+
+def parse_weights(texts: Sequence[str]) -> list[float]:
+    """Return the weights written as ``texts``: decimal numbers, or fractions such as "1/3"."""
+    weights = []
+    for text in texts:
+        try:
+            weights.append(float(Fraction(text)))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            raise ParameterError(f"weight {text!r} is not a number") from None
+    return weights
 
 
 def normalized_weights(weights: Sequence[float], recipe: str = "neox") -> list[float]:

@@ -4,13 +4,10 @@ Text is repaired in one way only: each invalid UTF-8 sequence and each lone surr
 and is counted. Every other fault is a bad record, which is an error or, on request, skipped and counted.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
+from itertools import compress, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -19,22 +16,18 @@ from numpy.typing import NDArray
 
 from pile_tools.errors import DataError
 from pile_tools.formats.corpus import Shard
+from pile_tools.formats.lines import shard_line_groups
 from pile_tools.formats.utf8 import repair_utf8, replace_surrogates
-from pile_tools.formats.zstd import zstd_chunks
 
 __all__ = [
     "BadRecordPolicy",
     "DocumentBatch",
-    "LinePiece",
     "ReadCounts",
     "ShardReader",
-    "shard_chunks",
-    "shard_lines",
 ]
 
 BadRecordPolicy = Literal["error", "skip"]
 
-_CHUNK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -73,71 +66,6 @@ class ReadCounts:
     oversized_records: int = 0
     repaired_documents: int = 0
     replaced_characters: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LinePiece:
-    """A line, or a part of one that is longer than ``max_bytes``: ``start`` and ``end`` say which."""
-
-    data: bytes
-    start: bool
-    end: bool
-
-
-def _file_chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
-
-
-def _gzip_chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-            if file.tell() == 0 and path.stat().st_size == 0:
-                raise DataError(f"{path}: empty file, but a gzip file has a header; fetch the file again")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip data ({error}); fetch the file again") from None
-
-
-_CHUNKS = {".jsonl.zst": zstd_chunks, ".jsonl.gz": _gzip_chunks, ".jsonl": _file_chunks}
-
-
-def shard_chunks(shard: Shard) -> Iterator[bytes]:
-    """Yield the bytes of a JSONL shard, decompressed, in pieces of bounded size."""
-    return _CHUNKS[shard.format](shard.path)
-
-
-def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiece]:
-    """Yield the lines of a JSONL shard, newlines included, the last one as it stands.
-
-    A line of more than ``max_bytes`` may come in pieces, so that memory stays bounded.
-    """
-    kept: list[bytes] = []  # pieces of the line that has not ended yet
-    held, start = 0, True
-    for chunk in shard_chunks(shard):
-        lines = chunk.splitlines(keepends=True) if b"\r" not in chunk else _split_newlines(chunk)
-        for line in lines:
-            ended = line.endswith(b"\n")
-            if start and not kept and ended and (max_bytes is None or len(line) <= max_bytes):
-                yield LinePiece(line, True, True)
-                continue
-            kept.append(line)
-            held += len(line)
-            if ended or (max_bytes is not None and held > max_bytes):
-                yield LinePiece(b"".join(kept), start, ended)
-                kept, held, start = [], 0, ended
-    if kept or not start:
-        yield LinePiece(b"".join(kept), start, True)
-
-
-def _split_newlines(chunk: bytes) -> list[bytes]:
-    """Lines that end in a newline alone: bytes.splitlines would end one at a carriage return too."""
-    lines = chunk.split(b"\n")
-    last = lines.pop()
-    lines = [line + b"\n" for line in lines]
-    return [*lines, last] if last else lines
 
 
 class _BadRecordError(Exception):
@@ -246,25 +174,35 @@ class ShardReader:
         self.repaired(replaced)
         yield self.make_batch([0], [text.encode()], [None])
 
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines that are asked for and not too large, with their rows."""
+        wanted = None if self.only_rows is None else self.only_rows.tolist()
+        for group in shard_line_groups(self.shard, self.max_record_bytes):
+            first = self.counts.rows
+            if not isinstance(group, list):
+                self.counts.rows += group.end
+                if group.start and (wanted is None or wanted[first : first + 1] == [True]):
+                    self.oversized_record(first)
+                continue
+            self.counts.rows += len(group)
+            lines: Iterator[tuple[int, bytes]] = enumerate(group, first)
+            if wanted is not None:
+                lines = compress(lines, wanted[first : first + len(group)])
+            for row, line in lines:
+                if self.max_record_bytes is not None and len(line) > self.max_record_bytes:
+                    self.oversized_record(row)
+                else:
+                    yield row, line
+
     def _json_lines(self) -> Iterator[DocumentBatch]:
         text_keys, source_keys = tuple(self.text_field.split(".")), tuple(self.source_field.split("."))
         rows: list[int] = []
         texts: list[bytes] = []
         sources: list[str | None] = []
         held = 0
-        wanted = None if self.only_rows is None else self.only_rows.tolist()
-        for piece in shard_lines(self.shard, self.max_record_bytes):
-            row = self.counts.rows
-            self.counts.rows += piece.end
-            if wanted is not None and not (row < len(wanted) and wanted[row]):
-                continue
-            whole = piece.start and piece.end
-            if not whole or (self.max_record_bytes is not None and len(piece.data) > self.max_record_bytes):
-                if piece.start:
-                    self.oversized_record(row)
-                continue
+        for row, line in self._lines():
             try:
-                text, source = self._parse(piece.data, row, text_keys, source_keys)
+                text, source = self._parse(line, row, text_keys, source_keys)
             except _BadRecordError as error:
                 self.bad_record(row, str(error))
                 continue

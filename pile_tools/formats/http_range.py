@@ -51,6 +51,8 @@ def transport(name: str) -> Iterator[Any]:
         if "Errno -" in str(error):  # what the resolver says of a name that it does not find
             raise PileToolsError(f"{name}: {error}; is there a network?") from None
         raise TryAgain(f"{type(error).__name__}: {error}") from None
+    except library.RequestError as error:  # too many redirects, or content that cannot be decoded
+        raise PileToolsError(f"{name}: {type(error).__name__}: {error}") from None
     except ConnectionError as error:  # what huggingface_hub raises where HF_HUB_OFFLINE is set
         raise PileToolsError(f"{name}: {' '.join(str(error).split())}") from None
 

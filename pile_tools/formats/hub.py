@@ -90,6 +90,11 @@ class HubRepository:
         self._files: dict[str, int | None] | None = None
 
     @property
+    def named(self) -> tuple[str, str, str | None]:
+        """Its kind, its id and the revision that was asked for."""
+        return self.kind, self.repository, self.revision
+
+    @property
     def name(self) -> str:
         return f"hf://{self.kind}s/{self.repository}"
 

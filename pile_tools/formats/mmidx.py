@@ -162,7 +162,7 @@ def read_index(path: str | os.PathLike[str]) -> MMapIndex:
 
 def ends(length: int) -> list[int]:
     """Return the places of the first and the last two entries of an array, which ``check_ends`` needs."""
-    return sorted({0, length - 2, length - 1} & set(range(length)))
+    return sorted({place for place in (0, length - 2, length - 1) if 0 <= place < length})
 
 
 def check_ends(index: MMapIndex) -> None:

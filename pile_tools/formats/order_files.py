@@ -7,7 +7,7 @@ Megatron-Core: ``{hash}-GPTDataset-{split}-{document,sample,shuffle}_index.npy``
 
 import os
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -15,10 +15,11 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.sources import ArrayView, MissingFileError
-from pile_tools.formats.store import LocalStore, Store, is_url, open_store
+from pile_tools.formats.store import Io, LocalStore, Store, is_url, open_store
 
 __all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders"]
 
@@ -122,24 +123,32 @@ def _owner(label: str, names: Container[str] | None) -> str | None:
     return next((prefix for prefix in prefixes if f"{prefix}.idx" in (names or ())), None)
 
 
-def _beside(store: Store, prefix: str) -> list[OrderPlace]:
+def _beside(store: Store, prefix: str, io: Io) -> list[OrderPlace]:
     """Orders in the dataset's directory and where Megatron-Core keeps its own by default."""
     places = list_orders(store, prefix)
     if store.path is not None:
         cache = store.path / prefix / "cache" / "GPTDataset_indices"
         if cache.is_dir():
-            places += list_orders(LocalStore(cache), None)
+            places += list_orders(LocalStore(cache, io), None)
     return places
 
 
-def find_order(store: Store, prefix: str, order: str | os.PathLike[str] | None) -> OrderPlace:
+def find_order(
+    store: Store,
+    prefix: str,
+    order: str | os.PathLike[str] | None,
+    *,
+    io: Io = "mmap",
+    cache: BlockCache | None = None,
+) -> OrderPlace:
     """Return the order named ``order`` of the token dataset with ``prefix`` in ``store``.
 
     ``order`` is a label or an order's name among those beside the dataset, "sequential", a directory or
     URL that holds one order, or the path of an ``order.json``, of a label or of a ``_doc_idx.npy``;
-    None takes the only one. Raises ParameterError where one must be named, and lists them.
+    None takes the only one; ``io`` and ``cache`` are for an order that is elsewhere (see ``open_store``).
+    Raises ParameterError where one must be named, and lists them.
     """
-    beside = _beside(store, prefix)
+    beside = _beside(store, prefix, io)
     where = f"{store.name}/{prefix}"
     if order is None:
         return _only(beside, where)
@@ -149,25 +158,27 @@ def find_order(store: Store, prefix: str, order: str | os.PathLike[str] | None) 
         return _only(matching, f"{where}, order {name}")
     if name == SEQUENTIAL:
         return OrderPlace(store, SEQUENTIAL, None, SEQUENTIAL)
-    elsewhere = _elsewhere(name, prefix)
-    if elsewhere is not None:
-        return elsewhere
+    found = _unlisted(store, name) or _elsewhere(
+        name, prefix, lambda location: open_store(location, io=io, cache=cache, near=store)
+    )
+    if found is not None:
+        return found
     known = ", ".join(place.label for place in beside) or "none"
     raise ParameterError(f"{where}: no order {name!r}; beside the dataset: {known}")
 
 
-def _elsewhere(name: str, prefix: str) -> OrderPlace | None:
+def _elsewhere(name: str, prefix: str, opened: Callable[[str], Store]) -> OrderPlace | None:
     """Return the order that the path or URL ``name`` leads to, or None."""
     if not is_url(name) and Path(name).is_dir():
-        return _only(list_orders(LocalStore(Path(name)), prefix), name)
+        return _only(list_orders(opened(name), prefix), name)
     folder, _, file = name.rpartition("/")
     if is_url(name):
-        found = list_orders(open_store(name), prefix)
+        found = list_orders(opened(name), prefix)
         if found:
             return _only(found, name)
     elif not Path(folder or ".").is_dir():
         return None
-    store = open_store(folder or ".")
+    store = opened(folder or ".")
     if file.endswith(".json"):
         content = store.read(file)
         if content is None:
@@ -180,6 +191,22 @@ def _elsewhere(name: str, prefix: str) -> OrderPlace | None:
     for place in list_orders(store, None):
         if place.label == label:
             return place
+    return _unlisted(store, file)
+
+
+def _unlisted(store: Store, file: str) -> OrderPlace | None:
+    """Return the bare maps whose label or ``_doc_idx.npy`` is ``file``, where a server lists no files."""
+    if store.list() is not None:
+        return None
+    for style, suffixes in _SUFFIXES.items():
+        label = file.removesuffix(suffixes[0])
+        if label == file and not (style == "neox" and MapNames.parse(label)):
+            continue
+        try:
+            store.open(label + suffixes[0])
+        except MissingFileError:
+            continue
+        return OrderPlace(store, label, None, style)
     return None
 
 

@@ -15,6 +15,7 @@ import orjson
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.token_dataset import TokenDataset
 
 __all__ = ["ORDER_NAME", "BlendPart", "BlendRecord", "KeptOrder", "OrderRecord", "parse_record"]
 
@@ -33,13 +34,14 @@ class KeptOrder:
 
     label: str
     record: str
-    dataset: str
+    dataset: str | None
     manifest: str | None
     last_apart: bool
 
     def _is_sound(self) -> bool:
         return (
-            all(isinstance(text, str) for text in (self.label, self.record, self.dataset))
+            all(isinstance(text, str) for text in (self.label, self.record))
+            and isinstance(self.dataset, str | None)
             and isinstance(self.manifest, str | None)
             and isinstance(self.last_apart, bool)
         )
@@ -50,9 +52,10 @@ class OrderRecord:
     """``order.json`` of one dataset.
 
     ``documents`` is the range of documents used; ``split`` the split whose part they are. Samples
-    [first_sample, first_sample + samples) of the stream are read in training. ``dataset`` is the
-    identity of the token dataset, which has so many ``sequences`` and ``data_bytes``, and ``manifest``
-    that of its manifest, if it has one. ``digests`` is the root of the digests of its steps, once they
+    [first_sample, first_sample + samples) of the stream are read in training. ``index`` and
+    ``dataset`` are the identities of the index and of all of the token dataset (None where the order was made
+    behind a URL), which has so many ``sequences`` and ``data_bytes``, and ``manifest`` that of its manifest,
+    if it has one. ``digests`` is the root of the digests of its steps, once they
     have been made (see ``formats.digest_files``). ``like`` is the order whose documents it keeps, if any:
     of such a one ``epochs`` is a parameter, and not what ``num_samples`` needs.
     """
@@ -69,7 +72,8 @@ class OrderRecord:
     epochs: int
     documents: tuple[int, int]
     split: str | None
-    dataset: str
+    index: str
+    dataset: str | None
     manifest: str | None
     sequences: int
     data_bytes: int
@@ -91,6 +95,22 @@ class OrderRecord:
         with atomic_write(path) as file:
             file.write(self.to_bytes())
 
+    def difference(self, dataset: TokenDataset) -> tuple[str, str] | None:
+        """Return in what another dataset than ``dataset`` was meant, and what is found; None for this one.
+
+        Tokens are not compared where the dataset is behind a URL or was when the order was made.
+        """
+        pairs = [
+            (f"{self.sequences} sequences", f"{dataset.n_sequences} sequences"),
+            (f"{self.data_bytes} bytes", f"{dataset.data_bytes} bytes"),
+        ]
+        if self.manifest is not None and dataset.manifest is not None:
+            pairs.append((self.manifest[:12], dataset.manifest.identity[:12]))
+        pairs.append((self.index[:12], dataset.index_identity[:12]))
+        if self.dataset is not None and not dataset.is_remote:
+            pairs.append((self.dataset[:12], dataset.identity[:12]))
+        return next((pair for pair in pairs if pair[0] != pair[1]), None)
+
     @classmethod
     def _of(cls, value: Mapping[str, Any]) -> Self:
         files = tuple(FileEntry.from_json(entry) for entry in value["files"])
@@ -101,11 +121,12 @@ class OrderRecord:
     def _is_sound(self) -> bool:
         counts = (self.seq_length, self.batch_size, self.num_samples, self.samples, self.epochs)
         places = (self.first_sample, self.steps, *self.documents, self.sequences, self.data_bytes, self.seed)
-        texts = (self.label, self.recipe, self.name, self.dataset)
+        texts = (self.label, self.recipe, self.name, self.index)
         return (
             all(type(number) is int and number > 0 for number in counts)
             and all(type(number) is int and number >= 0 for number in places)
             and all(isinstance(text, str) for text in texts)
+            and isinstance(self.dataset, str | None)
             and isinstance(self.manifest, str | None)
             and isinstance(self.split, str | None)
             and isinstance(self.digests, str | None)

@@ -11,7 +11,8 @@ import zstandard
 
 from pile_tools.errors import DataError
 from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import ShardReader, shard_chunks
+from pile_tools.formats.documents import ShardReader
+from pile_tools.formats.lines import shard_chunks
 from pile_tools.formats.zstd import read_frame_index
 
 __all__ = ["read_text"]

@@ -128,8 +128,8 @@ class PreadFile:
             count = os.preadv(self._descriptor, [part[done:]], start + done)
             if count == 0:
                 raise DataError(
-                    f"{self.name}: ends at byte {start + done}, but had {self.size} when it was opened; "
-                    "copy or make it again"
+                    f"{self.name}: ends before byte {start + len(part)}, but had {self.size} when it was "
+                    "opened; copy or make it again"
                 )
             done += count
 

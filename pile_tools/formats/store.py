@@ -1,6 +1,7 @@
 """A store: the files of one directory, here or behind a URL."""
 
 import os
+import posixpath
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from pile_tools.formats.hub import HubLocation, HubRepository
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
 
-__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "open_store"]
+__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "joined", "open_store"]
 
 Io = Literal["mmap", "pread"]
 _LARGEST_SMALL_FILE: Final = 256 << 20
@@ -22,6 +23,16 @@ _LARGEST_SMALL_FILE: Final = 256 << 20
 def is_url(location: str | os.PathLike[str]) -> bool:
     """Whether ``location`` is a URL and not a path of this machine."""
     return "://" in os.fspath(location)
+
+
+def joined(base: str, location: str) -> str:
+    """Return ``location``, a URL or a path relative to the directory or URL ``base``, without any ".."."""
+    if is_url(location):
+        return location
+    if not is_url(base):
+        return os.path.normpath(os.path.join(base, location))
+    scheme, _, place = base.partition("://")
+    return f"{scheme}://{posixpath.normpath(posixpath.join(place, location))}"
 
 
 class Store(Protocol):
@@ -73,7 +84,10 @@ class LocalStore:
 
 
 class RemoteStore:
-    """A folder behind a URL. Each file is opened once and stays the version that it was then."""
+    """A folder behind a URL. Each file is opened once and stays the version that it was then.
+
+    Folders of one ``repository`` on the Hub are of one commit.
+    """
 
     def __init__(
         self, url: str, cache: BlockCache | None = None, repository: HubRepository | None = None
@@ -84,13 +98,21 @@ class RemoteStore:
         self._opened: dict[str, Source] = {}
         # So that threads do not pin two commits, or open a file twice.
         self._lock = threading.Lock()
-        self._hub = repository
+        self._hub: HubRepository | None = None
         self._folder = ""
         if url.startswith("hf://"):
             place = HubLocation.parse(url)
             self._folder = f"{place.path}/" if place.path else ""
-            if repository is None:
-                self._hub = HubRepository(place.kind, place.repository, place.revision)
+            named = (place.kind, place.repository, place.revision)
+            if repository is not None and repository.named == named:
+                self._hub = repository
+            else:
+                self._hub = HubRepository(*named)
+
+    @property
+    def repository(self) -> HubRepository | None:
+        """The repository on the Hub that the folder is in, if it is there."""
+        return self._hub
 
     def list(self) -> Mapping[str, int | None] | None:
         if self._hub is not None:
@@ -150,9 +172,18 @@ class RemoteStore:
 
 
 def open_store(
-    location: str | os.PathLike[str], *, io: Io = "mmap", cache: BlockCache | None = None
+    location: str | os.PathLike[str],
+    *,
+    io: Io = "mmap",
+    cache: BlockCache | None = None,
+    near: Store | None = None,
 ) -> Store:
-    """Open the directory or URL ``location``; nothing is read yet."""
+    """Open the directory or URL ``location``; nothing is read yet.
+
+    Where it is in the repository on the Hub that ``near`` is in, both are of one commit.
+    """
     if is_url(location):
-        return RemoteStore(os.fspath(location), cache)
+        return RemoteStore(
+            os.fspath(location), cache, near.repository if isinstance(near, RemoteStore) else None
+        )
     return LocalStore(Path(location), io)

@@ -29,7 +29,14 @@ from pile_tools.formats.mmidx import (
     parse_header,
 )
 from pile_tools.formats.pieces import shard_name
-from pile_tools.formats.sources import ArrayView, MappedFile, Source, bytes_between, read_parts
+from pile_tools.formats.sources import (
+    ArrayView,
+    MappedFile,
+    MissingFileError,
+    Source,
+    bytes_between,
+    read_parts,
+)
 from pile_tools.formats.store import Io, Store, is_url, open_store
 
 __all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
@@ -37,6 +44,9 @@ __all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})\.bin\Z")
 _SAMPLE_WHOLE: Final = 4 << 20
 _SAMPLE_BLOCK: Final = 64 << 10
+# Of the sizes alone, which are looked at behind a URL as well: 16 blocks of 4 KiB, fetched at one time.
+_SIZES_WHOLE: Final = 1 << 14
+_SIZES_BLOCK: Final = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +93,24 @@ def sampled_sha256(total: int, read: Callable[[int, int], bytes]) -> str:
 
 
 def find_dataset(
-    location: str | os.PathLike[str], *, io: Io = "mmap", cache: BlockCache | None = None
+    location: str | os.PathLike[str],
+    *,
+    io: Io = "mmap",
+    cache: BlockCache | None = None,
+    near: Store | None = None,
 ) -> tuple[Store, str]:
     """Return the store and the prefix of the token dataset at ``location``.
 
     ``location`` is a directory or URL that holds one ``.idx`` file, an ``.idx`` or ``.bin`` file or the
     prefix itself. Raises PileToolsError where there is none, ParameterError where there are several and
-    UnfinishedError for what `pile-tools tokenize` has not finished.
+    UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
     """
     name = os.fspath(location).rstrip("/") or "/"
     stem = re.sub(r"\.(idx|bin)\Z", "", name)
-    if stem == name and (is_url(name) or Path(name).is_dir()):
-        found = _prefix_in(store := open_store(name, io=io, cache=cache))
+    # Megatron-Core keeps its maps in a directory that is called as the prefix beside which it is.
+    is_folder = Path(name).is_dir() and not Path(f"{name}.idx").is_file()
+    if stem == name and (is_url(name) or is_folder):
+        found = _prefix_in(store := open_store(name, io=io, cache=cache, near=near))
         if found is not None:
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
@@ -102,7 +118,7 @@ def find_dataset(
                 f"{name}: no .idx file in it, so no token dataset; name its directory or prefix"
             )
     folder, prefix = (stem.rpartition("/")[::2]) if is_url(name) else os.path.split(stem)
-    store = open_store(folder or ".", io=io, cache=cache)
+    store = open_store(folder or ".", io=io, cache=cache, near=near)
     names = store.list() if store.path is None or store.path.is_dir() else {}
     if prefix and (names is None or f"{prefix}.idx" in names):
         return store, prefix
@@ -112,7 +128,7 @@ def find_dataset(
 def _prefix_in(store: Store) -> str | None:
     """Return the prefix of the only dataset in ``store``, None where there is none."""
     if store.path is not None and (store.path / UNFINISHED_NAME).exists():
-        raise UnfinishedError(f"{store.path}: unfinished; run `pile-tools tokenize` again")
+        raise UnfinishedError(f"{store.path}: unfinished; run the command that makes it again")
     names = _listed(store)
     prefixes = sorted(name.removesuffix(".idx") for name in names or () if name.endswith(".idx"))
     if len(prefixes) > 1:
@@ -130,11 +146,9 @@ def _listed(store: Store) -> Mapping[str, int | None] | None:
     return names
 
 
-def _part_names(names: Mapping[str, int | None] | None, store: Store, prefix: str) -> list[str]:
+def _part_names(names: Mapping[str, int | None], store: Store, prefix: str) -> list[str]:
     """Return the names of the data files of ``prefix``, in order; raise DataError where one is missing."""
     whole = f"{prefix}.bin"
-    if names is None:
-        return [whole]
     shards = {}
     lasts = set()
     for name in names:
@@ -163,8 +177,9 @@ class TokenDataset:
     ``name`` its location without ``.idx``, ``store`` and ``prefix`` the parts of it; ``dtype`` of the
     tokens, little endian; ``sizes`` int32[n], ``pointers`` int64[n] and ``doc_idx`` int64[m] views of the
     index; ``parts`` the data, one source or one for each shard; ``part_starts`` int64[len(parts) + 1]
-    the byte of the data at which each part begins, and the length of the data; ``opened`` keeps what
-    belongs to the dataset and was opened once.
+    the byte of the data at which each part begins, and the length of the data; ``sequence_tokens`` the
+    size of every sequence where its publisher tells it; ``opened`` keeps what belongs to the dataset and was
+    opened once.
     """
 
     def __init__(self, store: Store, prefix: str, layout: DatasetLayout | None = None) -> None:
@@ -186,25 +201,33 @@ class TokenDataset:
         lengths = [part.size for part in self.parts]
         self.part_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.opened: dict[str, Any] = {}
+        self.sequence_tokens = layout.sequence_tokens if layout is not None else None
         self._check(layout)
 
     @classmethod
     def open(
-        cls, location: str | os.PathLike[str], *, io: Io = "mmap", cache: BlockCache | None = None
+        cls,
+        location: str | os.PathLike[str],
+        *,
+        io: Io = "mmap",
+        cache: BlockCache | None = None,
+        near: Store | None = None,
     ) -> Self:
         """Open the token dataset at ``location`` (see ``find_dataset``).
 
         Raises DataError unless index and data agree in length and all shards are there.
         """
-        return cls(*find_dataset(location, io=io, cache=cache))
+        return cls(*find_dataset(location, io=io, cache=cache, near=near))
 
     def _open_parts(self, layout: DatasetLayout | None) -> list[Source]:
         if layout is not None:
             return [_LazySource(self.store, name, size) for name, size in layout.parts]
         names = _listed(self.store)
+        if names is None:
+            return [self._open_unlisted()]
         parts: list[Source] = []
         for name in _part_names(names, self.store, self.prefix):
-            size = names[name] if names is not None else None
+            size = names[name]
             if self.store.path is not None or size is None:
                 parts.append(self.store.open(name))
             else:
@@ -216,6 +239,16 @@ class TokenDataset:
                     "shards but the last are of one size; copy or make it again"
                 )
         return parts
+
+    def _open_unlisted(self) -> Source:
+        """Open the data where a server lists no files and no manifest does: it can only be one file."""
+        try:
+            return self.store.open(f"{self.prefix}.bin")
+        except MissingFileError as error:
+            raise MissingFileError(
+                f"{error}; of a server that lists no files, shards are found only by the manifest.json of "
+                "`pile-tools tokenize` beside them, or by a suite file"
+            ) from None
 
     def _check(self, layout: DatasetLayout | None) -> None:
         if layout is not None and layout.sequence_tokens is not None:
@@ -308,11 +341,36 @@ class TokenDataset:
 
         It covers dtype, counts, sizes, document boundaries and tokens (each by ``sampled_sha256``) and
         not the file names or the division into shards. Behind a URL, where a sample costs megabytes, it
-        covers versions and sizes of the files instead and differs from that of a local copy.
+        covers versions and sizes of the files instead and differs from that of a local copy (see
+        ``index_identity``).
         """
         if "identity" not in self.opened:
             self.opened["identity"] = hashlib.sha256(canonical_json(self._description())).hexdigest()
         value: str = self.opened["identity"]
+        return value
+
+    @property
+    def index_identity(self) -> str:
+        """SHA-256 of what an order depends on, 64 hexadecimal digits, the same here and behind a URL.
+
+        It covers dtype, counts and sizes: all of them up to 16,384, then 16 blocks of 1,024, spread evenly.
+        """
+        if "index_identity" not in self.opened:
+            n = self.n_sequences
+            starts, counts = np.zeros(1, np.int64), np.array([n])
+            if n > _SIZES_WHOLE:
+                blocks = _SIZES_WHOLE // _SIZES_BLOCK
+                starts = np.arange(blocks) * (n - _SIZES_BLOCK) // (blocks - 1)
+                counts = np.full(blocks, _SIZES_BLOCK)
+            description = {
+                "format": "pile-tools token index 1",
+                "dtype": self.dtype.name,
+                "n_sequences": n,
+                "data_bytes": self.data_bytes,
+                "sizes": hashlib.sha256(self.sizes.take(starts, counts).tobytes()).hexdigest(),
+            }
+            self.opened["index_identity"] = hashlib.sha256(canonical_json(description)).hexdigest()
+        value: str = self.opened["index_identity"]
         return value
 
     def _description(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import tokenizers
 
 from pile_tools.errors import DataError, PileToolsError
 
-__all__ = ["MAX_TOKENIZER_BYTES", "TOKENIZER_NAME", "TokenizerFile", "read_tokenizer"]
+__all__ = ["MAX_TOKENIZER_BYTES", "TOKENIZER_NAME", "TokenizerFile", "parse_tokenizer", "read_tokenizer"]
 
 TOKENIZER_NAME: Final = "tokenizer.json"
 MAX_TOKENIZER_BYTES: Final = 256 << 20
@@ -66,7 +66,13 @@ def read_tokenizer(given: str, *, allow_id_gaps: bool = False) -> TokenizerFile:
             f"{path}: {size} bytes, more than the {MAX_TOKENIZER_BYTES} that a tokenizer.json may have; "
             "name the right file"
         )
-    content = path.read_bytes()
+    return parse_tokenizer(path.read_bytes(), path, name, allow_id_gaps=allow_id_gaps)
+
+
+def parse_tokenizer(
+    content: bytes, path: Path, name: str = TOKENIZER_NAME, *, allow_id_gaps: bool = False
+) -> TokenizerFile:
+    """Check the bytes of the tokenizer.json at ``path``; see ``read_tokenizer``."""
     ids = _vocabulary(content, path)
     _check_ids(ids, path, allow_id_gaps=allow_id_gaps)
     loaded = _load(content, path)

@@ -12,7 +12,7 @@ frame, and the seek table of the zstd seekable format (compressed and decompress
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -78,6 +78,11 @@ class RowFrameWriter:
         self._buffered = 0
         self._rows_here = 0
         self._frames: list[tuple[int, int, int]] = []  # compressed bytes, decompressed bytes, rows
+
+    def write_lines(self, lines: Iterable[bytes]) -> None:
+        """Add lines, their newlines included."""
+        for line in lines:
+            self.write(line)
 
     def write(self, line: bytes) -> None:
         """Add one line, its newline included."""

@@ -20,7 +20,7 @@ from pile_tools.formats.digest_files import (
     root_of,
     write_digests,
 )
-from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.manifest import Manifest, canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
 from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
@@ -28,6 +28,7 @@ from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_p
 __all__ = [
     "DigestSummary",
     "DigestedStream",
+    "compare_steps",
     "digest_steps",
     "make_digests",
     "stored_digests",
@@ -101,9 +102,10 @@ def make_digests(
 ) -> DigestSummary:
     """Digest every step of ``stream`` and store the digests beside its order, or in ``output``.
 
-    Beside an order with a record, the root goes into the record too. A run that was interrupted goes on
-    where it ended; finished digests are left as they are. Raises ParameterError where there is no place to
-    write or the batch size is not that of the order, DataError where other digests are in the way.
+    Beside an order with a record that no manifest lists, the root goes into the record too. A run that was
+    interrupted goes on where it ended; finished digests are left as they are. Raises ParameterError where
+    there is no place to write or the batch size is not that of the order, DataError where other digests
+    are in the way.
     """
     record = _record(stream)
     if record.first_step >= record.steps:
@@ -137,7 +139,10 @@ def make_digests(
     (directory / f"{prefix}{_PARTIAL}").unlink(missing_ok=True)
     if output is None and own is not None and own.digests != found[0].root:
         path = directory / (f"{prefix.removesuffix('_')}_{ORDER_NAME}" if prefix else ORDER_NAME)
-        replace(own, digests=found[0].root).write(path)
+        manifest = Manifest.find(directory)
+        # A record that a manifest lists, of fetched steps, stays as listed; digests.json has the root.
+        if manifest is None or all(entry.name != path.name for entry in manifest.outputs):
+            replace(own, digests=found[0].root).write(path)
     return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed)
 
 
@@ -223,12 +228,25 @@ def verify_digests(
     found = stored_digests(stream, directory)
     if found is None:
         raise PileToolsError(f"{stream.name}: no digests; make them with `pile-tools digest`")
-    record, digests = found
+    record = found[0]
     if record.batch_size != stream.batch_size:
         raise ParameterError(
             f"{stream.name}: digests of steps of {record.batch_size} samples; open it at that batch size"
         )
     start, stop = step_range(stream, steps)
+    compare_steps(stream, found, start, stop, progress)
+    return f"steps {start}:{stop} as their digests have them, root {record.root[:12]}…"
+
+
+def compare_steps(
+    stream: DigestedStream,
+    found: tuple[DigestRecord, Digests],
+    start: int,
+    stop: int,
+    progress: Progress = no_progress,
+) -> None:
+    """Raise DataError for the first of steps [start, stop) of ``stream`` that differs from its digest."""
+    record, digests = found
     done = start
     for computed in digest_steps(stream, start, stop):
         stored = digests[done - record.first_step : done - record.first_step + len(computed)]
@@ -241,4 +259,3 @@ def verify_digests(
             )
         done += len(computed)
         progress("digest", done - start, stop - start)
-    return f"steps {start}:{stop} as their digests have them, root {record.root[:12]}…"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pile_tools.algorithms.term_counts import Terms, count_terms, split_texts
 from pile_tools.algorithms.token_search import TokenBytes
 from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.formats.tables import FIRST_STEP_KEY
 from pile_tools.lookups.patterns import check_ids
 from pile_tools.lookups.stream import (
     Int64Array,
@@ -77,7 +78,10 @@ def term_counts(
     steps: tuple[int | None, int | None] | None = None,
     progress: Progress = no_progress,
 ) -> pa.Table:
-    """Return cumulative counts of terms and of pairs (see ``BatchViewer.term_counts``)."""
+    """Return cumulative counts of terms and of pairs (see ``BatchViewer.term_counts``).
+
+    The table's metadata says from which step on it counts: ``pile_tools_first_step``, in decimal digits.
+    """
     _check(terms, window)
     compiled = Terms.of(terms)
     start, stop = step_range(stream, steps)
@@ -103,7 +107,8 @@ def term_counts(
         if window:
             pairs[interval] += paired
         progress("count", int(marks[interval]), stop)
-    return _table(terms, marks, np.cumsum(counts, axis=0), np.cumsum(pairs, axis=0))
+    table = _table(terms, marks, np.cumsum(counts, axis=0), np.cumsum(pairs, axis=0))
+    return table.replace_schema_metadata({FIRST_STEP_KEY: str(start).encode()})
 
 
 def _blocks(stream: Stream, start: int, marks: Int64Array) -> list[tuple[int, int, int]]:

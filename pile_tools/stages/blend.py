@@ -3,13 +3,13 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-from pile_tools.algorithms.blend import blend_indices, blend_sizes, normalized_weights
+from pile_tools.algorithms.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.order_record import ORDER_NAME, BlendPart, BlendRecord, parse_record
+from pile_tools.formats.store import is_url
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order import make_order, stream_length
 
@@ -28,7 +28,7 @@ def make_blend(
     seed: int = 1234,
     recipe: str = "neox",
 ) -> BlendRecord:
-    """Blend the token datasets at ``data`` by ``weights`` (decimal numbers) into the directory ``output``.
+    """Blend the token datasets at ``data`` by ``weights``, such as "0.7", into the directory ``output``.
 
     As a GPT-NeoX run that is configured with a list of weighted data paths: dataset i has an order named
     ``train_{i}`` of ceil(num_samples × weight × 1.005) samples, and each sample of the blend is the next
@@ -40,9 +40,9 @@ def make_blend(
         raise ParameterError(f"recipe {recipe!r}: a blend is made by neox or megatron-core")
     if len(data) != len(weights):
         raise ParameterError(f"{len(data)} datasets, but {len(weights)} weights; give one --weight for each")
-    shares = normalized_weights([_number(weight) for weight in weights], recipe)
+    given = parse_weights(weights)
     num_samples, samples = stream_length(steps, batch_size, num_samples)
-    sizes = blend_sizes(shares, num_samples, recipe)
+    sizes = blend_sizes(given, num_samples, recipe)
     if min(sizes) == 0:
         raise ParameterError(f"weight {weights[sizes.index(0)]} leaves a dataset without a sample; drop it")
     orders = [
@@ -68,7 +68,7 @@ def make_blend(
         samples=samples,
         steps=samples // batch_size,
         parts=tuple(
-            BlendPart(_relative(place, output), order.record.label, weight)
+            BlendPart(_seen_from(output, place), order.record.label, weight)
             for place, order, weight in zip(data, orders, weights, strict=True)
         ),
         files=(),
@@ -80,7 +80,8 @@ def make_blend(
         if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
             raise DataError(f"{path}: another order; choose another directory")
         digests = old.digests
-    dataset_index, sample_index = blend_indices(shares, num_samples, recipe)
+    # Both projects divide weights by their sum once for the sizes, and for the indices once more.
+    dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
     files = tuple(
         write_array(output / f"{record.label}_{name}.npy", array)
         for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
@@ -90,13 +91,7 @@ def make_blend(
     return record
 
 
-def _number(weight: str) -> float:
-    try:
-        return float(Fraction(weight))
-    except (ValueError, ZeroDivisionError):
-        raise ParameterError(f"weight {weight!r} is not a number") from None
-
-
-def _relative(place: str | Path, output: Path) -> str:
-    """The prefix of the dataset at ``place`` from ``output``, "/" between parts."""
-    return Path(os.path.relpath(TokenDataset.open(place).name, output)).as_posix()
+def _seen_from(output: Path, place: str | Path) -> str:
+    """The prefix of the dataset at ``place``: a URL, or relative to ``output`` with "/" between parts."""
+    name = TokenDataset.open(place).name
+    return name if is_url(name) else Path(os.path.relpath(name, output)).as_posix()

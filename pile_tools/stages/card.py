@@ -1,6 +1,6 @@
 """``card``: a directory described for others, as ``croissant.json`` and as the Hub's ``README.md``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from pile_tools.formats.order_record import ORDER_NAME, parse_record
 from pile_tools.stages.croissant import CROISSANT_NAME, Description, croissant
 from pile_tools.stages.lineage import Link, lineage
 
-__all__ = ["CARD_NAME", "write_card"]
+__all__ = ["CARD_NAME", "chain_table", "description_header", "markdown_table", "write_card", "write_readme"]
 
 CARD_NAME: Final = "README.md"
 _MARK: Final = "<!-- written by `pile-tools card` from manifest.json -->"
@@ -27,18 +27,30 @@ def write_card(directory: Path, description: Description, *, replace: bool = Fal
     that something else wrote is only overwritten with ``replace``. Raises PileToolsError where there is
     one, and UnfinishedError for a directory without a manifest.
     """
-    manifest, card = Manifest.read(directory), directory / CARD_NAME
-    if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
-        raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
+    manifest = Manifest.read(directory)
     files = _files(directory, manifest)
     value = croissant(description, manifest, files)
-    for name, content in (
-        (CROISSANT_NAME, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)),
-        (CARD_NAME, _readme(description, manifest, files, lineage(directory)).encode()),
-    ):
-        with atomic_write(directory / name) as file:
-            file.write(content)
+    header = {"pretty_name": description.name} | description_header(description) | _header(manifest, files)
+    body = _readme(description, manifest, files, lineage(directory))
+    card = write_readme(directory, header, body, replace=replace)
+    with atomic_write(directory / CROISSANT_NAME) as file:
+        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return [directory / CROISSANT_NAME, card]
+
+
+def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, replace: bool) -> Path:
+    """Write ``README.md`` with the YAML ``header`` that the Hub reads; return its path.
+
+    One that something else wrote is only overwritten with ``replace``; PileToolsError without.
+    """
+    card = directory / CARD_NAME
+    if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
+        raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
+    # A JSON value is a YAML value, whatever is in a string.
+    lines = "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in header.items())
+    with atomic_write(card) as file:
+        file.write(f"---\n{lines}---\n{_MARK}\n\n{body.rstrip()}\n".encode())
+    return card
 
 
 def _files(directory: Path, manifest: Manifest) -> list[FileEntry]:
@@ -49,9 +61,9 @@ def _files(directory: Path, manifest: Manifest) -> list[FileEntry]:
     return files
 
 
-def _header(description: Description, manifest: Manifest, files: Sequence[FileEntry]) -> str:
-    """The YAML header that the Hub reads. A JSON value is a YAML value, whatever is in a string."""
-    values: dict[str, Any] = {"pretty_name": description.name}
+def description_header(description: Description) -> dict[str, Any]:
+    """Return what the publisher says, under the Hub's keys."""
+    values: dict[str, Any] = {}
     if description.license is not None:
         if "://" in description.license:
             values |= {"license": "other", "license_link": description.license}
@@ -59,17 +71,22 @@ def _header(description: Description, manifest: Manifest, files: Sequence[FileEn
             values["license"] = description.license.lower()
     if description.languages:
         values["language"] = list(description.languages)
-    values["tags"] = ["pile-tools", manifest.stage]
+    return values
+
+
+def _header(manifest: Manifest, files: Sequence[FileEntry]) -> dict[str, Any]:
+    values: dict[str, Any] = {"tags": ["pile-tools", manifest.stage]}
     documents = manifest.counts.get("kept", manifest.counts.get("documents"))
     if documents is not None:
         size = next((name for power, name in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
         values["size_categories"] = [size]
     tables = [entry.name for entry in files if entry.name in ("documents.parquet", "dedup.parquet")]
     values["configs"] = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
-    return "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in values.items())
+    return values
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ("---",) * len(header), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
@@ -81,17 +98,18 @@ def _sources(manifest: Manifest) -> str:
         (name or "(none)", *(f"{counts[column]:,}" for column in columns))
         for name, counts in sorted(sources.items())
     ]
-    return _table(("source", *(column.replace("_", " ") for column in columns)), rows) if rows else ""
+    return markdown_table(("source", *(column.replace("_", " ") for column in columns)), rows) if rows else ""
 
 
-def _chain(links: list[Link]) -> str:
+def chain_table(links: Sequence[Link]) -> str:
+    """Return the chain of stages, with their parameters, as a table in Markdown."""
     rows = []
     for link in links:
         manifest = link.manifest
         parameters = manifest.parameters if manifest else {}
         said = ", ".join(f"{key} {orjson.dumps(value).decode()}" for key, value in parameters.items())
         rows.append((manifest.stage if manifest else "?", f"`{link.identity}`", said))
-    return _table(("stage", "identity", "parameters"), rows)
+    return markdown_table(("stage", "identity", "parameters"), rows)
 
 
 def _readme(
@@ -113,9 +131,8 @@ def _readme(
     rows = [(f"`{entry.name}`", f"{entry.bytes:,}", f"`{entry.sha256}`") for entry in files]
     citation = f"## Citation\n\n```\n{description.citation}\n```\n\n" if description.citation else ""
     return (
-        f"---\n{_header(description, manifest, files)}---\n{_MARK}\n\n"
         f"# {description.name}\n\n{description.description}\n\n{tokens}"
         f"## Content\n\n{_sources(manifest)}\n"
-        f"## How it was made\n\n{_chain(links)}\n"
-        f"## Files\n\n{_table(('file', 'bytes', 'SHA-256'), rows)}\n{citation}"
-    ).rstrip() + "\n"
+        f"## How it was made\n\n{chain_table(links)}\n"
+        f"## Files\n\n{markdown_table(('file', 'bytes', 'SHA-256'), rows)}\n{citation}"
+    )

@@ -21,7 +21,9 @@ from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
 from pile_tools.stages.dedup_job import DedupJob
 from pile_tools.stages.dedup_report import count_everything
 from pile_tools.stages.dedup_run import DedupRun
-from pile_tools.stages.dedup_write import DEDUP_NAME, SKIPPED_NAME, Written
+from pile_tools.stages.dedup_tables import DEDUP_NAME, SKIPPED_NAME
+from pile_tools.stages.dedup_workers import start_workers
+from pile_tools.stages.dedup_write import Written
 from pile_tools.stages.executor import Progress, TaskPool, default_workers, no_progress
 from pile_tools.stages.pile_dedupe import load_word_tokenizer
 from pile_tools.stages.workspace import InputFile, Workspace
@@ -114,6 +116,7 @@ def dedup(
         raise ParameterError("--preset pile-dedupe knows no other corpus: leave out --against")
     if job.method == "pile-dedupe":
         load_word_tokenizer()
+    start_workers(inputs, workers)
     others = find_against([Path(directory) for directory in against], job)
     shards = list_shards(inputs)
     memory = default_memory() if memory is None else memory
@@ -142,7 +145,7 @@ def dedup(
             return workspace.finished
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
-        with TaskPool(workers) as pool:
+        with TaskPool(workers, "forkserver") as pool:
             run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
             run.run()
         manifest = _manifest(run, workspace.input_entries, parameters)

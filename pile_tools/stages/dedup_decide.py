@@ -21,6 +21,7 @@ from pile_tools.stages.dedup_job import DedupJob, Keep
 __all__ = [
     "DECISION",
     "LINKED_BYTES",
+    "LINKED_KINDS",
     "Linked",
     "decide",
     "decide_last_stays",
@@ -33,6 +34,8 @@ DECISION = np.dtype(
 )
 """One removed document; ``union`` is 0 where nothing was verified."""
 
+
+LINKED_KINDS = ("ids", "first_same", "kept", "component")
 
 LINKED_BYTES = 56
 """Memory that the decision takes for each document that is linked to another."""
@@ -54,6 +57,14 @@ class Linked:
     first_same: Places
     kept: Places
     component: Places
+
+    def write(self, files: CorpusFiles) -> None:
+        for kind in LINKED_KINDS:
+            write_npy(files.paths.linked(kind), getattr(self, kind))
+
+    @classmethod
+    def read(cls, files: CorpusFiles) -> Self:
+        return cls(*(NpyFile.open(files.paths.linked(kind)).read() for kind in LINKED_KINDS))
 
     def places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where linked documents are in ``ids``."""
@@ -83,8 +94,8 @@ def _edge_pairs(paths: list[Path]) -> Iterator[NDArray[np.int64]]:
 
 def link_documents(
     files: CorpusFiles, keep: Keep, same_parts: int, edge_files: list[Path], memory: int
-) -> Linked:
-    """Tie the documents together that have the same words or an edge in ``edge_files``.
+) -> None:
+    """Tie the documents together that have the same words or an edge in ``edge_files``: write ``Linked``.
 
     Raises ParameterError where they are more than ``memory`` bytes can decide about.
     """
@@ -118,14 +129,15 @@ def link_documents(
     heads = np.flatnonzero(own)
     numbers = np.full(len(ids), -1, dtype=np.int32)
     numbers[heads] = np.arange(len(heads))
-    return Linked(ids, first_same, kept, numbers[roots])
+    Linked(ids, first_same, kept, numbers[roots]).write(files)
 
 
-def partner_pairs(files: CorpusFiles, linked: Linked) -> None:
+def partner_pairs(files: CorpusFiles) -> None:
     """Write the pairs of documents that the decision asks about: int64 [n, 2], (lower, higher).
 
     One of a pair is the first with its words, the other the first with the words of what stays for it.
     """
+    linked = Linked.read(files)
     with atomic_write(files.paths.partner_pairs) as file, NpyWriter(file, np.int64, (2,)) as writer:
         for places in linked.pieces():
             keepers = linked.first_same[linked.kept[places]]
@@ -198,14 +210,13 @@ def _decisions(linked: Linked, removed: NDArray[np.int64], similar: _Similar | N
     return rows
 
 
-def decide(
-    files: CorpusFiles, job: DedupJob, linked: Linked, edge_files: list[Path], partner_files: list[Path]
-) -> None:
+def decide(files: CorpusFiles, job: DedupJob, edge_files: list[Path], partner_files: list[Path]) -> None:
     """Write a ``DECISION`` for each removed document, in corpus order.
 
     The partner is the kept document where the two reach the threshold, else a document with the same
     words, else the most similar document that a verified pair ties it to.
     """
+    linked = Linked.read(files)
     verified = job.method == "text" or job.verify == "exact"
     similar = _Similar.read(linked, edge_files, partner_files) if verified else None
     with atomic_write(files.paths.decision) as file, NpyWriter(file, DECISION) as writer:
@@ -215,13 +226,14 @@ def decide(
             writer.append(_decisions(linked, places[gone], similar))
 
 
-def decide_last_stays(files: CorpusFiles, linked: Linked, star_files: list[Path]) -> None:
+def decide_last_stays(files: CorpusFiles, star_files: list[Path]) -> None:
     """Write the ``DECISION`` of the Pile's scripts: in order, what matches another still present goes.
 
     When a document's turn comes, all later ones are present, and an earlier one that is would have been
     removed for matching it. So what goes is every document but the last of some bucket; its partner is
     the last document of all that it shares a bucket with.
     """
+    linked = Linked.read(files)
     partner = np.full(len(linked.ids), -1, dtype=np.int64)
     for path in star_files:
         pairs = np.searchsorted(linked.ids, NpyFile.open(path).read())

@@ -65,6 +65,9 @@ class DedupPaths:
     def labels(self) -> Path:
         return self.root / "edges/labels.npy"
 
+    def linked(self, kind: str) -> Path:
+        return self.root / f"decision/linked-{kind}.npy"
+
     @property
     def partner_pairs(self) -> Path:
         return self.root / "decision/partner-pairs.npy"

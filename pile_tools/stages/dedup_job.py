@@ -15,7 +15,16 @@ Verify = Literal["exact", "none"]
 Keep = Literal["first", "last", "longest"]
 Preset = Literal["datasketch", "pile-dedupe"]
 
+DEFAULT_THRESHOLD = "0.87"
+DEFAULT_NGRAM = 5
+DEFAULT_NUM_PERM = 128
+DEFAULT_SEED = 1
 DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
+
+MAX_NUM_PERM = 4096
+"""Recall at any threshold needs no more, and datasketch's search for its bands takes longer than linear."""
+
+MAX_SEED = (1 << 32) - 1
 
 PILE_DEDUPE_NUM_PERM = 10
 PILE_DEDUPE_NOTE = (
@@ -98,38 +107,59 @@ def _pile_dedupe_num_perm(threshold: float) -> int:
     try:
         datasketch_bands(threshold, PILE_DEDUPE_NUM_PERM)
     except ParameterError:
-        return 128
+        return DEFAULT_NUM_PERM
     return PILE_DEDUPE_NUM_PERM
 
 
 def resolve_job(
     *,
-    threshold: str | float = "0.87",
+    threshold: str | float | None = None,
     verify: Verify | None = None,
     keep: Keep | None = None,
     preset: Preset | None = None,
     exact: bool = False,
-    ngram: int = 5,
+    ngram: int | None = None,
     num_perm: int | None = None,
-    seed: int = 1,
+    seed: int | None = None,
     on_bad_record: BadRecordPolicy = "error",
     max_document_bytes: int = DEFAULT_MAX_DOCUMENT_BYTES,
     text_field: str = "text",
     source_field: str = "meta.pile_set_name",
     save_signatures: bool = False,
 ) -> DedupJob:
-    """Fill in what is left open. Raises ParameterError for values out of range or at odds with each other."""
-    threshold = _threshold(str(threshold))
-    if not 1 <= ngram <= MAX_NGRAM:
-        raise ParameterError(f"ngram {ngram}: must be from 1 to {MAX_NGRAM}")
-    if max_document_bytes < 1:
-        raise ParameterError(f"max_document_bytes {max_document_bytes}: must be at least 1")
-    if exact and (preset or verify or save_signatures):
-        raise ParameterError("--exact compares whole texts: it goes with no preset, --verify or signatures")
+    """Fill in what is None: threshold 0.87, 5-grams, 128 permutations of seed 1, or as the preset has it.
+
+    Raises ParameterError for values out of range or at odds with each other.
+    """
+    if exact:
+        refused = {
+            "threshold": threshold,
+            "verify": verify,
+            "preset": preset,
+            "ngram": ngram,
+            "num-perm": num_perm,
+            "seed": seed,
+            "save-signatures": save_signatures or None,
+        }
+        meaningless = [f"--{name}" for name, value in refused.items() if value is not None]
+        if meaningless:
+            raise ParameterError(f"--exact compares whole texts: leave out {', '.join(meaningless)}")
+    threshold = _threshold(str(DEFAULT_THRESHOLD if threshold is None else threshold))
+    ngram = DEFAULT_NGRAM if ngram is None else ngram
+    seed = DEFAULT_SEED if seed is None else seed
+    for name, number, low, high in (
+        ("ngram", ngram, 1, MAX_NGRAM),
+        ("num_perm", num_perm, 1, MAX_NUM_PERM),
+        ("seed", seed, 0, MAX_SEED),
+        ("max_document_bytes", max_document_bytes, 1, None),
+    ):
+        if number is not None and (number < low or (high is not None and number > high)):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ParameterError(f"{name} {number}: must be {bounds}")
     if preset and verify == "exact":
         raise ParameterError(f"--preset {preset} verifies nothing: leave out --verify exact")
     resolved_verify: Verify = verify or ("none" if preset else "exact")
-    perms = 128 if num_perm is None else num_perm
+    perms = DEFAULT_NUM_PERM if num_perm is None else num_perm
     value = float(threshold)
     if preset == "pile-dedupe":
         if keep or save_signatures or ngram != 5:

@@ -9,7 +9,7 @@ from pile_tools.formats.npy import NpyFile
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
 from pile_tools.stages.dedup_write import Written
 
-__all__ = ["READ_COUNTS", "count_everything", "histograms", "in_order"]
+__all__ = ["READ_COUNTS", "count_everything", "histograms", "in_order", "summary"]
 
 READ_COUNTS = (
     "documents",
@@ -64,7 +64,7 @@ def in_order(histogram: Mapping[str, int]) -> dict[str, int]:
 def count_everything(files: CorpusFiles, shards: Iterable[int]) -> dict[str, Any]:
     """The counts of a manifest, over the shards with numbers ``shards``."""
     counts: dict[str, Any] = dict.fromkeys(READ_COUNTS, 0)
-    sources: dict[str, list[int]] = {}
+    sources: dict[str | None, list[int]] = {}
     counts["removed"] = counts["kept"] = 0
     for shard in shards:
         info = read_info(files.paths.info(shard))
@@ -73,14 +73,29 @@ def count_everything(files: CorpusFiles, shards: Iterable[int]) -> dict[str, Any
         written = Written.read(files.paths.written(shard))
         counts["removed"] += written.removed
         counts["kept"] += written.kept
-        for name, sums in written.sources.items():
-            old = sources.setdefault(name, [0] * len(_SOURCE_FIELDS))
-            sources[name] = [one + two for one, two in zip(old, sums, strict=True)]
-    counts["sources"] = {name: _with_kept(sums) for name, sums in sources.items()}
+        for source, sums in written.sources:
+            old = sources.setdefault(source, [0] * len(_SOURCE_FIELDS))
+            sources[source] = [one + two for one, two in zip(old, sums, strict=True)]
+    counts["sources"] = {name: _with_kept(sums) for name, sums in sources.items() if name is not None}
+    if None in sources:
+        counts["without_source"] = _with_kept(sources[None])
     counts["removed_bytes"] = sum(sums[3] for sums in sources.values())
     counts["kept_bytes"] = counts["text_bytes"] - counts["removed_bytes"]
     counts["components"], counts["similarities"] = histograms(files)
     return counts
+
+
+def summary(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of a manifest in the order in which they are shown, whether just made or read again."""
+    ordered = dict(sorted(counts.items()))
+    ordered["sources"] = {
+        name: dict(sorted(sums.items())) for name, sums in sorted(counts["sources"].items())
+    }
+    if "without_source" in counts:
+        ordered["without_source"] = dict(sorted(counts["without_source"].items()))
+    for name in ("components", "similarities"):
+        ordered[name] = in_order(counts[name])
+    return ordered
 
 
 def _with_kept(sums: list[int]) -> Mapping[str, int]:

@@ -8,15 +8,22 @@ decide    components, the document of each that stays, and a partner for each th
 write     copy what stays, record by record as it stands
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.npy import NpyFile
 from pile_tools.stages.dedup_against import Against, copy_saved_sets, sign_saved
-from pile_tools.stages.dedup_decide import decide, decide_last_stays, link_documents, partner_pairs
+from pile_tools.stages.dedup_decide import (
+    LINKED_KINDS,
+    decide,
+    decide_last_stays,
+    link_documents,
+    partner_pairs,
+)
 from pile_tools.stages.dedup_files import CorpusFiles
 from pile_tools.stages.dedup_group import (
     BAND_BYTES,
@@ -29,27 +36,21 @@ from pile_tools.stages.dedup_group import (
 from pile_tools.stages.dedup_job import DedupJob
 from pile_tools.stages.dedup_sets import SET_KINDS, write_sets
 from pile_tools.stages.dedup_sign import sign_shard, signed_outputs
+from pile_tools.stages.dedup_tables import DEDUP_NAME, SKIPPED_NAME, write_removed, write_skipped
 from pile_tools.stages.dedup_verify import (
-    RANGE_DOCUMENTS,
     label_components,
+    n_ranges,
     verify_cross,
     verify_partners,
     verify_star,
 )
-from pile_tools.stages.dedup_write import (
-    DEDUP_NAME,
-    SKIPPED_NAME,
-    write_inputs,
-    write_kept,
-    write_removed,
-    write_skipped,
-)
+from pile_tools.stages.dedup_workers import SMALL_BYTES
+from pile_tools.stages.dedup_write import write_inputs, write_kept
 from pile_tools.stages.executor import Progress, Task, TaskPool
 
 __all__ = ["DedupRun"]
 
-# A pool of processes takes a second or two to start: small work is done sooner without it.
-_SMALL_BYTES = 16 << 20
+# A pool of processes takes a second to start: small work is done sooner without it.
 _SMALL_DOCUMENTS = 1 << 18
 _LARGE_DOCUMENTS = 1 << 22
 
@@ -74,7 +75,7 @@ class DedupRun:
         self.pool.run(tasks, label=label, progress=self.progress, in_process=small, apart=large)
 
     def _shard_tasks(self, label: str, tasks: Sequence[Task]) -> None:
-        small = sum(task.weight for task in tasks) < _SMALL_BYTES
+        small = sum(task.weight for task in tasks) < SMALL_BYTES
         self.pool.run(tasks, label=label, progress=self.progress, in_process=small)
 
     def _weight(self, index: int) -> int:
@@ -165,7 +166,7 @@ class DedupRun:
     def verify(self, band_parts: int) -> list[Path]:
         """Return the files of the verified pairs that tie documents together."""
         files, job, paths = self.files, self.job, self.files.paths
-        ranges = -(-files.documents // RANGE_DOCUMENTS)
+        ranges = n_ranges(files.documents)
         bands = job.bands.bands
         star = self._verify(
             "star",
@@ -179,7 +180,7 @@ class DedupRun:
                 for i in range(ranges)
             ],
         )
-        label_components(files, len(star))
+        self._decision("labels", label_components, (files, len(star)), (paths.labels,))
         cross = self._verify(
             "cross",
             [
@@ -209,14 +210,15 @@ class DedupRun:
                     for band in range(job.bands.bands)
                     for part in range(band_parts)
                 ]
-        linked = link_documents(files, job.keep, same_parts, edges, self.memory)
+        kept = tuple(paths.linked(kind) for kind in LINKED_KINDS)
+        self._decision("link", link_documents, (files, job.keep, same_parts, edges, self.memory), kept)
         if job.method == "pile-dedupe":
-            decide_last_stays(files, linked, edges)
+            self._decision("decide", decide_last_stays, (files, edges), (paths.decision,))
             return
         partners: list[Path] = []
         if job.verify == "exact" and job.method != "text":
-            partner_pairs(files, linked)
-            ranges = -(-len(NpyFile.open(paths.partner_pairs)) // RANGE_DOCUMENTS)
+            self._decision("ask", partner_pairs, (files,), (paths.partner_pairs,))
+            ranges = n_ranges(len(NpyFile.open(paths.partner_pairs)))
             partners = self._verify(
                 "partner",
                 [
@@ -229,7 +231,13 @@ class DedupRun:
                     for i in range(ranges)
                 ],
             )
-        decide(files, job, linked, edges, partners)
+        self._decision("decide", decide, (files, job, edges, partners), (paths.decision,))
+
+    def _decision(
+        self, label: str, function: Callable[..., None], arguments: tuple[Any, ...], outputs: tuple[Path, ...]
+    ) -> None:
+        small = self.files.documents < _SMALL_DOCUMENTS
+        self._tasks(label, [Task(label, function, arguments, outputs)], small=small)
 
     def write(self) -> None:
         files, paths = self.files, self.files.paths

@@ -20,12 +20,24 @@ from pile_tools.stages.dedup_files import EDGE, CorpusFiles
 from pile_tools.stages.dedup_job import DedupJob
 from pile_tools.stages.dedup_sets import SetStore, verify_pairs
 
-__all__ = ["RANGE_DOCUMENTS", "label_components", "verify_cross", "verify_partners", "verify_star"]
+__all__ = ["label_components", "n_ranges", "verify_cross", "verify_partners", "verify_star"]
 
-RANGE_DOCUMENTS = 1 << 16
-"""Documents whose pairs with earlier ones make up one task."""
+_MAX_RANGE = 1 << 16  # documents whose pairs with earlier ones make up one task, at most
+_MIN_RANGE = 1 << 10
+_SOME_RANGES = 8  # tasks enough to be shared, where there are as many of the smallest
 
 PAIRS_AT_ONCE = 1 << 16
+
+
+def n_ranges(count: int) -> int:
+    """Into how many ranges ``count`` documents or pairs are cut."""
+    return max(-(-count // _MAX_RANGE), min(_SOME_RANGES, -(-count // _MIN_RANGE)))
+
+
+def _range(count: int, index: int) -> tuple[int, int]:
+    """Range ``index`` of ``count`` documents or pairs."""
+    ranges = n_ranges(count)
+    return count * index // ranges, count * (index + 1) // ranges
 
 
 def _pairs_of_range(files: CorpusFiles, bands: int, parts: int, low: int, high: int) -> NDArray[np.int64]:
@@ -50,14 +62,9 @@ def _pairs_of_range(files: CorpusFiles, bands: int, parts: int, low: int, high: 
 
 
 def verify_star(files: CorpusFiles, job: DedupJob, parts: int, index: int, budget: int) -> None:
-    """Verify the star pairs whose other is in range ``index`` of ``RANGE_DOCUMENTS`` documents."""
-    low = index * RANGE_DOCUMENTS
-    pairs = _pairs_of_range(files, job.bands.bands, parts, low, low + RANGE_DOCUMENTS)
-    _write_edges(files, files.paths.edges("star", index, _ranges(files.documents)), job, [pairs], budget)
-
-
-def _ranges(count: int) -> int:
-    return -(-count // RANGE_DOCUMENTS)
+    """Verify the star pairs whose other is in range ``index`` of the documents."""
+    pairs = _pairs_of_range(files, job.bands.bands, parts, *_range(files.documents, index))
+    _write_edges(files, files.paths.edges("star", index, n_ranges(files.documents)), job, [pairs], budget)
 
 
 def _write_edges(
@@ -108,5 +115,5 @@ def verify_cross(files: CorpusFiles, job: DedupJob, band: int, part: int, parts:
 def verify_partners(files: CorpusFiles, job: DedupJob, index: int, budget: int) -> None:
     """Verify one range of the pairs that the decision asks about."""
     file = NpyFile.open(files.paths.partner_pairs)
-    pairs = file.read(index * RANGE_DOCUMENTS, min((index + 1) * RANGE_DOCUMENTS, len(file)))
-    _write_edges(files, files.paths.edges("partner", index, _ranges(len(file))), job, [pairs], budget)
+    pairs = file.read(*_range(len(file), index))
+    _write_edges(files, files.paths.edges("partner", index, n_ranges(len(file))), job, [pairs], budget)

@@ -1,15 +1,12 @@
-"""Write what a deduplication leaves: the kept shards, and the tables of removed and skipped documents."""
+"""Write what a deduplication leaves of each shard."""
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pile_tools.errors import PileToolsError
@@ -22,52 +19,10 @@ from pile_tools.stages.dedup_against import save_signatures
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
 from pile_tools.stages.dedup_job import DedupJob
 
-__all__ = [
-    "DEDUP_NAME",
-    "DEDUP_SCHEMA",
-    "INPUTS_NAME",
-    "SKIPPED_NAME",
-    "SKIPPED_SCHEMA",
-    "Written",
-    "write_inputs",
-    "write_kept",
-    "write_removed",
-    "write_skipped",
-]
-
-DEDUP_NAME = "dedup.parquet"
-DEDUP_SCHEMA = pa.schema(
-    [
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("duplicate_of_shard", pa.string(), nullable=False),
-        pa.field("duplicate_of_row", pa.int64(), nullable=False),
-        pa.field("jaccard", pa.float64()),
-        pa.field("component", pa.int64(), nullable=False),
-    ]
-)
-"""One row for each removed document, in corpus order."""
+__all__ = ["INPUTS_NAME", "Written", "write_inputs", "write_kept"]
 
 INPUTS_NAME = "inputs.json"
 """Where the inputs were, as paths relative to the output directory: a help to people, and in no manifest."""
-
-SKIPPED_NAME = "skipped.parquet"
-SKIPPED_SCHEMA = pa.schema(
-    [
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
-"""One row for each record that was skipped on request, in corpus order."""
-
-_ROWS_AT_ONCE = 1 << 18
-
-
-def _decisions(files: CorpusFiles) -> Iterator[NDArray[Any]]:
-    file = NpyFile.open(files.paths.decision)
-    for start in range(0, len(file), _ROWS_AT_ONCE):
-        yield file.read(start, min(start + _ROWS_AT_ONCE, len(file)))
 
 
 def _removed_of_shard(files: CorpusFiles, index: int) -> NDArray[np.bool_]:
@@ -85,20 +40,20 @@ def _removed_of_shard(files: CorpusFiles, index: int) -> NDArray[np.bool_]:
 
 def _count_sources(
     files: CorpusFiles, index: int, sources: list[str | None], removed: NDArray[np.bool_]
-) -> dict[str, list[int]]:
-    """By source: documents, removed, bytes, removed bytes."""
-    counts: dict[str, list[int]] = {}
+) -> list[tuple[str | None, list[int]]]:
+    """Each source of a shard, None for no source, with its documents, removed, bytes and removed bytes."""
+    counts: dict[str | None, list[int]] = {}
     for first, piece in files.read_documents(index):
         start = first - int(files.starts[index])
         gone = removed[start : start + len(piece)]
         for number in np.unique(piece["source"]).tolist():
             own = piece["source"] == number
-            sums = counts.setdefault(sources[number] or "", [0, 0, 0, 0])
+            sums = counts.setdefault(sources[number], [0, 0, 0, 0])
             sums[0] += int(own.sum())
             sums[1] += int((own & gone).sum())
             sums[2] += int(piece["bytes"][own].sum())
             sums[3] += int(piece["bytes"][own & gone].sum())
-    return counts
+    return list(counts.items())
 
 
 def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, output: Path) -> None:
@@ -141,66 +96,18 @@ def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, outp
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What ``write_kept`` recorded. ``sources``: by name, documents, removed, bytes and removed bytes."""
+    """What ``write_kept`` recorded. ``sources``: name, [documents, removed, bytes, removed bytes]."""
 
     entries: list[FileEntry]
     kept: int
     removed: int
-    sources: dict[str, list[int]]
+    sources: list[tuple[str | None, list[int]]]
 
     @classmethod
     def read(cls, path: Path) -> Self:
         value = read_info(path)
         entries = [FileEntry.from_json(entry) for entry in value["entries"]]
         return cls(entries, value["kept"], value["removed"], value["sources"])
-
-
-def _write_table(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
-    with (
-        atomic_write(path) as file,
-        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
-    ):
-        for table in tables:
-            writer.write_table(table)
-
-
-def _removed_tables(files: CorpusFiles, names: list[str]) -> Iterator[pa.Table]:
-    for decisions in _decisions(files):
-        columns = []
-        for field in ("document", "partner"):
-            ids, back = np.unique(decisions[field], return_inverse=True)
-            rows = files.gather(ids, "row")
-            shards = pa.DictionaryArray.from_arrays(
-                pa.array(files.shard_of(ids)[back]), pa.array(names, pa.string())
-            )
-            columns += [shards.cast(pa.string()), pa.array(rows[back])]
-        verified = decisions["union"] > 0
-        similarity = decisions["common"] / np.where(verified, decisions["union"], 1)
-        columns += [pa.array(similarity, mask=~verified), pa.array(decisions["component"])]
-        yield pa.Table.from_arrays(columns, schema=DEDUP_SCHEMA)
-
-
-def write_removed(files: CorpusFiles, names: list[str], path: Path) -> None:
-    """Write ``dedup.parquet``; ``names`` are those of all shards, a compared corpus's first."""
-    _write_table(path, DEDUP_SCHEMA, _removed_tables(files, names))
-
-
-def write_skipped(files: CorpusFiles, names: list[str], path: Path) -> None:
-    """Write ``skipped.parquet`` for the shards after those of a compared corpus."""
-
-    def tables() -> Iterator[pa.Table]:
-        for index in range(files.n_against_shards, files.n_shards):
-            skipped = read_info(files.paths.info(index))["skipped"]
-            rows, reasons = [row for row, _ in skipped], [reason for _, reason in skipped]
-            columns = [
-                pa.array([names[index]] * len(rows), pa.string()),
-                pa.array(rows, pa.int64()),
-                pa.array(reasons, pa.string()),
-            ]
-            if rows:
-                yield pa.Table.from_arrays(columns, schema=SKIPPED_SCHEMA)
-
-    _write_table(path, SKIPPED_SCHEMA, tables())
 
 
 def write_inputs(shards: list[Shard], output: Path) -> None:

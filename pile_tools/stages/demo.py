@@ -13,7 +13,7 @@ from pile_tools import __version__
 from pile_tools.errors import OutOfRangeError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import shard_lines
+from pile_tools.formats.lines import shard_lines
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.formats.zstd import RowFrameWriter
 from pile_tools.stages.executor import Progress, no_progress

@@ -9,23 +9,21 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pile_tools.errors import UnfinishedError
 
-__all__ = ["Progress", "Task", "TaskPool", "default_workers", "no_progress", "run_tasks"]
+__all__ = ["Progress", "Task", "TaskPool", "default_workers", "no_progress", "run_tasks", "start_server"]
 
 Progress = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, and of how much."""
-
-_PARENT_CHECK_SECONDS = 0.5
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -55,13 +53,28 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker(parent: int) -> None:
+def start_server(module: str) -> None:
+    """Start the process that workers of start method "forkserver" are forked from, once for this process.
+
+    It imports ``module`` and is otherwise as new: no thread of this process has ever been in it.
+    """
+    forkserver.set_forkserver_preload([module])
+    # Inherited: an interrupt is for this process, at no moment for those that it starts.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
     # The parent answers an interrupt for all; a worker whose parent was killed must not live on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_CHECK_SECONDS)
+        if parent is not None:
+            parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -71,7 +84,8 @@ class TaskPool:
     """Up to ``workers`` processes (default: one for each core) that serve several lists of tasks.
 
     A process is started when there is a task for it and stays until the block ends. ``start_method`` is
-    one of `multiprocessing`'s ("spawn" unless given: a fork of a process with threads is not safe).
+    one of `multiprocessing`'s ("spawn" unless given: a fork of a process with threads is not safe, and
+    "forkserver" pays where ``start_server`` was called).
     """
 
     def __init__(self, workers: int | None = None, start_method: str | None = None) -> None:
@@ -101,9 +115,10 @@ class TaskPool:
         in_process: bool = False,
         apart: bool = False,
     ) -> None:
-        """Run every task that is not done; in this very process where asked, or where one worker is all.
+        """Run every task that is not done, in the processes of this pool.
 
-        ``apart``: not here even then, so that this process answers an interrupt while a long sort goes on.
+        While it has none yet, tasks run in this very process where asked, or where one worker is all, unless
+        ``apart`` says that they are long and that this process is to answer meanwhile.
 
         The first error of a task is raised, and the tasks that already run end with the block. Raises
         UnfinishedError naming the tasks that were under way when a worker process died.
@@ -112,7 +127,8 @@ class TaskPool:
         todo = [task for task in tasks if not task.done]
         done = total - sum(task.weight for task in todo)
         progress(label, done, total)
-        if in_process or not todo or (min(self._workers, len(todo)) == 1 and not apart):
+        here = in_process or (min(self._workers, len(todo)) == 1 and not apart)
+        if not todo or (here and self._pool is None):
             for task in todo:
                 task.function(*task.arguments)
                 done += task.weight
@@ -129,7 +145,6 @@ class TaskPool:
                 self._workers,
                 mp_context=multiprocessing.get_context(self._start_method),
                 initializer=_start_worker,
-                initargs=(os.getpid(),),
             )
         # The heaviest first, so that the end does not wait for one that was begun late.
         queue = sorted(todo, key=lambda task: -task.weight)

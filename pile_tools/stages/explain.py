@@ -17,7 +17,8 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileTo
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import ShardReader
 from pile_tools.formats.manifest import Manifest
-from pile_tools.stages.dedup_write import DEDUP_NAME, INPUTS_NAME
+from pile_tools.stages.dedup_tables import DEDUP_NAME
+from pile_tools.stages.dedup_write import INPUTS_NAME
 
 __all__ = ["Explanation", "explain"]
 

@@ -84,6 +84,8 @@ def make_order(
         raise ParameterError(f"recipe {recipe!r} is none of {', '.join(RECIPES)}")
     if part not in SPLIT_PARTS:
         raise ParameterError(f"part {part!r} is none of {', '.join(SPLIT_PARTS)}")
+    if part != "train" and split is None:
+        raise ParameterError(f"part {part!r} is one of a split; give the --split (split=), such as 969,30,1")
     name = name if name is not None else part if split is not None else "train_0"
     num_samples, samples = stream_length(steps, batch_size, num_samples)
     dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
@@ -109,7 +111,8 @@ def make_order(
         epochs=1,
         documents=documents,
         split=split,
-        dataset=dataset.identity,
+        index=dataset.index_identity,
+        dataset=None if dataset.is_remote else dataset.identity,
         manifest=dataset.manifest.identity if dataset.manifest else None,
         sequences=dataset.n_sequences,
         data_bytes=dataset.data_bytes,
@@ -194,7 +197,7 @@ def _find_finished(
         path = own if own.exists() else first
         if not isinstance(old, OrderRecord):
             raise PileToolsError(f"{path}: a blend of that name; choose another --name")
-        if old.dataset != record.dataset:
+        if (old.index, old.dataset) != (record.index, record.dataset):
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
@@ -277,6 +280,10 @@ def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
 
 def _check_sequential(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> None:
     """Refuse a sequential order of sequences that are no samples, or of more than there are."""
+    if record.seq_length < 1:
+        raise ParameterError(f"{dataset.name}: seq_length {record.seq_length} must be at least 1")
+    if not 0 <= record.seed < 2**32:
+        raise ParameterError(f"{dataset.name}: seed {record.seed} must be from 0 to 2**32 - 1")
     if record.split is not None:
         raise ParameterError("a sequential order is of all sequences; it has no --split")
     wrong = (sizes != record.seq_length + 1).nonzero()[0]

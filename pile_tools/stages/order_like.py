@@ -112,7 +112,8 @@ def make_order_like(
         epochs=old.epochs,
         documents=old.documents,
         split=old.split,
-        dataset=dataset.identity,
+        index=dataset.index_identity,
+        dataset=None if dataset.is_remote else dataset.identity,
         manifest=dataset.manifest.identity if dataset.manifest else None,
         sequences=dataset.n_sequences,
         data_bytes=dataset.data_bytes,
@@ -158,12 +159,7 @@ def _record(other: TokenDataset, place: OrderPlace) -> OrderRecord:
             f"{place.name}: maps without a record of their recipe; run `pile-tools order` with the "
             "parameters that made them, which leaves them as they are"
         )
-    manifest = other.manifest.identity if other.manifest else None
-    if (record.manifest, record.sequences, record.data_bytes) != (
-        manifest,
-        other.n_sequences,
-        other.data_bytes,
-    ) or not (other.is_remote or record.dataset == other.identity):
+    if record.difference(other) is not None:
         raise DataError(f"{place.name}: an order of another token dataset than {other.name}; name its own")
     return record
 

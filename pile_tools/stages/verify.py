@@ -140,10 +140,11 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
     maps = OrderMaps.open(place)
     if dataset is None:
         return "its dataset is not here"
-    if record is not None and record.dataset != dataset.identity:
+    difference = None if record is None else record.difference(dataset)
+    if difference is not None:
         raise DataError(
-            f"{place.name}: an order of another token dataset ({record.dataset[:12]}…) than the one beside "
-            f"it ({dataset.identity[:12]}…); make one for it with `pile-tools order`"
+            f"{place.name}: an order of another token dataset ({difference[0]}) than the one beside it "
+            f"({difference[1]}); make one for it with `pile-tools order`"
         )
     seq_length = place.told()[0] if record is None else record.seq_length
     if seq_length is None:

@@ -1,18 +1,17 @@
 """Whether an order is what its recipe and seed make of its documents."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pile_tools.algorithms.blend import blend_indices, normalized_weights
+from pile_tools.algorithms.blend import blend_indices, normalized_weights, parse_weights
 from pile_tools.algorithms.recipes import neox_order
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
-from pile_tools.formats.store import LocalStore
+from pile_tools.formats.store import LocalStore, joined
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order import remake
 
@@ -68,7 +67,8 @@ def _first_difference(place: OrderPlace, made: tuple[Any, ...]) -> str | None:
 
 def verify_blend(place: OrderPlace, record: BlendRecord, directory: Path) -> str:
     """Make the blend in ``directory`` anew, its orders included, and compare; DataError where it differs."""
-    shares = normalized_weights([float(part.weight) for part in record.parts], record.recipe)
+    weights = parse_weights([part.weight for part in record.parts])
+    shares = normalized_weights(weights, record.recipe)
     store = LocalStore(directory)
     for entry, array in zip(
         record.files, blend_indices(shares, record.num_samples, record.recipe), strict=True
@@ -80,6 +80,6 @@ def verify_blend(place: OrderPlace, record: BlendRecord, directory: Path) -> str
     for part in record.parts:
         if part.order not in orders:
             raise DataError(f"{place.name}: order {part.order} is missing; make the blend again")
-        location = os.path.normpath(directory / part.data)
-        verify_recipe(orders[part.order], TokenDataset.open(location))
+        dataset = TokenDataset.open(joined(str(directory), part.data))
+        verify_recipe(orders[part.order], dataset)
     return f"a blend of {len(record.parts)}, as its weights and the recipe {record.recipe} make it"

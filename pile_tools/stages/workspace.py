@@ -83,6 +83,13 @@ class Workspace:
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
+        try:
+            return self._enter()
+        except OSError as error:
+            self._raise_if_full(error)
+            raise
+
+    def _enter(self) -> Self:
         self._refuse_foreign()
         if (self.directory / MANIFEST_NAME).exists() and not self.work.exists():
             self._compare_finished()
@@ -187,9 +194,11 @@ class Workspace:
 
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, the last of all files, and remove the work files."""
-        for file in self._inputs:
-            recorded = next(entry for entry in self.input_entries if entry.name == file.name)
-            if file.path.stat().st_size != recorded.bytes:
+        stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
+        for file, recorded in zip(self._inputs, self.input_entries, strict=True):
+            status = file.path.stat()
+            touched = status.st_mtime_ns != stamps[file.name]["mtime_ns"]
+            if status.st_size != recorded.bytes or (touched and file.measure() != recorded):
                 raise PileToolsError(
                     f"{file.path}: changed during the run; remove {self.directory} and run again"
                 )
@@ -210,7 +219,11 @@ class Workspace:
                 # that would refuse the mended one.
                 shutil.rmtree(self.work, ignore_errors=True)
             os.close(self._lock)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError):
+            self._raise_if_full(error)
+
+    def _raise_if_full(self, error: OSError) -> None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UnfinishedError(
                 f"{error.filename or self.directory}: no space left on the disk; make room and run the "
                 "same command again to resume"

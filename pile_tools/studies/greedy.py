@@ -1,11 +1,12 @@
 """Greedy decoding with a key and value cache, for GPT-NeoX models of ``pile_tools.train``.
 
-Only the last position's logits are computed, nothing waits for the device until the end, and the cache is
-written in place: a step is as few operations as the model allows. Letters: b sequences, t tokens so far,
+Only the last position's logits are computed, nothing waits for the device until the end, and cache and logits
+are written in place: a step is as few operations as the model allows. Letters: b sequences, t tokens so far,
 w width, h heads, d = w / h, r rotary dimensions of a head, k prompt tokens, l new ones, v vocabulary.
 """
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from pile_tools.train.model import GPTNeoX
 __all__ = ["greedy_continuation"]
 
 Tables = tuple[Tensor, Tensor]
+# Ids among which the largest logit is looked for at a time.
+_GROUP: Final = 128
 
 
 @torch.inference_mode()
@@ -36,14 +39,28 @@ def greedy_continuation(model: GPTNeoX, prompt: Tensor, length: int) -> Tensor:
         for _ in range(model.n_layers)
     ]
     tables = _rotary(model, total, weight)
+    # Ids go down the rows: on CPUs that product takes three quarters of the time of the other way round.
+    logits = weight.new_full((-(-len(weight) // _GROUP) * _GROUP, b), -math.inf)
     out = prompt.new_empty(b, length)
     tokens = prompt
     for step in range(length):
         start = 0 if step == 0 else k + step - 1
         hidden = _advance(model, tokens, start, caches, tables)  # [b, w], of the last position
-        out[:, step] = F.linear(hidden, weight).argmax(dim=-1)
+        torch.mm(weight, hidden.t(), out=logits[: len(weight)])
+        out[:, step] = _first_largest(logits)
         tokens = out[:, step : step + 1]
     return out
+
+
+def _first_largest(logits: Tensor) -> Tensor:
+    """Return the row of the first largest number in each column of ``logits`` [a multiple of the group, b].
+
+    What ``argmax`` returns; that one follows every number with its place, this one those of one group.
+    """
+    groups = logits.view(-1, _GROUP, logits.shape[1])
+    group = groups.amax(dim=1).argmax(dim=0)  # [b]
+    columns = torch.arange(logits.shape[1], device=logits.device)
+    return group * _GROUP + groups[group, :, columns].argmax(dim=1)
 
 
 def _rotary(model: GPTNeoX, t: int, like: Tensor) -> Tables:

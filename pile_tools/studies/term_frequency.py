@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.tables import FIRST_STEP_KEY
 from pile_tools.studies.arithmetic import Answer
 from pile_tools.studies.plots import figure
 
@@ -40,7 +42,11 @@ class CheckpointResult:
 
 
 class Frequencies:
-    """A table of `pile-tools count`: how often terms had been read by each checkpoint."""
+    """A table of `pile-tools count`: how often terms had been read by each checkpoint.
+
+    Columns checkpoint, term, count and, null where a term is counted alone, other. Raises ParameterError for
+    one that does not count from step 0 on, DataError for any other file.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
@@ -53,6 +59,14 @@ class Frequencies:
         missing = {"checkpoint", "term", "count"} - set(table.column_names)
         if missing:
             raise DataError(f"{path}: no column {min(missing)!r}; make it with `pile-tools count`")
+        first = int((table.schema.metadata or {}).get(FIRST_STEP_KEY, b"0"))
+        if first != 0:
+            raise ParameterError(
+                f"{path}: counts from step {first} on, but a checkpoint has read from step 0; leave --steps "
+                "of `pile-tools count` out, or begin them with 0"
+            )
+        if "other" in table.column_names:  # with a window, pairs of terms are counted, too
+            table = table.filter(pc.is_null(table.column("other")))
         rows = zip(*(table.column(name).to_pylist() for name in ("checkpoint", "term", "count")), strict=True)
         self._counts = {(checkpoint, term): count for checkpoint, term, count in rows}
         self.checkpoints = sorted({checkpoint for checkpoint, _ in self._counts})

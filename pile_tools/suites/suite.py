@@ -151,17 +151,38 @@ class Suite:
         numbers = (self.seq_length, self.batch_size, self.steps, self.checkpoint_rule["every"])
         if not all(type(number) is int and number > 0 for number in numbers):
             raise ValueError("seq_length, batch_size, steps and checkpoints.every must be positive integers")
-        if self.order.recipe not in ("sequential", "neox"):
-            raise ValueError(f"order.recipe {self.order.recipe!r} is neither sequential nor neox")
-        if self.order.recipe == "neox" and not self.order.seeds:
-            raise ValueError("order.seeds names no order")
         if not isinstance(self.dataset.location, str):
             raise ValueError("dataset.location must be a directory or a URL")
+        self._check_order()
+        self._check_checkpoints()
         size = self.dataset.sequence_tokens
         if size is not None and size != self.seq_length + 1:
             raise ValueError(f"dataset.sequence_tokens {size} is not seq_length {self.seq_length} + 1")
-        self.checkpoints()
         self.dataset.layout()
+
+    def _check_order(self) -> None:
+        order = self.order
+        if order.recipe not in ("sequential", "neox"):
+            raise ValueError(f"order.recipe {order.recipe!r} is neither sequential nor neox")
+        if order.recipe == "neox" and not order.seeds:
+            raise ValueError("order.seeds names no order")
+        seeds = {} if order.seeds is None else order.seeds
+        if not isinstance(seeds, dict) or not all(type(seed) is int for seed in seeds.values()):
+            raise ValueError("order.seeds must give a seed, an integer, for each name")
+        if not all(value is None or isinstance(value, str) for value in (order.location, order.name)):
+            raise ValueError("order.location and order.name must be texts")
+        if not (order.num_samples is None or (type(order.num_samples) is int and order.num_samples > 0)):
+            raise ValueError("order.num_samples must be a positive integer")
+
+    def _check_checkpoints(self) -> None:
+        rule = self.checkpoint_rule
+        first, factor = rule["first"], rule.get("branch_factor", 1)
+        if type(factor) is not int or factor < 1:
+            raise ValueError("checkpoints.branch_factor must be a positive integer")
+        if not isinstance(first, list) or not all(
+            type(step) is int and 0 <= step <= self.steps for step in first
+        ):
+            raise ValueError(f"checkpoints.first must be steps from 0 to {self.steps}")
 
 
 def list_suites() -> list[Suite]:

@@ -22,7 +22,7 @@ import torch
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State
-from pile_tools.train.hardware import DTYPES, describe, deterministic
+from pile_tools.train.hardware import DTYPES, describe, deterministic, to_device
 from pile_tools.train.loss import LogitGradient, loss_and_gradient
 from pile_tools.train.metrics import MetricsFile
 from pile_tools.train.model import GPTNeoX
@@ -214,7 +214,7 @@ def _accumulate(
     for part in parts:
         if should_stop():
             break
-        rows = torch.from_numpy(batch[part].astype(np.int64)).to(world.device)  # [m, t + 1]
+        rows = to_device(batch[part], world.device)  # [m, t + 1]
         hidden = state.model.hidden(rows[:, :-1], dtype).flatten(0, 1)  # [m · t, w]
         loss, gradient = loss_and_gradient(hidden.detach(), output, rows[:, 1:].flatten(), scale, of_logits)
         torch.autograd.backward(hidden, gradient)

@@ -76,7 +76,9 @@ def join(device: str) -> Iterator[World]:
         return
     own = not dist.is_initialized()
     if own:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        dist.init_process_group(
+            "nccl" if kind == "cuda" else "gloo", device_id=where if kind == "cuda" else None
+        )
     try:
         yield World(where, rank, size)
     finally:

@@ -18,7 +18,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
     It rises linearly over the first hundredth of the steps and falls along a cosine to a tenth of ``peak``,
     which the last step has. The first update is step 1 of the rise, not step 0 at a rate of zero, so that
-    no batch is read in vain (in Pythia's published runs it was, and step0 and step1 hold the same weights).
+    no batch is read in vain (GPT-NeoX's rise began with that until 2026: its issue 1373).
     """
     done, warmup = step + 1, _WARMUP_SHARE * steps
     if done < warmup:

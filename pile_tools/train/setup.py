@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import torch
 
+from pile_tools.errors import PileToolsError
 from pile_tools.train.checkpoints import State, load_state
 from pile_tools.train.hardware import DTYPES, peak_flops
 from pile_tools.train.loss import LogitGradient, logit_gradient, logit_gradient_in_place
@@ -16,7 +17,11 @@ from pile_tools.train.parallel import World
 from pile_tools.train.recipe import build_model
 from pile_tools.train.record import DataRecord
 
-__all__ = ["Start", "begin_state", "describe_start", "prepare"]
+__all__ = ["COMPILE", "Start", "begin_state", "describe_start", "prepare"]
+
+# For the same bits each time: no kernel is chosen by timing it, and a shape has its own graph, whichever
+# shapes came before it (a run that is resumed begins with others than one that is not).
+COMPILE: Final[dict[str, Any]] = {"dynamic": False, "options": {"deterministic": True}}
 
 # Exponent of float16's first loss scale. Gradients are sums over tokens here and divided later, so that a
 # small scale serves.
@@ -58,9 +63,16 @@ def prepare(model: GPTNeoX, compile_layers: bool, activation_checkpointing: bool
     model.gpt_neox.recompute = activation_checkpointing
     if not compile_layers:
         return logit_gradient_in_place
+    from torch._inductor import list_options
+
+    if "deterministic" not in list_options():
+        raise PileToolsError(
+            f"the compiler of PyTorch {torch.__version__} cannot be held to the same bits; "
+            "leave --compile out, or install PyTorch 2.13"
+        )
     for layer in model.gpt_neox.layers:
-        layer.compile()  # one graph serves all layers
-    compiled: LogitGradient = torch.compile(logit_gradient)
+        layer.compile(**COMPILE)  # one graph serves all layers
+    compiled: LogitGradient = torch.compile(logit_gradient, **COMPILE)
     return compiled
 
 

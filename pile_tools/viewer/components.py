@@ -297,20 +297,22 @@ class SequentialComponent(Component):
         return self._copy(starts, lengths, len(positions))
 
     def _check(self, positions: Int64Array) -> None:
-        """Check sizes and pointers where looking costs nothing; elsewhere the length of all was checked."""
-        sizes, pointers = self.dataset.sizes.mapped, self.dataset.pointers.mapped
-        if sizes is None or pointers is None:
+        """Check sizes and pointers, but not what a publisher tells of a dataset behind a URL."""
+        sizes, pointers = self.dataset.sizes, self.dataset.pointers
+        if sizes.mapped is not None and pointers.mapped is not None:
+            found, starts = sizes.mapped[positions], pointers.mapped[positions]
+        elif self.dataset.sequence_tokens == self.seq_length + 1:
             return
+        else:
+            ones = np.ones_like(positions)
+            found, starts = sizes.take(positions, ones), pointers.take(positions, ones)
         row_bytes = (self.seq_length + 1) * self.dataset.dtype.itemsize
-        wrong = np.flatnonzero(
-            (sizes[positions] != self.seq_length + 1) | (pointers[positions] != positions * row_bytes)
-        )
+        wrong = np.flatnonzero((found != self.seq_length + 1) | (starts != positions * row_bytes))
         if len(wrong):
-            number = int(positions[wrong[0]])
+            place = int(wrong[0])
             raise DataError(
-                f"{self.dataset.index_name}: sequence {number} has {sizes[number]} tokens at byte "
-                f"{pointers[number]}, so it is no sample of {self.seq_length + 1} tokens of a sequential "
-                "order"
+                f"{self.dataset.index_name}: sequence {positions[place]} has {found[place]} tokens at byte "
+                f"{starts[place]}, so it is no sample of {self.seq_length + 1} tokens of a sequential order"
             )
 
 

@@ -1,12 +1,17 @@
 """The stored digests of the orders in a directory, compared with their streams."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from pile_tools.errors import PileToolsError
-from pile_tools.formats.digest_files import list_records
-from pile_tools.formats.order_files import list_orders
+from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.digest_files import digest_prefix, list_records, read_digests
+from pile_tools.formats.order_files import find_order, list_orders
+from pile_tools.formats.order_record import OrderRecord
 from pile_tools.formats.store import LocalStore
-from pile_tools.lookups.stream import Progress, no_progress
+from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.lookups.digests import compare_steps
+from pile_tools.lookups.stream import Progress, no_progress, step_range
+from pile_tools.viewer.opening import open_component
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["has_digests", "verify_directory"]
@@ -26,6 +31,31 @@ def _labels(directory: Path) -> dict[str, int | None]:
     return found
 
 
+def _name_changed_step(
+    directory: Path, label: str, steps: tuple[int | None, int | None] | None, progress: Progress
+) -> None:
+    """Raise DataError for the first step that differs, where only tokens of the dataset have changed.
+
+    The order is then said to be of another dataset, which is right, but not which step it is. Of what can
+    not be read as the stream that was digested nothing is said.
+    """
+    try:
+        store, prefix = find_dataset(directory)
+        dataset, place = TokenDataset(store, prefix), find_order(store, prefix, label)
+        record = place.record
+        if not isinstance(record, OrderRecord):
+            return
+        place = replace(place, record=replace(record, dataset=dataset.identity))
+        found = read_digests(directory, digest_prefix(directory, label))
+        if found is None or record.digests not in (None, found[0].root):
+            return
+        stream = BatchViewer(open_component(dataset, place), batch_size=found[0].batch_size)
+        start, stop = step_range(stream, steps)
+    except PileToolsError:
+        return
+    compare_steps(stream, found, start, stop, progress)
+
+
 def verify_directory(
     directory: Path,
     steps: tuple[int | None, int | None] | None = None,
@@ -38,7 +68,11 @@ def verify_directory(
     """
     found = []
     for label, batch_size in _labels(directory).items():
-        viewer = BatchViewer.open(directory, order=label, batch_size=batch_size)
+        try:
+            viewer = BatchViewer.open(directory, order=label, batch_size=batch_size)
+        except DataError:
+            _name_changed_step(directory, label, steps, progress)
+            raise
         found.append(f"{label}: {viewer.verify_digests(steps, progress=progress)}")
     if not found:
         raise PileToolsError(f"{directory}: no digests; make them with `pile-tools digest`")

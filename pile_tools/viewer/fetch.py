@@ -70,10 +70,12 @@ def fetch_steps(
         "dtype": viewer.dtype.name,
     }
     work = output / UNFINISHED_NAME
-    if (output / MANIFEST_NAME).is_file() and not work.exists():
+    if (output / MANIFEST_NAME).is_file():
         manifest = Manifest.read(output)
         if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
             raise PileToolsError(f"{output}: holds something else; choose another directory")
+        if work.exists():  # killed in its last moment, with all in its place
+            shutil.rmtree(work)
         return Fetched(manifest, None)
     _begin(output, work, canonical_json(parameters))
     missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
@@ -149,6 +151,7 @@ def _finish(
         epochs=1,
         documents=(0, rows),
         split=None,
+        index=dataset.index_identity,
         dataset=dataset.identity,
         manifest=None,
         sequences=rows,

@@ -14,11 +14,11 @@ from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_files import SEQUENTIAL, OrderMaps, OrderPlace, find_order, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
-from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.store import Io, Store, is_url, joined, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
-from pile_tools.viewer.overlay import OverlayComponent, overlay_at, parent_location
+from pile_tools.viewer.overlay import OverlayComponent, overlay_at
 
 __all__ = ["Stream", "open_component", "open_stream"]
 
@@ -62,14 +62,19 @@ def open_stream(
     overlay = overlay_at(location, io, cache)
     if overlay is not None:
         store, change, place = overlay
-        parent = open_stream(parent_location(store, place), order or place.order, io, cache)
+        parent = open_stream(joined(store.name, place.location), order or place.order, io, cache)
         return _open_overlay(store, change, parent)
     blend = _blend_at(location, io, cache)
     if blend is not None:
+        if order is not None and os.fspath(order) != blend[1].label:
+            raise ParameterError(
+                f"{os.fspath(location)}: a blend, whose order is {blend[1].label}, and not "
+                f"{os.fspath(order)!r}"
+            )
         return _open_blend(*blend, io, cache)
     store, prefix = find_dataset(location, io=io, cache=cache)
     dataset = TokenDataset(store, prefix)
-    return open_component(dataset, find_order(store, prefix, order))
+    return open_component(dataset, find_order(store, prefix, order, io=io, cache=cache))
 
 
 def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> Stream:
@@ -149,21 +154,13 @@ def _sequential(dataset: TokenDataset, place: OrderPlace, seq_length: int | None
 
 def _check_belongs(dataset: TokenDataset, place: OrderPlace, record: OrderRecord) -> None:
     """Refuse an order whose record names another token dataset."""
-    manifest = dataset.manifest.identity if dataset.manifest else None
-    pairs = [
-        (f"{record.sequences} sequences", f"{dataset.n_sequences} sequences"),
-        (f"{record.data_bytes} bytes", f"{dataset.data_bytes} bytes"),
-    ]
-    if record.manifest is not None and manifest is not None:
-        pairs.append((record.manifest[:12], manifest[:12]))
-    if not dataset.is_remote:
-        pairs.append((record.dataset[:12], dataset.identity[:12]))
-    for made_for, found in pairs:
-        if made_for != found:
-            raise DataError(
-                f"{place.name}: an order of another token dataset ({made_for}) than {dataset.name} "
-                f"({found}); make one for it with `pile-tools order`"
-            )
+    difference = record.difference(dataset)
+    if difference is not None:
+        made_for, found = difference
+        raise DataError(
+            f"{place.name}: an order of another token dataset ({made_for}) than {dataset.name} "
+            f"({found}); make one for it with `pile-tools order`"
+        )
 
 
 def _blend_at(
@@ -184,18 +181,15 @@ def _blend_at(
 
 def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
     place = OrderPlace(store, record.label, record)
-    folder = open_store(f"{store.name}/orders", io=io, cache=cache)
+    folder = open_store(f"{store.name}/orders", io=io, cache=cache, near=store)
     if folder.path is not None and not folder.path.is_dir():
         raise DataError(f"{folder.name}: missing; make the blend again")
     orders = {found.label: found for found in list_orders(folder, None)}
     components: list[Component] = []
     for part in record.parts:
-        location = f"{store.name}/{part.data}" if is_url(store.name) else os.path.join(store.name, part.data)
         if part.order not in orders:
             raise DataError(f"{place.name}: order {part.order} is missing; make the blend again")
-        dataset = TokenDataset.open(
-            os.path.normpath(location) if not is_url(location) else location, io=io, cache=cache
-        )
+        dataset = TokenDataset.open(joined(store.name, part.data), io=io, cache=cache, near=store)
         components += open_component(dataset, orders[part.order]).components
     if any(component.seq_length != record.seq_length for component in components):
         raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")

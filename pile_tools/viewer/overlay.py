@@ -25,7 +25,7 @@ from pile_tools.formats.store import Io, Store, is_url, open_store
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
-__all__ = ["OverlayComponent", "overlay_at", "parent_location"]
+__all__ = ["OverlayComponent", "overlay_at"]
 
 _NO_ROWS: Final = np.empty(0, np.int64)
 
@@ -48,14 +48,6 @@ def overlay_at(
         raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
     record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
     return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")
-
-
-def parent_location(store: Store, parent: ParentPlace) -> str:
-    """Return where the parent is, seen from here."""
-    if is_url(parent.location):
-        return parent.location
-    joined = f"{store.name}/{parent.location}"
-    return joined if is_url(joined) else os.path.normpath(joined)
 
 
 class OverlayComponent(Component):

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,14 +33,21 @@ class Decoder:
         self._dataset = dataset
         self._given = given
         self._loaded: tuple[Any, int] | None = None
+        self._is_known: bool | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether there is a tokenizer."""
-        store = self._dataset.store
-        if self._given is not None:
-            return True
-        return store.path is not None and (store.path / _TOKENIZER_NAME).is_file()
+        if self._is_known is None:
+            self._is_known = self._given is not None or self._lies_beside()
+        return self._is_known
+
+    def _lies_beside(self) -> bool:
+        try:
+            self._dataset.store.open(_TOKENIZER_NAME)
+        except MissingFileError:
+            return False
+        return True
 
     def __call__(self, tokens: Tokens) -> str:
         """Return the text; DataError where the tokenizer is not of this dataset."""
@@ -66,15 +74,18 @@ class Decoder:
 
     def file(self) -> "TokenizerFile":
         """Return the tokenizer's file; DataError where it is not the one that made the dataset."""
-        from pile_tools.formats.tokenizer import read_tokenizer
+        from pile_tools.formats.tokenizer import parse_tokenizer, read_tokenizer
 
-        if not self.is_known:
-            raise ParameterError(
-                f"{self._dataset.store.name}/{_TOKENIZER_NAME}: no tokenizer beside the dataset; give one "
-                "with --tokenizer (tokenizer=)"
-            )
-        given = self._given or f"{self._dataset.store.path}/{_TOKENIZER_NAME}"
-        found = read_tokenizer(given, allow_id_gaps=True)
+        if self._given is not None:
+            found = read_tokenizer(self._given, allow_id_gaps=True)
+        else:
+            name = f"{self._dataset.store.name}/{_TOKENIZER_NAME}"
+            content = self._dataset.store.read(_TOKENIZER_NAME)
+            if content is None:
+                raise ParameterError(
+                    f"{name}: no tokenizer beside the dataset; give one with --tokenizer (tokenizer=)"
+                )
+            found = parse_tokenizer(content, Path(name), allow_id_gaps=True)
         manifest = self._dataset.manifest
         recorded = manifest.parameters["tokenizer"]["sha256"] if manifest else found.sha256
         if found.sha256 != recorded:

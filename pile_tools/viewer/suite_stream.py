@@ -82,7 +82,7 @@ def _find_maps(
         )
     name = os.fspath(order)
     if name not in names:
-        return find_order(dataset.store, dataset.prefix, order)
+        return find_order(dataset.store, dataset.prefix, order, io=io, cache=cache)
     store = open_store(suite.order.location or suite.dataset.location, io=io, cache=cache)
     there = [place for folder in (store, *store.folders()) for place in list_orders(folder, None)]
     found = _maps_of(there, name, names[name], suite)

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pile_tools.algorithms.blend import blend_indices, blend_sizes, normalized_weights, split_documents
+from pile_tools.algorithms.blend import (
+    blend_indices,
+    blend_sizes,
+    normalized_weights,
+    parse_weights,
+    split_documents,
+)
 from pile_tools.errors import ParameterError
 from tests.reference import orders
 from tests.token_data import GOLDEN
@@ -43,6 +49,13 @@ def test_each_dataset_is_asked_for_enough(weights: list[float], num_samples: int
         shares = normalized_weights(weights, recipe)
         for share, size in zip(shares, blend_sizes(weights, num_samples, recipe), strict=True):
             assert size >= math.ceil(num_samples * share * 1.0049)
+
+
+def test_weights_are_written_as_decimals_or_fractions() -> None:
+    assert parse_weights(["0.7", "1/3", "2", "1e-3"]) == [0.7, 1 / 3, 2.0, 1e-3]
+    for text in ("x", "1/0", "", "1e999999"):
+        with pytest.raises(ParameterError, match="is not a number"):
+            parse_weights([text])
 
 
 def test_pythia_asked_for_what_its_maps_are_named() -> None:

@@ -48,6 +48,38 @@ def test_json_is_one_object(corpus: Path, tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out) == first
 
 
+def test_histograms_are_in_numeric_order_on_every_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for size in (20, 3, 2, 6):
+        text = " ".join(f"s{size}w{i}" for i in range(200))
+        lines += [text] * (size - 1) + [text + " more"]
+    (tmp_path / "in.jsonl").write_text("".join(LINE.format(line, "A") for line in lines))
+    arguments = ["dedup", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert run([*arguments, "--json"]) == 0
+    first = capsys.readouterr().out
+    assert list(json.loads(first)["components"]) == ["2", "3", "5-8", "17-32"]
+    assert list(json.loads(first)["similarities"]) == ["0.99", "1.00"]
+    assert run([*arguments, "--json"]) == 0
+    assert capsys.readouterr().out == first
+    assert run(arguments) == 0
+    assert "components by size: 2: 1, 3: 1, 5-8: 1, 17-32: 1" in capsys.readouterr().out
+
+
+def test_a_source_without_a_name_is_not_no_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = LINE.format("one two three", "") + '{"text": "four five"}\n{"text": "six seven"}\n'
+    (tmp_path / "in.jsonl").write_text(lines)
+    arguments = ["dedup", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert run(arguments) == 0
+    printed = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert printed[1:4] == [['""', "1"], ["(none)", "2"], ["all", "3"]]
+    assert run([*arguments, "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["sources"][""]["documents"] == 1
+    assert counts["without_source"]["documents"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -56,6 +88,18 @@ def test_json_is_one_object(corpus: Path, tmp_path: Path, capsys: pytest.Capture
         (["--verify", "maybe"], 2, "maybe"),
         (["--memory", "1M"], 2, "at least"),
         (["missing.jsonl"], 1, "missing.jsonl"),
+        (["--threshold", "0"], 2, "threshold"),
+        (["--threshold", "nan"], 2, "threshold"),
+        (["--num-perm", "0"], 2, "num_perm"),
+        (["--num-perm", "99999999999"], 2, "num_perm"),
+        (["--seed", "-1"], 2, "seed"),
+        (["--seed", "4294967296"], 2, "seed"),
+        (["--exact", "--threshold", "0.87"], 2, "--threshold"),
+        (["--exact", "--ngram", "5"], 2, "--ngram"),
+        (["--exact", "--num-perm", "128"], 2, "--num-perm"),
+        (["--exact", "--seed", "1"], 2, "--seed"),
+        (["--exact", "--save-signatures"], 2, "--save-signatures"),
+        (["--exact", "--preset", "datasketch"], 2, "--preset"),
     ],
 )
 def test_errors_are_one_line(

@@ -108,7 +108,9 @@ def test_blends_and_splits_are_made_by_command(tmp_path: Path, capsys: pytest.Ca
     assert run(["batch", "--data", str(tmp_path / "c"), "--step", "4", "--format", "tokens"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
     assert run([*blend, "-o", str(tmp_path / "d"), "--name", "x"]) == 2
-    assert "a blend has no --name" in capsys.readouterr().err
+    assert "--name has no effect here: a blend has none" in capsys.readouterr().err
+    assert run([*blend, "-o", str(tmp_path / "d"), str(one)]) == 2
+    assert "DATA has no effect here: a blend is of the datasets of --data" in capsys.readouterr().err
     assert (
         run(["order", str(one), *sizes, "--split", "7,2,1", "--part", "valid", "--recipe", "megatron-core"])
         == 0
@@ -126,6 +128,16 @@ def test_the_maps_of_a_suite_are_made_by_command(tmp_path: Path) -> None:
     suite = tmp_path / "mine.json"
     suite.write_text(json.dumps(MINE | sizes | {"dataset": dataset, "order": order}))
     assert run(["order", "--suite", str(suite)]) == 2
+    for idle in (
+        ["--steps", "3"],
+        ["--recipe", "neox"],
+        ["--split", "1,1"],
+        [str(data)],
+        ["--data", str(data)],
+    ):
+        assert run(["order", "--suite", str(suite), "-o", str(tmp_path / "made"), *idle]) == 2
+    for both in (["--data", str(data)], ["--part", "valid"]):
+        assert run(["order", str(data), "--steps", "3", "--seq-length", "8", *both]) == 2
     assert run(["order", "--suite", str(suite), "-o", str(tmp_path / "made")]) == 0
     expected = make_order(data, num_samples=48, seed=1234, output=tmp_path / "other", **sizes).record
     for entry in expected.files:

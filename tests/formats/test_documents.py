@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pile_tools.errors import DataError
 from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import ShardReader, repair_utf8, shard_lines
+from pile_tools.formats.documents import ShardReader, repair_utf8
 
 
 def shard(path: Path, content: bytes) -> Shard:
@@ -49,27 +49,6 @@ def test_lines_of_every_format(tmp_path: Path, name: str) -> None:
     counts = reader.counts
     assert (counts.rows, counts.documents, counts.blank_lines, counts.repaired_documents) == (4, 3, 1, 0)
     assert counts.text_bytes == len("onezwölf 😀".encode())
-
-
-@given(
-    lines=st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"\r")), max_size=12),
-    end=st.booleans(),
-    limit=st.none() | st.integers(1, 20),
-)
-def test_lines_are_cut_at_newlines_alone(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], end: bool, limit: int | None
-) -> None:
-    content = b"\n".join(lines) + b"\n" * end
-    pieces = list(shard_lines(shard(tmp_path_factory.mktemp("l") / "x.jsonl", content), limit))
-    assert b"".join(piece.data for piece in pieces) == content
-    rebuilt: list[bytes] = []
-    for piece in pieces:
-        if piece.start:
-            rebuilt.append(b"")
-        rebuilt[-1] += piece.data
-    whole, last = content.split(b"\n")[:-1], content.split(b"\n")[-1]
-    assert rebuilt == [line + b"\n" for line in whole] + [last] * (last != b"")
-    assert all(piece.start and piece.end for piece in pieces) or limit is not None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats import mmidx
-from pile_tools.formats.mmidx import check_index, parse_header, read_index, token_dtype, write_index
+from pile_tools.formats.mmidx import check_index, ends, parse_header, read_index, token_dtype, write_index
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LITERAL = (
@@ -155,3 +155,9 @@ def test_the_writer_refuses(
 def test_dtype_follows_the_vocabulary() -> None:
     assert token_dtype(65_499) == np.uint16
     assert token_dtype(65_500) == np.int32
+
+
+def test_the_ends_of_an_array() -> None:
+    assert [ends(length) for length in range(5)] == [[], [0], [0, 1], [0, 1, 2], [0, 2, 3]]
+    # Nothing grows with the length.
+    assert ends(1 << 60) == [0, (1 << 60) - 2, (1 << 60) - 1]

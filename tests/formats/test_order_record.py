@@ -24,6 +24,7 @@ RECORD = OrderRecord(
     epochs=2,
     documents=(0, 305),
     split=None,
+    index="e" * 64,
     dataset="d" * 64,
     manifest=None,
     sequences=305,

@@ -69,7 +69,7 @@ def test_rows_are_found_across_frames_and_chunks(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zstd, "FRAME_BYTES", frame_bytes)
         patch.setattr("pile_tools.formats.shard_copy.FRAME_BYTES", frame_bytes)
-        patch.setattr("pile_tools.formats.documents._CHUNK_BYTES", chunk_bytes)
+        patch.setattr("pile_tools.formats.lines._CHUNK_BYTES", chunk_bytes)
         framed = Shard(directory / "b.jsonl.zst", "b.jsonl.zst")
         copy_rows(Shard(source.path, "b.jsonl"), np.ones(len(texts), np.bool_), directory / "plain.jsonl")
         foreign = Shard(directory / "c.jsonl.zst", "c.jsonl.zst")

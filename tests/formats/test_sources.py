@@ -75,5 +75,5 @@ def test_a_file_that_shrinks_is_an_error(path: Path, nowait: bool, monkeypatch: 
         monkeypatch.setattr(sources, "_NOWAIT", 0)
     file = PreadFile(path)
     os.truncate(path, 45_000)
-    with pytest.raises(DataError, match=r"a\.bin: ends at byte 4(5000|9990), but had 50000"):
+    with pytest.raises(DataError, match=r"a\.bin: ends before byte 50000, but had 50000"):
         read(file)

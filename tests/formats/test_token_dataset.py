@@ -54,7 +54,7 @@ def test_it_is_found_by_directory_prefix_and_file(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"name one of .*d/b, .*pile_0\.87_text"):
         find_dataset(prefix.parent)
     (prefix.parent / ".unfinished").mkdir()
-    with pytest.raises(UnfinishedError, match="pile-tools tokenize"):
+    with pytest.raises(UnfinishedError, match="the command that makes it"):
         find_dataset(prefix.parent)
 
 

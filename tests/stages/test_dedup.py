@@ -18,7 +18,7 @@ from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.zstd import RowFrameWriter
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
-from pile_tools.stages.dedup_write import DEDUP_SCHEMA
+from pile_tools.stages.dedup_tables import DEDUP_SCHEMA
 from tests.reference import dedup as oracle
 
 VOCABULARY = [f"word{i}" for i in range(500)]
@@ -211,12 +211,12 @@ def test_bytes_depend_on_neither_workers_nor_memory(
 ) -> None:
     dedup([corpus], tmp_path / "one", resolve_job(), workers=1)
     expected = all_files(tmp_path / "one")
-    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup_run.SMALL_BYTES", 0)
     monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 0)
     dedup([corpus], tmp_path / "two", resolve_job(), workers=2)
     assert all_files(tmp_path / "two") == expected
     # A budget so small that keys come in many ranges and sets are compared pair by pair.
-    monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_BYTES", 1 << 30)
+    monkeypatch.setattr("pile_tools.stages.dedup_run.SMALL_BYTES", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup_run._SMALL_DOCUMENTS", 1 << 30)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_BUDGET", 2000)
     monkeypatch.setattr("pile_tools.stages.dedup._LEAST_MEMORY", 2000)

@@ -9,18 +9,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats import atomic
+from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.npy import NpyWriter
+from pile_tools.stages import dedup as module
+from pile_tools.stages import dedup_run
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 from pile_tools.stages.workspace import InputFile, Workspace
 from tests.stages.test_dedup import all_files, planted, record, write_corpus, write_zst
 
+ROOT = Path(__file__).parents[2]
 JOB = resolve_job(save_signatures=True, on_bad_record="skip")
 
 
@@ -48,7 +54,7 @@ class Stop:
 
 
 def test_stopped_anywhere_it_resumes_to_the_same_bytes(corpus: Path, expected: dict[str, bytes]) -> None:
-    for calls in range(1, 1000, 3):
+    for calls in range(1, 1000, 7):
         out = corpus.parent / f"stopped{calls}"
         try:
             dedup([corpus], out, JOB, workers=1, progress=Stop(calls))
@@ -97,6 +103,76 @@ def test_killed_for_real(kind: signal.Signals, tmp_path: Path) -> None:
     assert all_files(out) == all_files(tmp_path / "whole")
 
 
+# Runs a deduplication, and then one in a fork for each line of its input, "output memory files when", killing
+# that fork around the publication of so many files.
+KILLER = """
+import os, signal, sys
+import pile_tools.formats.atomic as atomic
+import pile_tools.stages.dedup as module
+from pile_tools.stages.dedup import dedup
+from pile_tools.stages.dedup_job import resolve_job
+
+# Work so small that memory decides into how many ranges it is cut.
+module._PROCESS_BYTES, module._LEAST_MEMORY, module._LEAST_BUDGET = 1000, 2000, 2000
+os.fsync = lambda descriptor: None
+corpus, whole = sys.argv[1:]
+job = resolve_job(save_signatures=True, on_bad_record="skip")
+publish, published = atomic.publish, 0
+files, when = 0, ""
+
+def count_and_die(partial, path):
+    global published
+    published += 1
+    if published == files and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    publish(partial, path)
+    if published == files:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+atomic.publish = count_and_die
+dedup([corpus], whole, job, workers=1)
+total, published = published, 0
+for line in sys.stdin:
+    output, memory, at, when = line.split()
+    files = round(float(at) * total)
+    child = os.fork()
+    if child == 0:
+        dedup([corpus], output, job, workers=1, memory=int(memory))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_killed_at_any_file_and_started_again_with_other_memory(corpus: Path, tmp_path: Path) -> None:
+    # Each run: directory, memory, the share of all files after which it is killed, before or after the last.
+    runs: list[tuple[str, int, float, str]] = []
+    moments = (0.005, 0.03, 0.06, 0.12, 0.2, 0.35, 0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
+    for i, moment in enumerate(moments):
+        when = ("before", "after")[i % 2]
+        # Memory for two ranges of keys, or one: the second run has other, and of some is killed again.
+        memory = (1 << 30, 15_000)[i % 4 // 2]
+        runs.append((f"out{i}", memory, moment, when))
+        runs.append((f"out{i}", 15_000 if memory > 15_000 else 1 << 30, 0.1 if i % 3 == 0 else 0, "before"))
+        runs.append((f"out{i}", 1 << 30, 0, "never"))
+    process = subprocess.run(
+        [sys.executable, "-c", KILLER, str(corpus), str(tmp_path / "whole")],
+        input="".join(f"{tmp_path / name} {memory} {at} {when}\n" for name, memory, at, when in runs),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert process.stderr == ""
+    codes = [int(line) for line in process.stdout.split()]
+    # Every one of the first kills happened, and every last run came to its end.
+    assert codes[0::3] == [-signal.SIGKILL] * len(moments)
+    assert codes[2::3] == [0] * len(moments)
+    expected = all_files(tmp_path / "whole")
+    assert Manifest.read(tmp_path / "whole").counts["removed"] > 10
+    for i in range(len(moments)):
+        assert all_files(tmp_path / f"out{i}") == expected
+
+
 def test_full_disk_can_be_resumed(
     corpus: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +193,44 @@ def test_full_disk_can_be_resumed(
     assert not list(out.rglob("*.partial"))
     dedup([corpus], out, JOB, workers=1)
     assert all_files(out) == expected
+
+
+def test_a_full_disk(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, done, room = atomic.publish, 0, 1 << 30
+
+    def publish_while_there_is_room(partial: Path, path: Path) -> None:
+        nonlocal done
+        if done == room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        publish(partial, path)
+        done += 1
+
+    monkeypatch.setattr(atomic, "publish", publish_while_there_is_room)
+    dedup([corpus], tmp_path / "whole", JOB, workers=1)
+    total = done
+    # A disk on which one file more has room each time, in steps.
+    for i, room in enumerate([0, 1, 4, 14, 20, 60, total - 9, total - 5, total - 2, total - 1]):  # noqa: B007
+        done = 0
+        with pytest.raises(UnfinishedError, match=r"no space left .* to resume") as error:
+            dedup([corpus], tmp_path / f"out{i}", JOB, workers=1)
+        assert error.value.exit_code == 4
+        assert not list(tmp_path.rglob("*.partial"))
+        done = -total
+        dedup([corpus], tmp_path / f"out{i}", JOB, workers=1)
+        assert all_files(tmp_path / f"out{i}") == all_files(tmp_path / "whole")
+
+
+def no_room(*arguments: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a file")
+
+
+def test_a_disk_that_is_full_for_a_worker(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pile_tools.stages.dedup_run.SMALL_BYTES", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup_run.sign_shard", no_room)
+    with pytest.raises(UnfinishedError, match="no space left"):
+        dedup([corpus], tmp_path / "out", JOB, workers=2)
 
 
 def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -> None:
@@ -147,6 +261,25 @@ def test_input_that_changes_during_the_run(corpus: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_an_input_whose_content_alone_changes_during_the_run(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = tmp_path / "1.jsonl.zst"
+    shard.write_bytes((corpus / shard.name).read_bytes())
+    write_removed = dedup_run.write_removed
+
+    def change(*arguments: Any) -> None:
+        write_removed(*arguments)
+        content, status = shard.read_bytes(), shard.stat()
+        shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(shard, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+    monkeypatch.setattr(dedup_run, "write_removed", change)
+    with pytest.raises(PileToolsError, match=r"1\.jsonl\.zst: changed during the run"):
+        dedup([shard], tmp_path / "out", resolve_job(), workers=1)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
 def test_two_runs_into_one_directory(corpus: Path, tmp_path: Path) -> None:
     shards = sorted(corpus.iterdir())
     other = Workspace(
@@ -157,6 +290,37 @@ def test_two_runs_into_one_directory(corpus: Path, tmp_path: Path) -> None:
     )
     with other, pytest.raises(PileToolsError, match="another run"):
         dedup([corpus], tmp_path / "out", JOB, workers=1)
+
+
+def test_a_shard_that_cannot_be_read(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def refuse(self: Path, *arguments: Any, **more: Any) -> Any:
+        if self.name == "1.jsonl.zst":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return opened(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(PermissionError, match=r"1\.jsonl\.zst"):
+            dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert dedup([corpus], tmp_path / "out", resolve_job(), workers=1).counts["kept"] > 0
+
+
+def test_documents_that_are_neither_kept_nor_removed(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = module.count_everything
+
+    def lose_one(*arguments: Any) -> dict[str, Any]:
+        counts = count(*arguments)
+        return counts | {"kept": counts["kept"] - 1}
+
+    monkeypatch.setattr(module, "count_everything", lose_one)
+    with pytest.raises(PileToolsError, match="documents in, but"):
+        dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_flipped_bits_are_an_error_or_no_difference(corpus: Path, tmp_path: Path) -> None:

@@ -58,21 +58,25 @@ def test_dead_worker_is_named_and_resumable(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from pile_tools.stages.executor import Task, TaskPool, run_tasks
+from pile_tools.stages.executor import Task, TaskPool, run_tasks, start_server
 from tests.stages.test_executor import doze
 if __name__ == "__main__":
     paths = [Path(sys.argv[1]) / name for name in "ab"]
-    run_tasks([Task(p.name, doze, (p,), (p,)) for p in paths], workers=2)
+    if sys.argv[2] == "forkserver":
+        start_server("json")
+    tasks = [Task(p.name, doze, (p,), (p,)) for p in paths]
+    run_tasks(tasks, workers=2, start_method=sys.argv[2])
 """
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_its_parent(tmp_path: Path, kind: signal.Signals) -> None:
+def test_no_worker_outlives_its_parent(tmp_path: Path, kind: signal.Signals, method: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     parent = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, str(script), str(tmp_path), method], env=environment, stderr=subprocess.DEVNULL
     )
     written = [tmp_path / name for name in "ab"]
     deadline = time.monotonic() + 60
@@ -105,8 +109,32 @@ def test_a_pool_serves_several_lists_with_the_same_processes(tmp_path: Path) -> 
         pool.run(tasks[:1])
         pool.run(tasks[1:2], apart=True)
         pool.run(tasks[2:3], apart=True)
-        pool.run(tasks[3:], apart=True, in_process=True)
+        pool.run(tasks[3:], in_process=True)
         pool.run(tasks, apart=True)
-    here, one, two, also_here = (int(path.read_text()) for path in paths)
-    assert here == also_here == os.getpid()
-    assert one == two != here
+    here, *others = (int(path.read_text()) for path in paths)
+    assert here == os.getpid()
+    # Once there is a process, everything runs in it.
+    assert len({*others}) == 1
+    assert others[0] != here
+
+
+def write_whether_loaded(path: Path) -> None:
+    path.write_text(str("colorsys" in sys.modules))
+
+
+def test_a_server_has_its_module_loaded_for_every_worker(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("""
+import sys
+from pathlib import Path
+from pile_tools.stages.executor import Task, run_tasks, start_server
+from tests.stages.test_executor import write_whether_loaded
+if __name__ == "__main__":
+    start_server("colorsys")
+    paths = [Path(sys.argv[1]) / name for name in "ab"]
+    tasks = [Task(p.name, write_whether_loaded, (p,), (p,)) for p in paths]
+    run_tasks(tasks, workers=2, start_method="forkserver")
+""")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True)
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["True", "True"]

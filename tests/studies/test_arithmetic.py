@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -5,14 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pile_tools_cli.main import run
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.tokenizer import read_tokenizer
+from pile_tools.stages.order import make_order
+from pile_tools.stages.tokenize import tokenize
 from pile_tools.studies.arithmetic import Answer, answer_problems, make_problems
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import open_model
 from pile_tools.studies.term_frequency import Frequencies, answers_table, plot_frequency, summarise
+from pile_tools.viewer import BatchViewer
 from tests.studies.small import make_own
 
 
@@ -100,3 +105,56 @@ def test_the_gap_is_that_of_the_tenths_by_count(tmp_path: Path) -> None:
         Frequencies(tmp_path / "other.parquet")
     with pytest.raises(PileToolsError, match="no such file"):
         Frequencies(tmp_path / "none.parquet")
+
+
+def test_count_then_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `count` writes, pairs of terms and all, `arithmetic` joins; counts are those of the text."""
+    numbers = np.random.RandomState(3).geometric(0.05, 3000) % 100
+    texts = [" ".join(map(str, numbers[start : start + 30])) for start in range(0, 3000, 30)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        vocab_size=300,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    data = tmp_path / "tokens"
+    tokenize([tmp_path / "corpus.jsonl"], data, tokenizer=str(tmp_path / "tokenizer.json"), workers=1)
+    make_order(data, seq_length=32, batch_size=4, steps=9)
+    (tmp_path / "terms.txt").write_text("".join(f"{n}\n" for n in range(100)))
+    counted = ["count", "--data", data, "--terms", tmp_path / "terms.txt", "--every", 4, "--window", 5]
+    assert run([*map(str, counted), "-o", str(tmp_path / "counts.parquet")]) == 0
+    for step in (4, 8):
+        make_own(tmp_path / f"run/step{step}", vocab=300, seed=step)
+    asked = ["arithmetic", tmp_path / "run/step4", tmp_path / "run/step8", "--tokenizer", data]
+    asked += ["--x2", 2, "--shots", 1, "--plot", tmp_path / "plot.png", "-o", tmp_path / "answers.parquet"]
+    capsys.readouterr()
+    assert run([*map(str, asked), "--counts", str(tmp_path / "counts.parquet"), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [(result["steps"], result["task"]) for result in results] == [
+        (step, task) for step in (4, 8) for task in ("addition", "multiplication")
+    ]
+    viewer = BatchViewer.open(data)
+    for result in results:
+        words = [
+            word
+            for step in range(result["steps"])
+            for row in range(4)
+            for text in viewer.text(step, row).split("<|endoftext|>")
+            for word in re.findall(r"\w+", text)
+        ]
+        expected = [[x1, words.count(str(x1))] for x1 in range(100)]
+        assert [operand[:2] for operand in result["operands"]] == expected
+        by_count = sorted(result["operands"], key=lambda operand: (operand[1], operand[0]))
+        assert result["most"] == pytest.approx(np.mean([operand[2] for operand in by_count[-10:]]))
+        assert result["gap"] == result["most"] - result["least"]
+    assert pq.read_metadata(tmp_path / "answers.parquet").num_rows == 4 * 200
+    # Counts that do not begin with step 0 are not what a checkpoint has read.
+    assert run([*map(str, counted), "--steps", "2:8", "-o", str(tmp_path / "later.parquet")]) == 0
+    assert run([*map(str, asked), "--counts", str(tmp_path / "later.parquet")]) == 2
+    assert "counts from step 2 on" in capsys.readouterr().err

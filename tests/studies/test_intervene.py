@@ -1,19 +1,25 @@
 import dataclasses
+import hashlib
 import json
 import pickle
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pile_tools_cli.main import run
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from xxhash import xxh3_128_digest
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.studies.intervene import Intervention, intervene
@@ -335,3 +341,58 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
     swapped = BatchViewer.open(tmp_path / "p")
     assert swapped.repeats(every=5).equals(parent.repeats(every=5))
     assert swapped.mixture(every=5).equals(parent.mixture(every=5))
+
+
+def test_every_command_reads_an_overlay(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Digests, exports, searches, counts, differences and training are those of the bytes that it shows."""
+    out = tmp_path / "o"
+    parent = BatchViewer.open(data)
+    dropped = set(parent.trace(4, 0).column("document").to_pylist())
+    intervene(data, out, Intervention(drop=[",".join(map(str, dropped))]), from_step=3, to_step=9)
+    viewer = BatchViewer.open(out)
+    changed = [s for s in range(viewer.steps) if not np.array_equal(viewer.batch(s), parent.batch(s))]
+    assert changed
+    assert set(changed) <= set(range(3, 9))
+
+    def told(*arguments: object) -> dict[str, Any]:
+        capsys.readouterr()
+        assert run([*map(str, arguments), "--json"]) == 0, capsys.readouterr().err
+        return dict(json.loads(capsys.readouterr().out))
+
+    root = told("digest", out)["root"]
+    assert root == hashlib.sha256(b"".join(xxh3_128_digest(b.tobytes()) for b in batches(viewer))).hexdigest()
+    assert told("digest", data, "-o", tmp_path / "digests")["root"] != root
+    assert run(["verify", str(out)]) == 0
+    difference = told("diff", data, out)
+    assert difference["differing_steps"] == changed
+    assert dropped & {row["document"] for row in difference["documents"] if row["stream"] == "a"}
+    assert not dropped & {row["document"] for row in difference["documents"] if row["stream"] == "b"}
+    told("export", "--data", out, "--steps", "2:10", "--format", "npy", "-o", tmp_path / "x.npy")
+    exported = np.load(tmp_path / "x.npy")
+    assert np.array_equal(exported.reshape(8, 4, 33), batches(viewer)[2:10])
+    told("export", "--data", out, "--format", "mmidx", "-o", tmp_path / "copy")
+    assert np.array_equal(batches(BatchViewer.open(tmp_path / "copy", batch_size=4)), batches(viewer))
+    (tmp_path / "terms").write_text("bread\n")
+    [count] = told("count", "--data", out, "--terms", tmp_path / "terms")["counts"]
+    texts = [viewer.text(s, r) for s in range(viewer.steps) for r in range(4)]
+    assert count["count"] == sum(len(re.findall(r"\bbread\b", text)) for text in texts)
+    config = {"model_type": "gpt_neox", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config |= {"intermediate_size": 16, "vocab_size": 300}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    fit = ["train", "--data", out, "--model", tmp_path / "config.json", "--lr", 0.01, "--steps", 10]
+    told(*fit, "--device", "cpu", "--schedule", "3", "-o", tmp_path / "run")
+    assert told("verify", tmp_path / "run/step10", "--data", out)
+    assert told("verify", tmp_path / "run/step3", "--data", data)
+    assert run(["verify", str(tmp_path / "run/step10"), "--data", str(data)]) == 3
+    assert f"step {changed[0]}" in capsys.readouterr().err
+    assert run(["repeats", "--data", str(out)]) == 1
+    assert "an overlay that packs" in capsys.readouterr().err
+
+
+def test_blends_have_no_overlays(data: Path, tmp_path: Path) -> None:
+    make_blend([data, data], ["1", "2"], tmp_path / "blend", seq_length=32, batch_size=4, steps=5)
+    with pytest.raises(ParameterError, match="a blend; intervene in the stream of one of its datasets"):
+        intervene(tmp_path / "blend", tmp_path / "o", Intervention(drop=["1"]), from_step=0)
+    assert not (tmp_path / "o").exists()

@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import transformers
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import model_identity, open_model
+from tests.hub_server import Hub, running_hub, use_as_hub
 from tests.studies.small import VOCAB, make_gpt2, make_own, rename_kind
 
 
@@ -98,16 +98,34 @@ def test_tokens_that_the_model_cannot_read_are_named(tmp_path: Path) -> None:
         model.check(np.zeros((1, 17), np.int64), "here")
 
 
-def test_a_revision_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-    from huggingface_hub.errors import RevisionNotFoundError
-
-    def missing(*args: object, **settings: object) -> str:
-        raise RevisionNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", missing)
-    with pytest.raises(PileToolsError, match="no revision 'step7' on the Hub"):
-        open_model(ModelName("EleutherAI/pythia-14m", "step7"))
+def test_models_and_revisions_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model is fetched from a server that speaks the Hub's API; what it does not have is named."""
+    directory = make_own(tmp_path / "model")
+    prompt = prompts(2, 5)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with running_hub() as hub:
+        use_as_hub(monkeypatch, hub)
+        files = {path.name: path.read_bytes() for path in directory.iterdir()}
+        hub.repositories["suite/small"] = files | {"pytorch_model.bin": b"pickled"}
+        hub.repositories["suite/gated"] = files
+        hub.gated.add("suite/gated")
+        found = open_model(ModelName("suite/small", "main")).greedy(prompt, 4)
+        assert np.array_equal(found, open_model(ModelName(str(directory))).greedy(prompt, 4))
+        assert model_identity(ModelName("suite/small")) == model_identity(ModelName(str(directory)))
+        assert not hub.requests["GET", "pytorch_model.bin"]
+        with pytest.raises(
+            PileToolsError, match=r"suite/small: no revision 'step7' on the Hub; Pythia's are"
+        ):
+            open_model(ModelName("suite/small", "step7"))
+        with pytest.raises(PileToolsError, match="suite/none: no such model on the Hub"):
+            open_model(ModelName("suite/none"))
+        with pytest.raises(PileToolsError, match="suite/gated: gated"):
+            open_model(ModelName("suite/gated"))
+    # Where nothing answers, what was fetched is still there, and the rest is not.
+    use_as_hub(monkeypatch, Hub("http://127.0.0.1:9"))
+    assert np.array_equal(found, open_model(ModelName("suite/small", "main")).greedy(prompt, 4))
+    with pytest.raises(PileToolsError, match="the Hub cannot be reached"):
+        open_model(ModelName("suite/none"))
 
 
 def test_names(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def workplace(demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     make_order(tokens, seq_length=128, batch_size=4, steps=24)
     (place / "tiny.json").write_text(json.dumps(CONFIG))
     (place / "swap.tsv").write_text(" None\t True\n")
+    (place / "numbers.txt").write_text("".join(f"{number}\n" for number in range(100)))
     return place
 
 
@@ -54,7 +55,7 @@ def test_commands_run(
     expected = {
         "counterfactual": ["overlay/manifest.json", "run-changed/step8/manifest.json"],
         "memorization": ["mem.parquet", "mem.png"],
-        "term-frequency": ["answers.parquet"],
+        "term-frequency": ["counts.parquet", "answers.parquet", "frequency.png"],
         "exposure": ["loss.parquet", "loss.png"],
     }
     for name in expected[page]:

@@ -138,6 +138,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         {"checkpoints": {"first": ["a"], "every": 5}},
         {"more": 1},
         {"models": None},
+        {"order": {"recipe": "neox", "seeds": [1]}},
+        {"order": {"recipe": "neox", "seeds": {"0": "1"}}},
+        {"order": {"recipe": "sequential", "location": 5}},
+        {"order": {"recipe": "sequential", "num_samples": 0}},
+        {"checkpoints": {"first": [0, -4], "every": 5}},
+        {"checkpoints": {"first": [10**6], "every": 5}},
+        {"checkpoints": {"first": [0], "every": 5, "branch_factor": "ab"}},
     ],
 )
 def test_files_that_are_no_suite(change: dict[str, Any], tmp_path: Path) -> None:

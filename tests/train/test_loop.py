@@ -195,9 +195,17 @@ def test_loss_scale_falls_where_float16_overflows(home: Path, monkeypatch: pytes
 def test_compiled_layers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as for the compiler, and run without it: making machine code takes it half a minute."""
     compiler = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function: compiler(function, backend="aot_eager"))
+
+    def traced(function: Any, *, dynamic: bool, options: dict[str, bool]) -> Any:
+        assert options == {"deterministic": True}
+        return compiler(function, backend="aot_eager", dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", traced)
     begin(home, "compiled", compile_layers=True, stop_at=2)
     assert losses(home / "compiled") == pytest.approx(losses(home / "whole")[:2], rel=1e-5)
+    monkeypatch.setattr("torch._inductor.list_options", lambda: ["max_autotune"])
+    with pytest.raises(PileToolsError, match="cannot be held to the same bits"):
+        begin(home, "older", compile_layers=True)
     names = {path.name for path in (home / "compiled" / "step2").iterdir()}
     assert load_model(home / "compiled" / "step2").vocab == 97
     assert names == {path.name for path in (home / "whole" / "step2").iterdir()}

@@ -112,6 +112,18 @@ def test_interrupted_fetching_goes_on(
     assert contents[0] == contents[1]
 
 
+def test_killed_in_its_last_moment_it_is_finished(viewer: BatchViewer, tmp_path: Path) -> None:
+    fetch(viewer, 0, 2, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    work = tmp_path / "out" / ".unfinished"
+    work.mkdir()
+    (work / "step-1.bin").touch()  # what is left where the removal was cut short
+    with pytest.raises(UnfinishedError, match="run the command that makes it again"):
+        BatchViewer.open(tmp_path / "out")
+    assert fetch(viewer, 0, 2, tmp_path / "out") == []
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_a_finished_directory_is_left_and_any_other_refused(viewer: BatchViewer, tmp_path: Path) -> None:
     fetch(viewer, 0, 2, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}

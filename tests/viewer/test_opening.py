@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,8 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pile_tools import BatchViewer
 from pile_tools.algorithms.blend import blend_indices, blend_sizes
@@ -23,6 +26,7 @@ from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.store import Io
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
+from pile_tools.stages.verify import verify
 from pile_tools.viewer import components
 from tests.hub_server import Hub, running_hub, use_as_hub
 from tests.reference import orders
@@ -105,13 +109,81 @@ def test_pread_says_the_same_as_mmap(data: Path) -> None:
         BatchViewer.open(data, io="read")  # type: ignore[arg-type]
 
 
-def test_a_file_that_shrinks_is_an_error_with_pread(data: Path) -> None:
-    viewer = BatchViewer.open(data, io="pread")
+@pytest.mark.parametrize("file", ["*.bin", "document.idx", "*_shuffle_idx.npy", "*_doc_idx.npy"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_file_that_shrinks_is_an_error_with_pread(data: Path, file: str, elsewhere: bool) -> None:
+    place = data
+    if elsewhere:
+        place = data.parent / "orders"
+        place.mkdir()
+        for path in [*data.glob("*.npy"), data / "order.json"]:
+            shutil.move(path, place)
+    viewer = BatchViewer.open(data, order=place if elsewhere else None, io="pread")
     viewer.batch(0)
-    for path in data.glob("*.bin"):
+    for path in [*data.glob(file), *place.glob(file)]:
         os.truncate(path, 5)
-    with pytest.raises(DataError, match=r"\.bin: ends at byte 5, but had 44 when it was opened"):
+    with pytest.raises(DataError, match=r"ends before byte \d+, but had \d+ when it was opened"):
         everything(viewer)
+
+
+def test_a_prefix_beside_the_directory_where_megatron_core_keeps_its_maps(data: Path) -> None:
+    (data / "document" / "cache" / "GPTDataset_indices").mkdir(parents=True)
+    for name in ("document", "document.idx", ""):
+        assert BatchViewer.open(data / name).batch(0).shape == (4, 9)
+
+
+def test_an_order_made_of_a_dataset_behind_a_url_is_that_of_a_copy(data: Path, hub: Hub) -> None:
+    url = publish(hub, data)
+    made = data.parent / "made"
+    parameters: dict[str, Any] = {"seq_length": 8, "batch_size": 4, "steps": 10, "seed": 7, "output": made}
+    record = make_order(url, **parameters).record
+    assert (record.dataset, record.index) == (None, make_order(data, **parameters | {"seed": 8}).record.index)
+    order = made / f"{record.label}_doc_idx.npy"
+    assert everything(BatchViewer.open(data, order=order)) == everything(BatchViewer.open(url, order=order))
+    # The same documents in another order have the same counts and bytes, and another index.
+    other = write_dataset(data.parent / "turned", random_documents(0, SIZES)[::-1]).parent
+    for place in (other, publish(hub, other, "owner/turned")):
+        with pytest.raises(DataError, match="an order of another token dataset"):
+            BatchViewer.open(place, order=order)
+
+
+def test_sequences_of_several_sizes_are_no_samples_behind_a_url_either(data: Path, hub: Hub) -> None:
+    odd = write_dataset(data.parent / "odd", random_documents(0, [5, 3, 7, 5, 4, 6])).parent
+    for place in (odd, publish(hub, odd)):
+        viewer = BatchViewer.open(place, order="sequential", batch_size=1)
+        assert viewer.batch(0).shape == (1, 5)
+        with pytest.raises(DataError, match="sequence 1 has 3 tokens at byte 10"):
+            viewer.batch(1)
+
+
+def test_bare_maps_and_shards_of_a_server_that_lists_nothing(data: Path, hub: Hub) -> None:
+    (data / "order.json").unlink()
+    expected = everything(BatchViewer.open(data, batch_size=4))
+    publish(hub, data)
+    http = f"{hub.url}/datasets/owner/name/resolve/main"
+    with pytest.raises(PileToolsError, match="lists no files, shards are found only by"):
+        BatchViewer.open(f"{http}/document", batch_size=4)
+    whole = write_dataset(data.parent / "whole", random_documents(0, SIZES)).parent
+    add_provenance(whole, 24)
+    label = next(data.glob("*_doc_idx.npy")).name.removesuffix("_doc_idx.npy")
+    hub.repositories["owner/name"] |= {"document.bin": (whole / "document.bin").read_bytes()}
+    for order in (label, f"{http}/{label}_doc_idx.npy", f"{http}/{label}"):
+        assert everything(BatchViewer.open(f"{http}/document", order=order, batch_size=4)) == expected
+    with pytest.raises(ParameterError, match="no order"):
+        BatchViewer.open(f"{http}/document", order="document_train_0_indexmap_1ns_8sl_1s", batch_size=4)
+
+
+def test_the_tokenizer_beside_a_dataset_behind_a_url(data: Path, hub: Hub, demo_corpus: Path) -> None:
+    shutil.copy(demo_corpus / "tokenizer.json", data)
+    (data / "document.idx").unlink()
+    for path in data.glob("*.bin"):
+        path.unlink()
+    write_dataset(data, [np.arange(size, dtype=np.uint16) for size in SIZES if size])
+    for path in [*data.glob("*.npy"), data / "order.json", data / "documents.parquet"]:
+        path.unlink()
+    make_order(data, seq_length=8, batch_size=4, steps=5)
+    remote = BatchViewer.open(publish(hub, data))
+    assert remote.text(0, 0) == BatchViewer.open(data).text(0, 0)
 
 
 def samples(n: int, length: int = 9) -> list[Any]:
@@ -217,6 +289,50 @@ def test_a_blend_draws_on_its_datasets_as_gpt_neox_does(tmp_path: Path, io: Io, 
         _ = viewer.dataset
     with pytest.raises(PileToolsError, match="another order"):
         make_blend(parts, ["0.6", "0.4"], out, **parameters)
+
+
+@settings(max_examples=25)
+@given(
+    cents=st.lists(st.integers(1, 100), min_size=1, max_size=4),
+    thousands=st.integers(1, 3),
+)
+@example(cents=[47, 535], thousands=1)  # one sample more or less is another number of epochs
+def test_a_blend_asks_its_datasets_for_what_gpt_neox_asks(
+    tmp_path_factory: pytest.TempPathFactory, cents: list[int], thousands: int
+) -> None:
+    directory = tmp_path_factory.mktemp("asked")
+    data = write_dataset(directory / "data", random_documents(0, [4000])).parent
+    texts = [f"0.{number:03d}" for number in cents]
+    record = make_blend(
+        [data] * len(texts), texts, directory / "blend", num_samples=1000 * thousands, seq_length=8
+    )
+    weights = [float(text) for text in texts]
+    shares = [weight / sum(weights) for weight in weights]
+    asked = [math.ceil(1000 * thousands * share * 1.005) for share in shares]
+    labels = [part.order for part in record.parts]
+    assert labels == [f"document_train_{n}_indexmap_{size}ns_8sl_1234s" for n, size in enumerate(asked)]
+
+
+def test_a_blend_finds_its_datasets_wherever_they_are(data: Path, hub: Hub, tmp_path: Path) -> None:
+    other = write_dataset(tmp_path / "other", random_documents(1, SIZES)).parent
+    parameters: dict[str, Any] = {"steps": 5, "batch_size": 2, "seq_length": 8}
+    here = tmp_path / "blend"
+    record = make_blend([data, other], ["1/3", "2/3"], here, **parameters)
+    assert [part.weight for part in record.parts] == ["1/3", "2/3"]
+    verify([here])
+    batches = [BatchViewer.open(here).batch(step).tolist() for step in range(5)]
+    with pytest.raises(ParameterError, match="a blend, whose order is blend_10ns_8sl_1234s, and not 'x'"):
+        BatchViewer.open(here, order="x")
+    # All in one repository, relative to each other: of one commit.
+    there = publish(hub, tmp_path, "owner/all")
+    remote = BatchViewer.open(f"{there}/blend")
+    assert [remote.batch(step).tolist() for step in range(5)] == batches
+    # A dataset behind a URL, its blend here.
+    mixed = make_blend([f"{there}/data", other], ["1/3", "2/3"], tmp_path / "mixed", **parameters)
+    assert mixed.parts[0].data == f"{there}/data/document"
+    viewer = BatchViewer.open(tmp_path / "mixed")
+    assert [viewer.batch(step).tolist() for step in range(5)] == batches
+    verify([tmp_path / "mixed"])
 
 
 def test_blends_that_are_none(tmp_path: Path, data: Path) -> None:

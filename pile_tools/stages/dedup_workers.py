@@ -1,0 +1,25 @@
+"""The processes of a deduplication, started while its own modules are still being imported.
+
+Imported where those modules are not, so it imports little itself.
+"""
+
+import os
+from collections.abc import Sequence
+
+from pile_tools.formats.corpus import list_shards
+from pile_tools.stages.executor import default_workers, start_server
+
+__all__ = ["SMALL_BYTES", "start_workers"]
+
+SMALL_BYTES = 16 << 20
+"""Size of shards that are read sooner than a process starts."""
+
+
+def start_workers(inputs: Sequence[str | os.PathLike[str]], workers: int | None) -> None:
+    """Start what worker processes are forked from, where the corpus ``inputs`` is worth some.
+
+    Raises what `list_shards` does.
+    """
+    size = sum(shard.path.stat().st_size for shard in list_shards(inputs))
+    if size >= SMALL_BYTES and (workers or default_workers()) > 1:
+        start_server("pile_tools.stages.dedup_warm")
