@@ -98,7 +98,14 @@ class Component(ABC):
             content = np.empty(rows * (self.seq_length + 1) * dataset.dtype.itemsize, np.uint8)
             targets = np.cumsum(lengths) - lengths
             for part, begin in zip(dataset.parts, dataset.part_starts.tolist(), strict=False):
-                if isinstance(part, MappedFile):
+                if not isinstance(part, MappedFile):
+                    continue
+                if len(starts) == 1:  # a step of a sequential order: nothing copies it as fast as NumPy
+                    start = int(starts[0])
+                    first, stop = max(start, begin), min(start + len(content), begin + part.size)
+                    if first < stop:
+                        content[first - start : stop - start] = part.array[first - begin : stop - begin]
+                else:
                     copy_pieces(part.array, begin, starts, lengths, targets, content)
         return content.view(dataset.dtype).reshape(rows, self.seq_length + 1)
 
