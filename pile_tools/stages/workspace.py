@@ -40,8 +40,8 @@ class InputFile:
         entry = file_entry(self.path, self.name)
         if self.sha256 not in (None, entry.sha256):
             raise DataError(
-                f"{self.path}: changed since {MANIFEST_NAME} beside it was written; "
-                f"make {self.path.parent} again"
+                f"{self.path}: changed since the {MANIFEST_NAME} that lists it was written; "
+                "make its directory again"
             )
         return entry
 
@@ -175,6 +175,7 @@ class Workspace:
             before = known.get(file.name, {})
             # An input that was not touched since is not hashed again: a resumed run starts at once.
             same = all(before.get(key) == value for key, value in stamp.items())
+            same = same and file.sha256 in (None, before["sha256"])
             entry = FileEntry(file.name, status.st_size, before["sha256"]) if same else file.measure()
             files[file.name] = {**stamp, "sha256": entry.sha256}
             self.input_entries.append(entry)

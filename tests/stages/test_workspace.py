@@ -108,7 +108,7 @@ def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: Input
 
 def test_input_that_its_own_manifest_contradicts(tmp_path: Path, source: InputFile) -> None:
     listed = InputFile(source.path, source.name, sha256="00" * 32)
-    with pytest.raises(DataError, match=r"changed since manifest\.json"):
+    with pytest.raises(DataError, match=r"changed since the manifest\.json"):
         workspace(tmp_path / "out", listed).__enter__()
 
 
