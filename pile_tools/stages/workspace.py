@@ -145,11 +145,10 @@ class Workspace:
         }
         self._refuse_difference("finished", old, new)
         for entry in manifest.outputs:
-            path = self.directory / entry.name
-            if not path.is_file() or path.stat().st_size != entry.bytes:
+            if not entry.is_in(self.directory):
                 raise PileToolsError(
-                    f"{path}: changed or missing since the run that finished {self.directory}; "
-                    "remove the directory and run again"
+                    f"{self.directory / entry.name}: changed or missing since the run that finished "
+                    f"{self.directory}; remove the directory and run again"
                 )
         self.finished, self.input_entries = manifest, entries
 
@@ -194,7 +193,10 @@ class Workspace:
         return any(path.is_file() and path not in own for path in self.directory.rglob("*"))
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, the last of all files, and remove the work files."""
+        """Write the manifest, the last of all files, and remove the work files.
+
+        Raises PileToolsError where an input changed meanwhile, or an output is not what the manifest lists.
+        """
         stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
         for file, recorded in zip(self._inputs, self.input_entries, strict=True):
             status = file.path.stat()
@@ -202,6 +204,12 @@ class Workspace:
             if status.st_size != recorded.bytes or (touched and file.measure() != recorded):
                 raise PileToolsError(
                     f"{file.path}: changed during the run; remove {self.directory} and run again"
+                )
+        for entry in manifest.outputs:
+            if not entry.is_in(self.directory):
+                raise PileToolsError(
+                    f"{self.directory / entry.name}: changed or missing since it was written; "
+                    f"remove {self.directory} and run again"
                 )
         manifest.write(self.directory)
         # Renamed first: a work folder that is half removed must not look like one to resume.

@@ -77,6 +77,32 @@ def test_stopped_again_and_again_with_other_settings(corpus: Path, expected: dic
     assert all_files(out) == expected
 
 
+@pytest.mark.parametrize("name", ["0.jsonl.zst", "signatures/2.jsonl.zst.values.npy", "dedup.parquet"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_output_that_is_gone_is_written_again(
+    name: str,
+    cut: bool,
+    corpus: Path,
+    expected: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = corpus.parent / f"gone-{Path(name).name}-{cut}"
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            dedup([corpus], out, JOB, workers=1)
+    if cut:
+        os.truncate(out / name, 5)
+    else:
+        (out / name).unlink()
+    dedup([corpus], out, JOB, workers=1)
+    assert all_files(out) == expected
+
+
 def command(corpus: Path, out: Path) -> list[str]:
     program = "from pile_tools_cli.main import main; main()"
     arguments = ["dedup", str(corpus), "-o", str(out), "--save-signatures", "--on-bad-record", "skip"]

@@ -58,6 +58,22 @@ def test_changed_output_of_a_finished_job_is_noticed(tmp_path: Path, source: Inp
         workspace(out, source).__enter__()
 
 
+@pytest.mark.parametrize("content", [None, "longer"])
+def test_output_that_is_gone_when_the_job_ends(
+    tmp_path: Path, source: InputFile, content: str | None
+) -> None:
+    out = tmp_path / "out"
+    with workspace(out, source) as space:
+        (out / "kept.jsonl").write_text("x")
+        entry = file_entry(out / "kept.jsonl")
+        (out / "kept.jsonl").unlink()
+        if content is not None:
+            (out / "kept.jsonl").write_text(content)
+        with pytest.raises(PileToolsError, match=r"kept\.jsonl: changed or missing since it was written"):
+            space.finish(Manifest("dedup", PARAMETERS, space.input_entries, [entry]))
+    assert not (out / "manifest.json").exists()
+
+
 def test_half_finished_is_resumed_by_the_same_job_only(tmp_path: Path, source: InputFile) -> None:
     out = tmp_path / "out"
     with workspace(out, source) as space:
