@@ -116,9 +116,9 @@ def dedup(
         raise ParameterError("--preset pile-dedupe knows no other corpus: leave out --against")
     if job.method == "pile-dedupe":
         load_word_tokenizer()
-    start_workers(inputs, workers)
+    start_workers(inputs, workers, output)
     others = find_against([Path(directory) for directory in against], job)
-    shards = list_shards(inputs)
+    shards = list_shards(inputs, leave_out=output)
     memory = default_memory() if memory is None else memory
     if memory < _LEAST_MEMORY:
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")

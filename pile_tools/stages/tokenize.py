@@ -77,7 +77,7 @@ def tokenize(
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
     two, DataError for input that cannot be read, and what `Workspace` raises.
     """
-    shards = list_shards(inputs)
+    shards = list_shards(inputs, leave_out=Path(output))
     checked = read_tokenizer(tokenizer, allow_id_gaps=allow_id_gaps)
     encoding = Encoding(
         tokenizer=checked,

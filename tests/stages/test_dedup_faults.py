@@ -77,6 +77,25 @@ def test_stopped_again_and_again_with_other_settings(corpus: Path, expected: dic
     assert all_files(out) == expected
 
 
+@pytest.mark.parametrize("pattern", ["", "**/*.zst"])
+def test_an_output_inside_the_corpus_is_no_part_of_it(
+    pattern: str, corpus: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    copy = tmp_path / "corpus"
+    copy.mkdir()
+    for path in corpus.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    given, out = copy / pattern, copy / "sub" / "out"
+    for calls in (8, 1000):
+        try:
+            dedup([given], out, JOB, workers=1, progress=Stop(calls))
+        except KeyboardInterrupt:
+            continue
+    # Resumed above, and run again here.
+    manifest = dedup([given], out, JOB, workers=1)
+    assert manifest.to_bytes() == expected["manifest.json"]
+
+
 @pytest.mark.parametrize("name", ["0.jsonl.zst", "signatures/2.jsonl.zst.values.npy", "dedup.parquet"])
 @pytest.mark.parametrize("cut", [False, True])
 def test_an_output_that_is_gone_is_written_again(
