@@ -45,7 +45,9 @@ def task_budget(memory: int, workers: int) -> int:
     return max(_LEAST_BUDGET, (memory - (workers + 1) * _PROCESS_BYTES) // workers)
 
 
-def _manifest(run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object]) -> Manifest:
+def _manifest(
+    run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object], versions: dict[str, str]
+) -> Manifest:
     files, paths = run.files, run.files.paths
     own = range(files.n_against_shards, len(run.shards))
     outputs = [entry for index in own for entry in Written.read(paths.written(index)).entries]
@@ -70,7 +72,7 @@ def _manifest(run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, 
         outputs=outputs,
         counts=counts,
         parents=sorted({shard.parent for shard in run.shards if shard.parent is not None}),
-        versions=_versions(run.job),
+        versions=versions,
     )
 
 
@@ -124,7 +126,7 @@ def dedup(
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
     workers = max(1, min(workers or default_workers(), memory // _LEAST_MEMORY))
     budget = task_budget(memory, workers)
-    parameters = job.parameters()
+    parameters, versions = job.parameters(), _versions(job)
     if others:
         parameters["against"] = [Path(directory).resolve().name for directory in against]
     for shard in shards:
@@ -140,6 +142,7 @@ def dedup(
             *(file for other in others for file in other.inputs()),
             *(InputFile(shard.path, shard.name, shard.sha256) for shard in shards),
         ],
+        versions=versions,
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
@@ -148,6 +151,6 @@ def dedup(
         with TaskPool(workers, "forkserver") as pool:
             run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
             run.run()
-        manifest = _manifest(run, workspace.input_entries, parameters)
+        manifest = _manifest(run, workspace.input_entries, parameters, versions)
         workspace.finish(manifest)
     return manifest

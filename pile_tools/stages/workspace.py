@@ -65,13 +65,22 @@ class Workspace:
     before, and then there is nothing to do. Otherwise the stage writes its work files under ``work``
     and its outputs into ``directory`` (each of them whole: `formats.atomic`), and calls ``finish``.
 
+    ``versions`` are the releases that can change a byte of the work: what was begun with others is not
+    resumed. A finished directory stays as it is, and its manifest names those that made it.
+
     Raises PileToolsError where the directory holds something else, another run is at work in it, or it
-    was begun or finished by a different job (named); a full disk inside the block becomes
-    UnfinishedError.
+    was begun or finished by a different job (named), or begun with other versions; a full disk inside the
+    block becomes UnfinishedError.
     """
 
     def __init__(
-        self, directory: Path, *, stage: str, parameters: Mapping[str, Any], inputs: Sequence[InputFile]
+        self,
+        directory: Path,
+        *,
+        stage: str,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[InputFile],
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.work = directory / UNFINISHED_NAME
@@ -80,6 +89,7 @@ class Workspace:
         self._stage = stage
         self._parameters = dict(parameters)
         self._inputs = list(inputs)
+        self._versions = dict(versions or {})
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -178,7 +188,12 @@ class Workspace:
             entry = FileEntry(file.name, status.st_size, before["sha256"]) if same else file.measure()
             files[file.name] = {**stamp, "sha256": entry.sha256}
             self.input_entries.append(entry)
-        job = {"stage": self._stage, "parameters": self._parameters, "files": files}
+        job = {
+            "stage": self._stage,
+            "parameters": self._parameters,
+            "files": files,
+            "versions": self._versions,
+        }
         new = orjson.loads(canonical_json(job))
         if old is not None:
             for known_file in (*old["files"].values(), *new["files"].values()):

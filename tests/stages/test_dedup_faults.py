@@ -293,6 +293,22 @@ def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -
         dedup([copy], tmp_path / "out", JOB, workers=1)
 
 
+@pytest.mark.parametrize(("place", "name"), [("__version__", "pile-tools"), ("UNICODE_VERSION", "unicode")])
+def test_another_version_is_refused(
+    place: str, name: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        dedup([corpus], tmp_path / "out", JOB, workers=1, progress=Stop(8))
+    monkeypatch.setattr(module, place, "0.0.1")
+    with pytest.raises(PileToolsError, match=rf"half-finished.*versions: {name} .*now '0\.0\.1'"):
+        dedup([corpus], tmp_path / "out", JOB, workers=1)
+    monkeypatch.undo()
+    dedup([corpus], tmp_path / "out", JOB, workers=1)
+    monkeypatch.setattr(module, place, "0.0.1")
+    finished = dedup([corpus], tmp_path / "out", JOB, workers=1)
+    assert finished.versions[name] != "0.0.1"
+
+
 def test_input_that_changes_during_the_run(corpus: Path, tmp_path: Path) -> None:
     texts = planted(7, 20)
     copy = write_corpus(tmp_path / "corpus", texts, shards=1)

@@ -87,6 +87,21 @@ def test_half_finished_is_resumed_by_the_same_job_only(tmp_path: Path, source: I
         workspace(out, source).__enter__()
 
 
+def test_half_finished_is_resumed_by_the_same_versions_only(tmp_path: Path, source: InputFile) -> None:
+    def begin(out: Path, versions: dict[str, str]) -> Workspace:
+        return Workspace(out, stage="dedup", parameters=PARAMETERS, inputs=[source], versions=versions)
+
+    with begin(tmp_path / "out", {"pile-tools": "1", "unicode": "15"}) as space:
+        (space.work / "part").write_text("done")
+    with pytest.raises(PileToolsError, match=r"half-finished.*: versions: unicode '15', now '16'"):
+        begin(tmp_path / "out", {"pile-tools": "1", "unicode": "16"}).__enter__()
+    with begin(tmp_path / "out", {"pile-tools": "1", "unicode": "15"}) as space:
+        assert (space.work / "part").read_text() == "done"
+    run(tmp_path / "done", source)
+    with begin(tmp_path / "done", {"pile-tools": "2"}) as space:
+        assert space.finished is not None
+
+
 def test_input_of_equal_size_and_other_content_is_noticed(tmp_path: Path, source: InputFile) -> None:
     out = tmp_path / "out"
     with workspace(out, source) as space:
