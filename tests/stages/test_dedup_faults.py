@@ -53,6 +53,17 @@ class Stop:
             raise KeyboardInterrupt
 
 
+class StopAt:
+    """A progress function that interrupts the run at the end of a phase."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        if label == self.phase and done == total:
+            raise KeyboardInterrupt
+
+
 def test_stopped_anywhere_it_resumes_to_the_same_bytes(corpus: Path, expected: dict[str, bytes]) -> None:
     for calls in range(1, 1000, 7):
         out = corpus.parent / f"stopped{calls}"
@@ -288,6 +299,11 @@ def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -
     other = resolve_job(save_signatures=True, on_bad_record="skip", keep="last")
     with pytest.raises(PileToolsError, match=r"half-finished.*keep 'first', now 'last'"):
         dedup([copy], tmp_path / "out", other, workers=1)
+    other = resolve_job(save_signatures=True, on_bad_record="error")
+    with pytest.raises(PileToolsError, match=r"half-finished.*on_bad_record 'skip', now 'error'"):
+        dedup([copy], tmp_path / "out", other, workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        dedup([copy], tmp_path / "out", JOB, workers=1, progress=StopAt("group"))
     write_zst(copy / "1.jsonl.zst", [record("something else")])
     with pytest.raises(PileToolsError, match=r"half-finished.*1\.jsonl\.zst"):
         dedup([copy], tmp_path / "out", JOB, workers=1)
