@@ -82,6 +82,11 @@ class Segment:
     last_step: int
     parent: str | None = None
 
+    @property
+    def steps(self) -> str:
+        """The range as messages and ``--steps`` write it."""
+        return f"{self.first_step}:{self.last_step}"
+
 
 @dataclass(frozen=True, slots=True)
 class DataRecord:
