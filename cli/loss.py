@@ -44,7 +44,7 @@ def command(
 
     MODEL is named as in `pile-tools memorize`. A checkpoint of `pile-tools train` records what it has read,
     and a step counts as seen only where its bytes are those. --plot draws the loss against the steps since
-    a sequence's document was last read.
+    a sequence was last read.
     """
     from pile_tools.studies.loss import loss_by_exposure, plot_exposure
     from pile_tools.studies.model_name import ModelName

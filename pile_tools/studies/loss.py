@@ -52,7 +52,8 @@ class LossGroup:
 @dataclass(frozen=True, slots=True)
 class LossReport:
     """``totals`` by seen, ``by_source`` by source and seen; ``table`` a row for each sequence: step, row,
-    loss, seen, document, source."""
+    loss, seen, document, offset, n_tokens, source (document and source are those of most of it, offset and
+    n_tokens which part of the document that is)."""
 
     checkpoint_steps: int
     totals: tuple[LossGroup, ...]
@@ -160,19 +161,19 @@ def _groups(table: pa.Table, keys: list[str]) -> tuple[LossGroup, ...]:
 
 
 def plot_exposure(report: LossReport, place: StreamPlace, path: Path) -> None:
-    """Draw the loss of the sequences against the steps since their document was last read, into a PNG file.
+    """Draw the loss of the sequences against the steps since they were last read, into a PNG file.
 
     Steps since last seen are counted from the checkpoint back: 1 for the last step that it has read.
-    Documents that were not read yet are drawn apart, as a line at their mean loss.
+    Sequences that were not read yet are drawn apart, as a line at their mean loss.
     """
     viewer = place.open()
     table = report.table.filter(pc.is_valid(report.table.column("document")))
     if table.num_rows == 0:
         raise ParameterError(
-            f"{viewer.order.name}: boundaries of documents are not known, so it is not known when one was "
-            "last read; leave --plot out"
+            f"{viewer.order.name}: boundaries of documents are not known, so it is not known when a "
+            "sequence was last read; leave --plot out"
         )
-    last = last_seen(viewer, table.column("document").to_numpy(), report.checkpoint_steps)
+    last = last_seen(viewer, table, report.checkpoint_steps)
     losses = table.column("loss").to_numpy()
     seen = last >= 0
     with figure(path) as axes:
@@ -186,5 +187,5 @@ def plot_exposure(report: LossReport, place: StreamPlace, path: Path) -> None:
             axes.set_xscale("log")
         if (~seen).any():
             axes.axhline(losses[~seen].mean(), color="tab:gray", linestyle="--", label="not yet read: mean")
-        axes.set(xlabel="steps since the document was last read", ylabel="loss (nats per token)")
+        axes.set(xlabel="steps since the sequence was last read", ylabel="loss (nats per token)")
         axes.legend()

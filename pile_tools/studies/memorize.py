@@ -47,10 +47,11 @@ def memorize(
 
     ``output`` is a Parquet file with a row for each sequence, in stream order: step, row, share (n_matched /
     l), n_matched (tokens reproduced at their places), n_prefix (before the first that is not), document and
-    source (those of most of the k + l tokens; null where not known), continuation (the l tokens that the
-    model gives). A run that ends early is resumed; False says that the same file was there. Raises
-    ParameterError for parameters that no sequence has, OutOfRangeError for steps that the stream has not,
-    DataError for a vocabulary that is not the stream's.
+    source (those of most of the k + l tokens; null where not known), offset and n_tokens (the part of the
+    document that these are), continuation (the l tokens that the model gives). A run that ends early is
+    resumed; False says that the same file was there. Raises ParameterError for parameters that no sequence
+    has, OutOfRangeError for steps that the stream has not, DataError for a vocabulary that is not the
+    stream's.
     """
     for letter, number in (
         ("k", k),

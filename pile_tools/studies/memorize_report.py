@@ -77,7 +77,7 @@ def memorize_report(
     """Report on the table at ``path``: a sequence is memorized where its share is at least ``threshold``.
 
     Intervals of ``every`` steps begin at multiples of it. With the stream, sequences are counted by the
-    number of steps before the checkpoint that had read their document; ``checkpoint_steps`` is what the
+    number of steps before the checkpoint that had read them (``exposure``); ``checkpoint_steps`` is what the
     table records unless given. Raises DataError for a stream that is not the table's, ParameterError where
     fewer than two whole intervals were measured.
     """
@@ -88,7 +88,7 @@ def memorize_report(
     parameters = read_description(Path(path))["parameters"]
     if "share" not in pq.read_schema(path).names:
         raise DataError(f"{path}: not a table of `pile-tools memorize`")
-    table = pq.read_table(path, columns=["step", "row", "share", "document", "source"])
+    table = pq.read_table(path, columns=["step", "row", "share", "source"])
     memorized = table.column("share").to_numpy() >= threshold
     steps = table.column("step").to_numpy()
     intervals = tuple(_intervals(steps, memorized, parameters["start"], parameters["stop"], every))
@@ -103,7 +103,7 @@ def memorize_report(
         by_source=_by_source(table, memorized),
         by_times_seen=None
         if viewer is None
-        else _by_times_seen(Path(path), table, memorized, viewer, parameters, checkpoint_steps),
+        else _by_times_seen(Path(path), memorized, viewer, parameters, checkpoint_steps),
     )
 
 
@@ -133,7 +133,6 @@ def _by_source(table: pa.Table, memorized: npt.NDArray[np.bool_]) -> tuple[Group
 
 def _by_times_seen(
     path: Path,
-    table: pa.Table,
     memorized: npt.NDArray[np.bool_],
     viewer: BatchViewer,
     parameters: dict[str, Any],
@@ -149,9 +148,14 @@ def _by_times_seen(
         raise ParameterError(
             f"{path}: does not record how many steps the model had read; say it with --checkpoint-steps"
         )
-    documents = table.column("document")
-    known = pc.is_valid(documents).to_numpy()
-    times = times_seen(viewer, documents.filter(pa.array(known)).to_numpy(), until)
+    try:
+        sequences = pq.read_table(path, columns=["document", "offset", "n_tokens"])
+    except pa.ArrowException:
+        raise DataError(
+            f"{path}: does not say which part of a document was measured; make it again"
+        ) from None
+    known = pc.is_valid(sequences.column("document")).to_numpy()
+    times = times_seen(viewer, sequences.filter(pa.array(known)), until)
     found = _groups(times, memorized[known])
     return tuple(Group(str(name), *counts) for name, counts in sorted(found.items()))
 
