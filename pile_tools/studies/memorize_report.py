@@ -15,7 +15,9 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.studies.exposure import times_seen
 from pile_tools.studies.plots import figure
 from pile_tools.studies.poisson import PoissonFit, fit_poisson
+from pile_tools.studies.reading import check_lineage
 from pile_tools.studies.resumable import read_description
+from pile_tools.train.record import Segment
 from pile_tools.viewer import BatchViewer
 
 __all__ = [
@@ -78,8 +80,8 @@ def memorize_report(
 
     Intervals of ``every`` steps begin at multiples of it. With the stream, sequences are counted by the
     number of steps before the checkpoint that had read them (``exposure``); ``checkpoint_steps`` is what the
-    table records unless given. Raises DataError for a stream that is not the table's, ParameterError where
-    fewer than two whole intervals were measured.
+    table records unless given. Raises DataError for a stream that is not the table's, or not all that the
+    checkpoint has read; ParameterError where fewer than two whole intervals were measured.
     """
     if every < 1:
         raise ParameterError(f"--every {every} must be at least 1")
@@ -143,7 +145,15 @@ def _by_times_seen(
             f"{path}: measured on another stream than {viewer.order.name} at batch size {viewer.batch_size}; "
             "name the one that `memorize` read"
         )
-    until = parameters["checkpoint_steps"] if checkpoint_steps is None else checkpoint_steps
+    recorded = parameters["checkpoint_steps"]
+    until = recorded if checkpoint_steps is None else checkpoint_steps
+    if parameters["lineage"] is not None:
+        if until != recorded:
+            raise ParameterError(
+                f"{path}: its checkpoint records {recorded} steps, not {until}; leave --checkpoint-steps out"
+            )
+        lineage = [Segment.of(segment) for segment in parameters["lineage"]]
+        check_lineage(viewer, lineage, parameters["digest"])
     if until is None:
         raise ParameterError(
             f"{path}: does not record how many steps the model had read; say it with --checkpoint-steps"

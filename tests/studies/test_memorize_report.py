@@ -32,9 +32,9 @@ def write_report_table(stream: BatchViewer, path: Path) -> list[dict[str, object
             origin = {name: piece[name] for name in ("document", "offset", "n_tokens")}
             source = [None, "books", "web"][piece["document"] % 3]
             rows.append({"step": step, "row": row, "share": share, **origin, "source": source})
-    parameters = {"start": 2, "stop": 12, "stream": stream.identity, "batch_size": ROWS}
-    described = {"format": "pile-tools study 1", "study": "memorize", "version": "1"}
-    described["parameters"] = parameters | {"checkpoint_steps": 6}  # type: ignore[assignment]
+    parameters: dict[str, object] = {"start": 2, "stop": 12, "stream": stream.identity, "batch_size": ROWS}
+    parameters |= {"checkpoint_steps": 6, "lineage": None, "digest": None}
+    described = {"format": "pile-tools study 1", "study": "memorize", "parameters": parameters}
     table = pa.Table.from_pylist(rows)
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: canonical_json(described)}), path)
     return rows
