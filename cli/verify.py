@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pile_tools.errors import ParameterError
+from pile_tools.errors import ParameterError, UnfinishedError
 from pile_tools.formats.store import is_url
 
 from . import options
@@ -59,7 +59,8 @@ def command(
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
     Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
     nothing else is checked. With --digests, DIR may be a URL. Ends with 3 at the first file or step
-    that is not right, and names it.
+    that is not right, and names it; with 4 where --data is not all that a checkpoint has read, so that a
+    part of it is not proved.
     """
     from pile_tools.stages.verify import CHECKS, verify
 
@@ -67,11 +68,16 @@ def command(
         _compare_with(digests, directories, steps, order, as_json)
         return
     checks = [_digest_check(steps, order)]
+    unproved: list[str] = []
     if steps is None:
-        checks = [*CHECKS, *checks, *_training_checks(streams, order)]
+        checks = [*CHECKS, *checks, *_training_checks(streams, order, unproved)]
     with options.progress_bar() as progress:
         findings = verify([_directory(name) for name in directories], checks=checks, progress=progress)
     _report([(str(finding.directory), finding.check, finding.message) for finding in findings], as_json)
+    if streams and unproved:
+        raise UnfinishedError(
+            f"{unproved[0]}, so they are not proved; give the stream that they are of with --data, too"
+        )
 
 
 def _report(findings: list[tuple[str, str, str]], as_json: bool) -> None:
@@ -124,29 +130,36 @@ def _digest_check(steps: "Steps | None", order: str | None) -> "Check":
     )
 
 
-def _training_checks(streams: "Sequence[str]", order: str | None) -> "list[Check]":
-    """The checks of what `pile-tools train` wrote."""
+def _training_checks(streams: "Sequence[str]", order: str | None, unproved: list[str]) -> "list[Check]":
+    """The checks of what `pile-tools train` wrote; steps that no stream has are added to ``unproved``."""
     from pile_tools.stages.verify import Check
     from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
 
+    def describe(report: "CheckpointReport") -> str:
+        if streams and report.unproved:
+            unproved.append(f"{report.directory}: steps {_steps(report)} differ from every stream given")
+        return _describe(report, compared=bool(streams))
+
     def checkpoint(directory: Path, progress: "Progress") -> str:
-        viewers = open_viewers(directory, streams, order=order)
-        return _describe(verify_checkpoint(directory, viewers))
+        return describe(verify_checkpoint(directory, open_viewers(directory, streams, order=order)))
 
     def run(directory: Path, progress: "Progress") -> str:
         report = verify_run(directory, open_viewers(directory, streams, order=order))
         same = [f"{' and '.join(names)} have the same weights" for names in report.identical]
-        return "; ".join([*(f"{one.directory.name}: {_describe(one)}" for one in report.checkpoints), *same])
+        return "; ".join([*(f"{one.directory.name}: {describe(one)}" for one in report.checkpoints), *same])
 
     return [Check("checkpoint", is_checkpoint, checkpoint), Check("run", is_run, run)]
 
 
-def _describe(report: "CheckpointReport") -> str:
-    if not report.unproved:
-        proof = "each as the stream has it"
-    elif report.unproved == report.lineage:
+def _describe(report: "CheckpointReport", *, compared: bool) -> str:
+    if not compared:
         proof = "not compared with a stream; give it with --data"
+    elif report.unproved:
+        proof = f"of which {_steps(report)} differ from what is given with --data"
     else:
-        missing = " and ".join(f"{part.first_step}:{part.last_step}" for part in report.unproved)
-        proof = f"of which {missing} are not compared; give their stream with --data, too"
+        proof = "each as the stream has it"
     return f"has read {report.steps:,} steps, {proof}"
+
+
+def _steps(report: "CheckpointReport") -> str:
+    return " and ".join(segment.steps for segment in report.unproved)
