@@ -61,10 +61,14 @@ def test_train_stop_resume_verify_fork(
     fork = str(home / "fork")
     assert run(["train", "--from", f"{one}/step5", "--data", str(home / "other"), "-o", fork]) == 0
     assert capsys.readouterr().out.startswith(f"{fork}/step8: 8 of 8 steps")
-    assert run(["verify", f"{fork}/step8", "--data", str(home / "other")]) == 0
-    assert "of which 0:5 are not compared" in capsys.readouterr().out
+    assert run(["verify", f"{fork}/step8", "--data", str(home / "other")]) == 4
+    out, err = capsys.readouterr()
+    assert "has read 8 steps, of which 0:5 differ from what is given with --data" in out
+    assert err.startswith(f"pile-tools: {fork}/step8: steps 0:5 differ from every stream given")
+    assert run(["verify", f"{fork}/step5", "--data", str(home / "other")]) == 3
+    assert "its steps 0:5 are not of this stream: step 0 of" in capsys.readouterr().err
     assert run(["verify", fork, "--data", str(home / "other"), "--data", data]) == 0
-    assert "not compared" not in capsys.readouterr().out
+    assert "differ" not in capsys.readouterr().out
 
 
 def test_a_run_at_another_batch_size(

@@ -108,6 +108,16 @@ def test_a_fork_is_proved_by_both_streams(home: Path, data: BatchViewer, other: 
         verify_checkpoint(home / "fork" / "step7", [data])
 
 
+def test_the_first_checkpoint_of_a_fork_has_read_what_it_began_from(
+    home: Path, data: BatchViewer, other: BatchViewer
+) -> None:
+    """It has read no step of its own stream, which therefore proves nothing of it."""
+    assert verify_checkpoint(home / "fork" / "step3", [data]).unproved == ()
+    for streams in ([other], [BatchViewer.open(home / "data", batch_size=BATCH_SIZE // 2)]):
+        with pytest.raises(DataError, match=r"step3: its steps 0:3 are not of this stream: step 0 of"):
+            verify_checkpoint(home / "fork" / "step3", streams)
+
+
 def test_a_run_and_checkpoints_with_the_same_weights(home: Path, data: BatchViewer, tmp_path: Path) -> None:
     compared: list[int] = []
     report = verify_run(home / "run", [data], advance=compared.append)
