@@ -35,7 +35,7 @@ from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
 from pile_tools.studies.retokenize import Retokenizer
-from pile_tools.studies.selection import select_documents
+from pile_tools.studies.selection import is_file_selection, select_documents
 from pile_tools.studies.stacked import refuse_retokenised, refuse_shown_again
 from pile_tools.studies.swap_table import ResolvedTable, read_swap_table, resolve
 from pile_tools.viewer.components import UNKNOWN, Component
@@ -171,8 +171,11 @@ def _range(stream: Stream, batch: int, from_step: int, to_step: int | None) -> t
 def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -> dict[str, Any]:
     """What the overlay depends on; files by their content."""
 
-    def content(name: str) -> str:
-        return f"{Path(name).name} {sha256_file(name)}" if Path(name).is_file() else name
+    def content(name: str, is_file: bool) -> str:
+        return f"{Path(name).name} {sha256_file(name)}" if is_file and Path(name).is_file() else name
+
+    def selected(selection: str) -> str:
+        return content(selection, is_file_selection(selection))
 
     swap = intervention.swap
     return {
@@ -181,9 +184,12 @@ def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -
         "batch_size": batch,
         "swap": None if swap is None else [list(pair) for pair in read_swap_table(swap)],
         "allow_length_change": intervention.allow_length_change,
-        "drop": [content(selection) for selection in intervention.drop],
-        "replace": [[content(selection), content(other)] for selection, other in intervention.replace],
-        "move": [[content(selection), step] for selection, step in intervention.move],
+        "drop": [selected(selection) for selection in intervention.drop],
+        "replace": [
+            [selected(selection), content(other, not other.isdecimal())]
+            for selection, other in intervention.replace
+        ],
+        "move": [[selected(selection), step] for selection, step in intervention.move],
     }
 
 
