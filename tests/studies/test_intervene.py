@@ -130,6 +130,7 @@ def test_words_of_several_tokens_are_listed_and_swapped_in_the_text(data: Path, 
             assert not words & {"he", "him", "himself", "his", "He"}
             if "heuristic" in old and len(new) >= len(old):
                 assert "heuristic" in new or "heuri" in new[-12:]
+            assert "the she" not in new  # a piece that ends in "the he|uristic"
             different += old != new
             if old == new:
                 assert np.array_equal(parent.sequence(step, row), viewer.sequence(step, row))
