@@ -7,7 +7,7 @@ last 7 % and 21 % of training, and train those again.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +34,8 @@ from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tok
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
-from pile_tools.studies.retokenize import Retokenizer
-from pile_tools.studies.selection import select_documents
+from pile_tools.studies.retokenize import CONTEXT_TOKENS, Retokenizer
+from pile_tools.studies.selection import is_file_selection, select_documents
 from pile_tools.studies.stacked import refuse_retokenised, refuse_shown_again
 from pile_tools.studies.swap_table import ResolvedTable, read_swap_table, resolve
 from pile_tools.viewer.components import UNKNOWN, Component
@@ -171,8 +171,11 @@ def _range(stream: Stream, batch: int, from_step: int, to_step: int | None) -> t
 def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -> dict[str, Any]:
     """What the overlay depends on; files by their content."""
 
-    def content(name: str) -> str:
-        return f"{Path(name).name} {sha256_file(name)}" if Path(name).is_file() else name
+    def content(name: str, is_file: bool) -> str:
+        return f"{Path(name).name} {sha256_file(name)}" if is_file and Path(name).is_file() else name
+
+    def selected(selection: str) -> str:
+        return content(selection, is_file_selection(selection))
 
     swap = intervention.swap
     return {
@@ -181,9 +184,12 @@ def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -
         "batch_size": batch,
         "swap": None if swap is None else [list(pair) for pair in read_swap_table(swap)],
         "allow_length_change": intervention.allow_length_change,
-        "drop": [content(selection) for selection in intervention.drop],
-        "replace": [[content(selection), content(other)] for selection, other in intervention.replace],
-        "move": [[content(selection), step] for selection, step in intervention.move],
+        "drop": [selected(selection) for selection in intervention.drop],
+        "replace": [
+            [selected(selection), content(other, not other.isdecimal())]
+            for selection, other in intervention.replace
+        ],
+        "move": [[selected(selection), step] for selection, step in intervention.move],
     }
 
 
@@ -411,7 +417,8 @@ class _Work:
                 found: list[Piece] = []
                 position = 0
                 for document, offset, n_tokens in pieces:
-                    new = change(tokens[row, position : position + n_tokens])
+                    piece = tokens[row, position : position + n_tokens]
+                    new = change(piece, self._context(document, offset, n_tokens, int(samples[row])))
                     position += n_tokens
                     if new is None:
                         found.append((document, offset, n_tokens))
@@ -428,6 +435,30 @@ class _Work:
         if not made.samples:
             raise ParameterError("none of the words is in these steps, so nothing would change")
 
+    def _context(
+        self, document: int, offset: int, n_tokens: int, sample: int
+    ) -> Callable[[], tuple[list[int], list[int]]]:
+        """Return what gives the tokens of ``document`` beside a piece of it, as in ``sample``."""
+
+        def read() -> tuple[list[int], list[int]]:
+            size = int(self.component.document_tokens(np.array([document]))[0])
+            ranges = (
+                (max(0, offset - CONTEXT_TOKENS), offset),
+                (offset + n_tokens, min(size, offset + n_tokens + CONTEXT_TOKENS)),
+            )
+            before, after = (
+                self.component.document_pieces(
+                    np.array([document]),
+                    np.array([start]),
+                    np.array([max(0, stop - start)]),
+                    self._positions(np.array([sample])),
+                ).tolist()
+                for start, stop in ranges
+            )
+            return before, after
+
+        return read
+
     def _after(self, sample: int, change: Retokenizer) -> Iterator[Piece]:
         """Yield the changed pieces that follow a sample in the packing, round the end of it."""
         position = self._positions(np.array([sample]))
@@ -436,7 +467,8 @@ class _Work:
             skip = 1 if self.component.shares_tokens and after else 0
             for document, offset, n_tokens in cut(self._packed(after), skip, self.component.seq_length + 1):
                 one, start, count = (np.array([value]) for value in (document, offset, n_tokens))
-                new = change(self.component.document_pieces(one, start, count, position))
+                piece = self.component.document_pieces(one, start, count, position)
+                new = change(piece, self._context(document, offset, n_tokens, sample))
                 if new is None:
                     yield document, offset, n_tokens
                 elif len(new):

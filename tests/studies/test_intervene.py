@@ -130,6 +130,7 @@ def test_words_of_several_tokens_are_listed_and_swapped_in_the_text(data: Path, 
             assert not words & {"he", "him", "himself", "his", "He"}
             if "heuristic" in old and len(new) >= len(old):
                 assert "heuristic" in new or "heuri" in new[-12:]
+            assert "the she" not in new  # a piece that ends in "the he|uristic"
             different += old != new
             if old == new:
                 assert np.array_equal(parent.sequence(step, row), viewer.sequence(step, row))
@@ -164,6 +165,25 @@ def test_dropped_documents_are_not_shown_in_the_range(data: Path, tmp_path: Path
                 changed += 1
     assert changed == change.samples
     check_traces(viewer, parent, range(viewer.steps))
+
+
+def test_numbers_are_numbers_however_many_and_files_are_files(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = ",".join(map(str, [3, *range(60, 160)] * 3))
+    with pytest.raises(OutOfRangeError, match="no document 60; there are 60"):
+        intervene(data, tmp_path / "o", Intervention(drop=[every]), from_step=0)
+    assert intervene(data, tmp_path / "o", Intervention(drop=["3," * 200 + "4"]), from_step=0).samples
+    # A file that happens to be called as a number has no part in it.
+    monkeypatch.chdir(tmp_path)
+    replace = Intervention(replace=[("10", "11")])
+    intervene(data, tmp_path / "p", replace, from_step=0)
+    (tmp_path / "11").write_text("no document")
+    assert intervene(data, tmp_path / "p", replace, from_step=0).existed
+    pq.write_table(pa.table({"document": pa.array([10], pa.uint64())}), tmp_path / "ten.parquet")
+    by_file = Intervention(replace=[(str(tmp_path / "ten.parquet"), "11")])
+    intervene(data, tmp_path / "q", by_file, from_step=0)
+    assert (tmp_path / "q/pieces.npy").read_bytes() == (tmp_path / "p/pieces.npy").read_bytes()
 
 
 def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
@@ -321,10 +341,16 @@ def test_a_sequential_stream_without_documents(data: Path, tmp_path: Path) -> No
 
 def test_bad_input_is_named(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
+    wide = pa.table({"document": pa.array([1, 2**64 - 1], pa.uint64())})
+    pq.write_table(wide, tmp_path / "wide.parquet")
     cases: list[tuple[Intervention, type[PileToolsError], str]] = [
         (Intervention(), ParameterError, "nothing to change"),
         (Intervention(drop=["1", "60"]), OutOfRangeError, "no document 60; there are 60"),
         (Intervention(drop=["source:nope"]), ParameterError, "no source 'nope'; there are s0, s1, s2"),
+        (Intervention(drop=["9" * 23]), OutOfRangeError, f"no document {'9' * 23}; there are 60"),
+        (Intervention(drop=["9" * 5000]), OutOfRangeError, "no document 9{50}…; there are 60"),
+        (Intervention(replace=[("3", "9" * 20)]), OutOfRangeError, "no document 9{20}; there are 60"),
+        (Intervention(drop=[str(tmp_path / "wide.parquet")]), OutOfRangeError, f"no document {2**64 - 1};"),
         (Intervention(drop=["some"]), ParameterError, "'some' names no documents"),
         (Intervention(drop=[str(tmp_path / "x.parquet")]), PileToolsError, "no such file"),
         (Intervention(drop=["4"], replace=[("4", "5")]), ParameterError, "document 4 is changed twice"),
