@@ -123,12 +123,14 @@ def command(
 
     Writes RUN/stepN, directories that transformers opens, and a line for each step into RUN/metrics.jsonl.
     Ctrl-C, a termination signal and --stop-at leave a checkpoint, and --resume goes on from it to the same
-    bits as if nothing had happened.
+    bits as if nothing had happened: at its batch size, unless given. A fork (--from) takes the batch size of
+    its own stream, and where that is not the checkpoint's it has to be given.
     """
-    from pile_tools.train import plot_loss, recorded_batch_size, train
+    from pile_tools.train import check_fork_batch_size, plot_loss, recorded_batch_size, train
 
-    if batch_size is None:
-        batch_size = recorded_batch_size(output, resume=resume, source=source)
+    told = batch_size is not None
+    if resume and not told:
+        batch_size = recorded_batch_size(output)
     viewer = streams.open_viewer(
         data=data,
         suite=suite,
@@ -139,6 +141,8 @@ def command(
         cache=cache,
         cache_bytes=cache_bytes,
     )
+    if source is not None and not told:
+        check_fork_batch_size(source, viewer)
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     with _stop_signals() as should_stop, _progress_bar() as (on_start, on_step):
         outcome = train(

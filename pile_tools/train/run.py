@@ -3,9 +3,9 @@
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.stages.workspace import Workspace
 from pile_tools.train.ancestors import Ancestors
@@ -14,7 +14,10 @@ from pile_tools.train.files import STAGE, check_files, list_checkpoints
 from pile_tools.train.parallel import World
 from pile_tools.train.record import DataRecord, Segment, Stream
 
-__all__ = ["Run", "newest_checkpoint", "read_begin", "recorded_batch_size"]
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+__all__ = ["Run", "check_fork_batch_size", "newest_checkpoint", "read_begin", "recorded_batch_size"]
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -25,10 +28,20 @@ def newest_checkpoint(run: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def recorded_batch_size(output: Path, *, resume: bool, source: Path | None) -> int | None:
-    """Return the batch size of the checkpoint that a run would begin with, None where there is none."""
-    begin = newest_checkpoint(output) if resume else source
+def recorded_batch_size(run: Path) -> int | None:
+    """Return the batch size of the newest checkpoint of ``run``, None where it stopped before its first."""
+    begin = newest_checkpoint(run)
     return None if begin is None else DataRecord.read(begin).stream.batch_size
+
+
+def check_fork_batch_size(source: Path, viewer: "BatchViewer") -> None:
+    """Raise ParameterError where a fork of ``source`` would change the batch size without being told to."""
+    before = DataRecord.read(source).stream.batch_size
+    if viewer.batch_size != before:
+        raise ParameterError(
+            f"{source}: trained at batch size {before}, but that of {viewer.order.name} is "
+            f"{viewer.batch_size}; say which is meant with --batch-size"
+        )
 
 
 def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataRecord, dict[str, Any] | None]:

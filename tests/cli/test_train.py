@@ -82,6 +82,23 @@ def test_a_run_at_another_batch_size(
     assert "has read 8 steps, each as the stream has it" in capsys.readouterr().out
 
 
+def test_a_fork_does_not_change_the_batch_size_unasked(
+    home: Path, begin: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, fork = str(home / "forked3"), str(home / "fork-batch")
+    assert run([*begin, "-o", one, "--batch-size", "3", "--stop-at", "1"]) == 4
+    capsys.readouterr()
+    fork_it = ["train", "--from", f"{one}/step1", "--data", str(home / "other"), "-o", fork, "--json"]
+    assert run(fork_it) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"pile-tools: {one}/step1: trained at batch size 3, but that of {home}/other")
+    assert err.endswith("is 6; say which is meant with --batch-size\n")
+    assert not Path(fork).exists()
+    for size in (3, 6):
+        assert run([*fork_it, "--batch-size", str(size), "-o", f"{fork}{size}"]) == 0
+        assert json.loads(capsys.readouterr().out)["tokens"] == 20 * (3 + 7 * size)
+
+
 def test_usage(home: Path, begin: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", "--data", str(home / "data")]) == 2
     assert run(["train", "--data", str(home / "data"), "-o", str(home / "never")]) == 2
