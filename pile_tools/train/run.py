@@ -44,25 +44,28 @@ def check_fork_batch_size(source: Path, viewer: "BatchViewer") -> None:
         )
 
 
-def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataRecord, dict[str, Any] | None]:
-    """Return what a run that begins with the checkpoint ``begin`` has read, and the recipe recorded there.
+def read_begin(
+    stream: Stream, begin: Path | None, *, fork: bool
+) -> tuple[DataRecord, dict[str, Any] | None, dict[str, Any]]:
+    """Return what a run that begins with the checkpoint ``begin`` has read, the recipe recorded there, and
+    how it was computed ("machine" in the manifest), which is empty for a fork.
 
-    Without a checkpoint that is nothing and None. A fork goes on with ``stream``, whichever it is; otherwise
-    DataError says how it differs from the stream that was read.
+    Without a checkpoint nothing was read and the recipe is None. A fork goes on with ``stream``, whichever it
+    is; otherwise DataError says how it differs from the stream that was read.
     """
     if begin is None:
-        return DataRecord((Segment(stream, 0, 0),), b""), None
+        return DataRecord((Segment(stream, 0, 0),), b""), None, {}
     manifest, record = check_files(begin), DataRecord.read(begin)
     recorded: dict[str, Any] = manifest.parameters["recipe"]
     if fork:
-        return record.fork(stream, manifest.identity), recorded
+        return record.fork(stream, manifest.identity), recorded, {}
     difference = record.stream.difference(stream)
     if difference is not None:
         raise DataError(
             f"{begin}: was trained on another stream: {difference}; name that one (--data, --order, "
             f"--batch-size), or go on with this one in a fork (--from {begin} -o ANOTHER)"
         )
-    return record, recorded
+    return record, recorded, dict(manifest.parameters["machine"])
 
 
 class Run:

@@ -48,6 +48,8 @@ def test_train_stop_resume_verify_fork(
     report = json.loads(capsys.readouterr().out)
     assert (report["checkpoint"], report["steps_done"], report["tokens"]) == (f"{one}/step8", 8, 960)
     assert picture.read_bytes().startswith(b"\x89PNG")
+    machine = json.loads((home / "run/step8/manifest.json").read_text())["parameters"]["machine"]
+    assert machine["micro_batch_size"] == 2  # as it began
     assert run([*resume, "--data", str(home / "other")]) == 3
     assert "was trained on another stream" in capsys.readouterr().err
 
