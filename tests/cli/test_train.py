@@ -42,6 +42,12 @@ def test_train_stop_resume_verify_fork(
     assert run([*begin, "-o", one]) == 1
     assert "an unfinished run, at step5; go on with --resume" in capsys.readouterr().err
 
+    assert run(["verify", one, "--data", data]) == 0
+    assert f"{one}: run: unfinished; step0: has read 0 steps" in (out := capsys.readouterr().out)
+    assert "step5: has read 5 steps, each as the stream has it" in out
+    assert run(["verify", one, "--data", str(home / "other")]) == 3
+    capsys.readouterr()
+
     picture = home / "loss.png"
     resume = ["train", "--data", data, "-o", one, "--resume", "--device", "cpu", "--json"]
     assert run([*resume, "--plot", str(picture)]) == 0
@@ -58,7 +64,8 @@ def test_train_stop_resume_verify_fork(
     assert run(["verify", f"{one}/step5", "--data", str(home / "other")]) == 3
     assert "its steps 0:5 are not of this stream: step 0 of" in capsys.readouterr().err
     assert run(["verify", one]) == 0
-    assert "step8: has read 8 steps, not compared with a stream" in capsys.readouterr().out
+    assert "step8: has read 8 steps, not compared with a stream" in (out := capsys.readouterr().out)
+    assert "unfinished" not in out
 
     fork = str(home / "fork")
     assert run(["train", "--from", f"{one}/step5", "--data", str(home / "other"), "-o", fork]) == 0
