@@ -55,7 +55,8 @@ def command(
 ) -> None:
     """Check that DIR still holds what was made: every byte, every format rule, every number.
 
-    DIR is the output of a stage, a token dataset, an order, a training run or one of its checkpoints.
+    DIR is the output of a stage, a token dataset, an order, a training run (also one that is not finished)
+    or one of its checkpoints.
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
     Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
     nothing else is checked. With --digests, DIR may be a URL. Ends with 3 at the first file or step
@@ -146,9 +147,12 @@ def _training_checks(streams: "Sequence[str]", order: str | None, unproved: list
     def run(directory: Path, progress: "Progress") -> str:
         report = verify_run(directory, open_viewers(directory, streams, order=order))
         same = [f"{' and '.join(names)} have the same weights" for names in report.identical]
-        return "; ".join([*(f"{one.directory.name}: {describe(one)}" for one in report.checkpoints), *same])
+        state = [] if report.finished else ["unfinished"]
+        return "; ".join(
+            [*state, *(f"{one.directory.name}: {describe(one)}" for one in report.checkpoints), *same]
+        )
 
-    return [Check("checkpoint", is_checkpoint, checkpoint), Check("run", is_run, run)]
+    return [Check("checkpoint", is_checkpoint, checkpoint), Check("run", is_run, run, for_unfinished=True)]
 
 
 def _describe(report: "CheckpointReport", *, compared: bool) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.manifest import Manifest
 from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 
@@ -48,11 +50,15 @@ class CheckpointReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The checkpoints of a run, by step, and the names of those that hold the same weights, in groups."""
+    """The checkpoints of a run, by step, and the names of those that hold the same weights, in groups.
+
+    ``finished`` says whether all steps of its schedule have been made.
+    """
 
     directory: Path
     checkpoints: tuple[CheckpointReport, ...]
     identical: tuple[tuple[str, ...], ...]
+    finished: bool
 
 
 class _Steps:
@@ -149,8 +155,9 @@ def verify_run(
             raise DataError(f"{path}: has read other bytes than {paths[-1].name} in steps of both")
         reports.append(_verify(path, streams))
         groups.setdefault(reports[-1].weights, []).append(path.name)
+    finished = Manifest.find(run) is not None and not (run / UNFINISHED_NAME).exists()
     identical = tuple(tuple(names) for names in groups.values() if len(names) > 1)
-    return RunReport(run, tuple(reports), identical)
+    return RunReport(run, tuple(reports), identical, finished)
 
 
 def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
