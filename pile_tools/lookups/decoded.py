@@ -66,9 +66,10 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            # Of what a later Python may read otherwise, such as "[[]"; this one says what matches.
+            warnings.simplefilter("ignore")
             compiled = re.compile(pattern)
-    except (re.error, OverflowError, RecursionError, Warning) as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ParameterError(f"regular expression {pattern!r}: {error}") from None
     if compiled.match(""):
         raise ParameterError(f"regular expression {pattern!r} matches the empty text, which is everywhere")
