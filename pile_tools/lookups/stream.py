@@ -167,9 +167,14 @@ def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> t
 
     Raises OutOfRangeError for steps that the stream does not have, ParameterError for none at all.
     """
-    given = steps or (None, None)
-    start = stream.first_step if given[0] is None else operator.index(given[0])
-    stop = stream.steps if given[1] is None else operator.index(given[1])
+    try:
+        first, last = (None, None) if steps is None else steps
+        start = stream.first_step if first is None else operator.index(first)
+        stop = stream.steps if last is None else operator.index(last)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"steps {steps!r} are not two whole numbers (start, stop); None at an end means the stream's"
+        ) from None
     if start < stream.first_step or stop > stream.steps:
         raise OutOfRangeError(
             f"{stream.name}: no steps {start}:{stop} at batch size {stream.batch_size}; there are "
@@ -182,6 +187,10 @@ def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> t
 
 def checkpoints(start: int, stop: int, every: int | None) -> Int64Array:
     """Return the multiples of ``every`` after ``start`` and before ``stop``, and ``stop``."""
+    try:
+        every = None if every is None else operator.index(every)
+    except TypeError:
+        raise ParameterError(f"every {every!r} steps: must be a whole number") from None
     if every is not None and every < 1:
         raise ParameterError(f"every {every} steps: must be at least 1")
     inner = np.arange(0) if every is None else np.arange((start // every + 1) * every, stop, every)

@@ -36,16 +36,18 @@ Texts = tuple[npt.NDArray[np.uint8], Int64Array]
 
 
 def read_terms(path: Path) -> list[str]:
-    """Return the terms in the file ``path``: UTF-8, one on each line.
+    """Return the terms in the file ``path``: UTF-8, one on each line, which ends with "\\n" or "\\r\\n".
 
     Raises PileToolsError where there is no such file, ParameterError for an empty line or file.
     """
     try:
-        lines = path.read_bytes().decode().splitlines()
+        text = path.read_bytes().decode().removeprefix("\ufeff")
     except FileNotFoundError:
         raise PileToolsError(f"{path}: no such file; name one with a term on each line") from None
     except UnicodeDecodeError as error:
         raise ParameterError(f"{path}: byte {error.start} is not UTF-8") from None
+    # Not str.splitlines, which cuts at characters that a term may hold, U+2028 among them.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
     empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if empty or not lines:
         where = f"line {empty[0]} is empty" if empty else "it is empty"

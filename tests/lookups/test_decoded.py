@@ -2,6 +2,7 @@
 
 import re
 import threading
+import warnings
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,6 @@ def test_an_expression_that_runs_away(make_stream: MakeStream, monkeypatch: pyte
         ("", "of 0 characters"),
         ("a" * 20_000, "of 20000 characters"),
         ("(", "missing \\)"),
-        ("[[a]", "nested set"),
         ("a{99999999999}", "repetition number is too large"),
         ("a*", "matches the empty text"),
         ("(?=a)", "matches empty text in step"),
@@ -146,6 +146,17 @@ def test_an_expression_that_runs_away(make_stream: MakeStream, monkeypatch: pyte
 def test_expressions_that_are_none(regex: str, message: str, make_stream: MakeStream) -> None:
     with pytest.raises(ParameterError, match=message):
         make_stream([[0, 1] * 30]).find(regex=regex)
+
+
+def test_an_expression_that_python_warns_of(make_stream: MakeStream) -> None:
+    viewer = make_stream([[0, 1] * 30])
+    for regex in ("[[]", "[[a]", "[a||b]"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = expected(viewer, regex, range(viewer.steps))
+        table = viewer.find(regex=regex, context=4)
+        assert rows(table, "step", "row", "before", "match", "after") == wanted
+    assert wanted
 
 
 def test_without_a_tokenizer(make_stream: MakeStream) -> None:
