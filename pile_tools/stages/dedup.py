@@ -13,7 +13,7 @@ import zstandard
 from pile_tools import __version__
 from pile_tools.algorithms.words import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.corpus import list_shards
+from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.stages.dedup_against import find_against
@@ -134,15 +134,28 @@ def dedup(
             raise ParameterError(
                 f"{shard.path}: a shard of this name would collide with the table {shard.name}"
             )
+    files_of_shards = [
+        *(other.inputs() for other in others),
+        *([InputFile(shard.path, shard.name, shard.sha256)] for shard in shards),
+    ]
+
+    def forget(changed: list[str]) -> bool:
+        numbers = {
+            number
+            for number, files in enumerate(files_of_shards)
+            if any(file.name in changed for file in files)
+        }
+        return DedupPaths(output / UNFINISHED_NAME).forget(numbers)
+
     with Workspace(
         output,
         stage="dedup",
         parameters=parameters,
-        inputs=[
-            *(file for other in others for file in other.inputs()),
-            *(InputFile(shard.path, shard.name, shard.sha256) for shard in shards),
-        ],
+        inputs=[file for files in files_of_shards for file in files],
         versions=versions,
+        # What was made without an error holds no bad record that could have been skipped.
+        like=[parameters | {"on_bad_record": "error"}] if job.on_bad_record == "skip" else [],
+        forget=forget,
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished

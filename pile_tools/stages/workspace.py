@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +68,10 @@ class Workspace:
     ``versions`` are the releases that can change a byte of the work: what was begun with others is not
     resumed. A finished directory stays as it is, and its manifest names those that made it.
 
+    ``like`` are parameters of other jobs whose unfinished work is work of this one as it stands.
+    ``forget`` is called with the names of inputs that have changed since; it returns True where it has
+    removed all that was made of them, and so is the job resumed.
+
     Raises PileToolsError where the directory holds something else, another run is at work in it, or it
     was begun or finished by a different job (named), or begun with other versions; a full disk inside the
     block becomes UnfinishedError.
@@ -81,6 +85,8 @@ class Workspace:
         parameters: Mapping[str, Any],
         inputs: Sequence[InputFile],
         versions: Mapping[str, str] | None = None,
+        like: Sequence[Mapping[str, Any]] = (),
+        forget: Callable[[list[str]], bool] | None = None,
     ) -> None:
         self.directory = directory
         self.work = directory / UNFINISHED_NAME
@@ -90,6 +96,7 @@ class Workspace:
         self._parameters = dict(parameters)
         self._inputs = list(inputs)
         self._versions = dict(versions or {})
+        self._like, self._forget = list(like), forget
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -198,9 +205,20 @@ class Workspace:
         if old is not None:
             for known_file in (*old["files"].values(), *new["files"].values()):
                 del known_file["mtime_ns"]  # says only whether to hash again
+            self._accept_changes(old, new)
             self._refuse_difference("half-finished", old, new)
         with atomic_write(path) as target:
             target.write(canonical_json(job))
+
+    def _accept_changes(self, old: dict[str, Any], new: Mapping[str, Any]) -> None:
+        """Make ``old`` equal to ``new`` in what does not keep this job from going on with the work."""
+        if old["parameters"] in self._like:
+            old["parameters"] = new["parameters"]
+        before, now = old["files"], new["files"]
+        changed = [name for name in now if before.get(name) != now[name]]
+        same_otherwise = {**old, "files": None} == {**new, "files": None} and before.keys() == now.keys()
+        if same_otherwise and changed and self._forget is not None and self._forget(changed):
+            old["files"] = now
 
     def _has_work(self) -> bool:
         """Whether anything has been made that another job could mistake for its own."""

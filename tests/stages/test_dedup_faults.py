@@ -53,6 +53,17 @@ class Stop:
             raise KeyboardInterrupt
 
 
+class StopAt:
+    """A progress function that interrupts the run at the end of a phase."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        if label == self.phase and done == total:
+            raise KeyboardInterrupt
+
+
 def test_stopped_anywhere_it_resumes_to_the_same_bytes(corpus: Path, expected: dict[str, bytes]) -> None:
     for calls in range(1, 1000, 7):
         out = corpus.parent / f"stopped{calls}"
@@ -288,9 +299,50 @@ def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -
     other = resolve_job(save_signatures=True, on_bad_record="skip", keep="last")
     with pytest.raises(PileToolsError, match=r"half-finished.*keep 'first', now 'last'"):
         dedup([copy], tmp_path / "out", other, workers=1)
+    other = resolve_job(save_signatures=True, on_bad_record="error")
+    with pytest.raises(PileToolsError, match=r"half-finished.*on_bad_record 'skip', now 'error'"):
+        dedup([copy], tmp_path / "out", other, workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        dedup([copy], tmp_path / "out", JOB, workers=1, progress=StopAt("group"))
     write_zst(copy / "1.jsonl.zst", [record("something else")])
     with pytest.raises(PileToolsError, match=r"half-finished.*1\.jsonl\.zst"):
         dedup([copy], tmp_path / "out", JOB, workers=1)
+
+
+def test_after_a_bad_record_the_shards_that_were_signed_are_kept(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "corpus"
+    copy.mkdir()
+    for path in corpus.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    good = [record(text) for text in planted(9, 10)]
+    write_zst(copy / "3.jsonl.zst", [*good, b"{oops\n"])
+    signed: list[str] = []
+    sign_shard = dedup_run.sign_shard
+
+    def sign(shard: Any, *arguments: Any) -> None:
+        signed.append(shard.name)
+        sign_shard(shard, *arguments)
+
+    monkeypatch.setattr(dedup_run, "sign_shard", sign)
+    job = resolve_job(save_signatures=True)
+    for out in ("skipped", "mended"):
+        with pytest.raises(DataError, match=r"3\.jsonl\.zst:.* mend the record, or pass over"):
+            dedup([copy], tmp_path / out, job, workers=1)
+    signed.clear()
+    dedup([copy], tmp_path / "skipped", JOB, workers=1)
+    assert signed == ["3.jsonl.zst"]
+    dedup([copy], tmp_path / "whole-skipped", JOB, workers=1)
+    assert all_files(tmp_path / "skipped") == all_files(tmp_path / "whole-skipped")
+    signed.clear()
+    # Mended, and another one that had been signed already is changed too.
+    write_zst(copy / "3.jsonl.zst", good)
+    write_zst(copy / "1.jsonl.zst", [*good, record("one more, that is unlike all others")])
+    dedup([copy], tmp_path / "mended", job, workers=1)
+    assert signed == ["1.jsonl.zst", "3.jsonl.zst"]
+    dedup([copy], tmp_path / "whole-mended", job, workers=1)
+    assert all_files(tmp_path / "mended") == all_files(tmp_path / "whole-mended")
 
 
 @pytest.mark.parametrize(("place", "name"), [("__version__", "pile-tools"), ("UNICODE_VERSION", "unicode")])
