@@ -273,10 +273,43 @@ def test_bad_records(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "in.jsonl").read_bytes() == record("good one") + record("good two")
 
 
-def test_no_documents_at_all(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(b"")
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_no_documents_at_all(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(content)
     with pytest.raises(PileToolsError, match="no documents"):
         dedup([tmp_path / "in.jsonl"], tmp_path / "out", resolve_job(), workers=1)
+    # Nothing is left that would refuse another job.
+    assert not all_files(tmp_path / "out")
+    (tmp_path / "other.jsonl").write_bytes(record("one"))
+    dedup([tmp_path / "other.jsonl"], tmp_path / "out", resolve_job(keep="last"), workers=1)
+
+
+NO_DOCUMENT_OPTIONS = [
+    {},
+    {"verify": "none"},
+    {"exact": True},
+    {"save_signatures": True},
+    {"preset": "datasketch"},
+    {"keep": "longest"},
+]
+
+
+@pytest.mark.parametrize("options", NO_DOCUMENT_OPTIONS, ids=str)
+def test_records_of_which_none_is_a_document_pass_through(options: dict[str, Any], tmp_path: Path) -> None:
+    big = record("x " * 3000)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(big + b"\n" + b'{"x": 1}\n' + big)
+    (tmp_path / "in" / "b.jsonl").write_bytes(b"{oops\n")
+    job = resolve_job(max_document_bytes=2000, on_bad_record="skip", **options)
+    manifest = dedup([tmp_path / "in"], tmp_path / "out", job, workers=1)
+    assert manifest.counts["oversized_records"] == manifest.counts["skipped_records"] == 2
+    assert (manifest.counts["documents"], manifest.counts["kept"], manifest.counts["removed"]) == (0, 0, 0)
+    assert (tmp_path / "out" / "a.jsonl").read_bytes() == big + b"\n" + big
+    assert (tmp_path / "out" / "b.jsonl").read_bytes() == b""
+    assert removed_rows(tmp_path / "out") == []
+    rows = [(row["shard"], row["row"]) for row in pq.read_table(tmp_path / "out/skipped.parquet").to_pylist()]
+    assert rows == [("a.jsonl", 2), ("b.jsonl", 0)]
+    assert dedup([tmp_path / "in"], tmp_path / "out", job, workers=1) == manifest
 
 
 def test_truncated_shard_is_an_error(corpus: Path, tmp_path: Path) -> None:
