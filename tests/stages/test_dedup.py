@@ -17,8 +17,10 @@ from pile_tools.formats.corpus import Shard
 from pile_tools.formats.documents import ShardReader
 from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.stages import dedup_verify
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
+from pile_tools.stages.dedup_sets import verify_pairs
 from pile_tools.stages.dedup_tables import DEDUP_SCHEMA
 from tests.reference import dedup as oracle
 
@@ -359,16 +361,36 @@ def test_too_little_memory(corpus: Path, tmp_path: Path, monkeypatch: pytest.Mon
     dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
 
 
-def test_identical_documents_and_boilerplate_take_linear_time(tmp_path: Path) -> None:
+def compared_pairs(n: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many pairs are compared where ``n`` documents are alike and ``n`` different ones share much."""
     rng = np.random.RandomState(3)
     shared = text_of([VOCABULARY[i] for i in rng.randint(0, 500, 60)])
-    same = [record(shared)] * 3000
+    same = [record(shared)] * n
     alike = [
-        record(shared + " " + text_of([VOCABULARY[j] for j in rng.randint(0, 500, 25)])) for _ in range(3000)
+        record(shared + " " + text_of([VOCABULARY[j] for j in rng.randint(0, 500, 12)])) for _ in range(n)
     ]
-    write_zst(tmp_path / "in.jsonl.zst", [*same, *alike])
-    manifest = dedup([tmp_path / "in.jsonl.zst"], tmp_path / "out", resolve_job(), workers=1)
-    assert manifest.counts["removed"] == 2999
+    directory.mkdir()
+    write_zst(directory / "in.jsonl.zst", [*same, *alike])
+    compared = 0
+
+    def count(store: Any, pairs: Any, *arguments: Any) -> Any:
+        nonlocal compared
+        compared += len(pairs)
+        return verify_pairs(store, pairs, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dedup_verify, "verify_pairs", count)
+        manifest = dedup([directory / "in.jsonl.zst"], directory / "out", resolve_job(), workers=1)
+    assert manifest.counts["removed"] == n - 1
+    return compared
+
+
+def test_identical_documents_and_boilerplate_take_linear_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, many = (compared_pairs(n, tmp_path / f"{n}", monkeypatch) for n in (1000, 4000))
+    assert few > 0
+    assert many < 6 * few  # all pairs would be 16 times as many
 
 
 Halves = tuple[Path, Path, list[str], list[str]]
