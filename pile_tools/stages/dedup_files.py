@@ -1,5 +1,6 @@
 """The work files of a deduplication, and the numbering of its documents across shards."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,6 +95,11 @@ class DedupPaths:
             for path in (self.root / _SIGN).glob(f"{shard:05}.*"):
                 path.unlink()
         return True
+
+    def remove(self) -> None:
+        """Remove all work files."""
+        for name in (_SIGN, *_AFTER_SIGN):
+            shutil.rmtree(self.root / name, ignore_errors=True)
 
 
 def read_info(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pile_tools.stages.dedup_decide import (
     link_documents,
     partner_pairs,
 )
-from pile_tools.stages.dedup_files import CorpusFiles
+from pile_tools.stages.dedup_files import CorpusFiles, read_info
 from pile_tools.stages.dedup_group import (
     BAND_BYTES,
     SAME_BYTES,
@@ -259,10 +259,16 @@ class DedupRun:
         if self.job.on_bad_record == "skip":
             write_skipped(files, names, self.output / SKIPPED_NAME)
 
+    def _has_rows(self) -> bool:
+        """Whether there is a document, or a record that is none: oversized, or skipped."""
+        infos = (read_info(self.files.paths.info(index)) for index in range(len(self.shards)))
+        return any(info["documents"] or info["rows"] > info["blank_lines"] for info in infos)
+
     def run(self) -> None:
         self.files.paths.make()
         self.sign()
-        if self.files.documents == 0:
+        if not self._has_rows():
+            self.files.paths.remove()
             raise PileToolsError(
                 f"{self.shards[0].path}: no documents in the {len(self.shards)} shard(s) given"
             )

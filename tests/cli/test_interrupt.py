@@ -53,7 +53,8 @@ def test_interrupt_ends_a_command(kind: str, tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "busy\n"
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        # Two seconds are promised: the rest is for a machine that is busy.
+        _, error = process.communicate(timeout=6)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -17,8 +17,10 @@ from pile_tools.formats.corpus import Shard
 from pile_tools.formats.documents import ShardReader
 from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.stages import dedup_verify
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
+from pile_tools.stages.dedup_sets import verify_pairs
 from pile_tools.stages.dedup_tables import DEDUP_SCHEMA
 from tests.reference import dedup as oracle
 
@@ -273,10 +275,43 @@ def test_bad_records(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "in.jsonl").read_bytes() == record("good one") + record("good two")
 
 
-def test_no_documents_at_all(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(b"")
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_no_documents_at_all(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(content)
     with pytest.raises(PileToolsError, match="no documents"):
         dedup([tmp_path / "in.jsonl"], tmp_path / "out", resolve_job(), workers=1)
+    # Nothing is left that would refuse another job.
+    assert not all_files(tmp_path / "out")
+    (tmp_path / "other.jsonl").write_bytes(record("one"))
+    dedup([tmp_path / "other.jsonl"], tmp_path / "out", resolve_job(keep="last"), workers=1)
+
+
+NO_DOCUMENT_OPTIONS = [
+    {},
+    {"verify": "none"},
+    {"exact": True},
+    {"save_signatures": True},
+    {"preset": "datasketch"},
+    {"keep": "longest"},
+]
+
+
+@pytest.mark.parametrize("options", NO_DOCUMENT_OPTIONS, ids=str)
+def test_records_of_which_none_is_a_document_pass_through(options: dict[str, Any], tmp_path: Path) -> None:
+    big = record("x " * 3000)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(big + b"\n" + b'{"x": 1}\n' + big)
+    (tmp_path / "in" / "b.jsonl").write_bytes(b"{oops\n")
+    job = resolve_job(max_document_bytes=2000, on_bad_record="skip", **options)
+    manifest = dedup([tmp_path / "in"], tmp_path / "out", job, workers=1)
+    assert manifest.counts["oversized_records"] == manifest.counts["skipped_records"] == 2
+    assert (manifest.counts["documents"], manifest.counts["kept"], manifest.counts["removed"]) == (0, 0, 0)
+    assert (tmp_path / "out" / "a.jsonl").read_bytes() == big + b"\n" + big
+    assert (tmp_path / "out" / "b.jsonl").read_bytes() == b""
+    assert removed_rows(tmp_path / "out") == []
+    rows = [(row["shard"], row["row"]) for row in pq.read_table(tmp_path / "out/skipped.parquet").to_pylist()]
+    assert rows == [("a.jsonl", 2), ("b.jsonl", 0)]
+    assert dedup([tmp_path / "in"], tmp_path / "out", job, workers=1) == manifest
 
 
 def test_truncated_shard_is_an_error(corpus: Path, tmp_path: Path) -> None:
@@ -326,16 +361,36 @@ def test_too_little_memory(corpus: Path, tmp_path: Path, monkeypatch: pytest.Mon
     dedup([corpus], tmp_path / "out", resolve_job(), workers=1)
 
 
-def test_identical_documents_and_boilerplate_take_linear_time(tmp_path: Path) -> None:
+def compared_pairs(n: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many pairs are compared where ``n`` documents are alike and ``n`` different ones share much."""
     rng = np.random.RandomState(3)
     shared = text_of([VOCABULARY[i] for i in rng.randint(0, 500, 60)])
-    same = [record(shared)] * 3000
+    same = [record(shared)] * n
     alike = [
-        record(shared + " " + text_of([VOCABULARY[j] for j in rng.randint(0, 500, 25)])) for _ in range(3000)
+        record(shared + " " + text_of([VOCABULARY[j] for j in rng.randint(0, 500, 12)])) for _ in range(n)
     ]
-    write_zst(tmp_path / "in.jsonl.zst", [*same, *alike])
-    manifest = dedup([tmp_path / "in.jsonl.zst"], tmp_path / "out", resolve_job(), workers=1)
-    assert manifest.counts["removed"] == 2999
+    directory.mkdir()
+    write_zst(directory / "in.jsonl.zst", [*same, *alike])
+    compared = 0
+
+    def count(store: Any, pairs: Any, *arguments: Any) -> Any:
+        nonlocal compared
+        compared += len(pairs)
+        return verify_pairs(store, pairs, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dedup_verify, "verify_pairs", count)
+        manifest = dedup([directory / "in.jsonl.zst"], directory / "out", resolve_job(), workers=1)
+    assert manifest.counts["removed"] == n - 1
+    return compared
+
+
+def test_identical_documents_and_boilerplate_take_linear_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, many = (compared_pairs(n, tmp_path / f"{n}", monkeypatch) for n in (1000, 4000))
+    assert few > 0
+    assert many < 6 * few  # all pairs would be 16 times as many
 
 
 Halves = tuple[Path, Path, list[str], list[str]]

@@ -309,6 +309,42 @@ def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -
         dedup([copy], tmp_path / "out", JOB, workers=1)
 
 
+def test_after_a_bad_record_the_shards_that_were_signed_are_kept(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "corpus"
+    copy.mkdir()
+    for path in corpus.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    good = [record(text) for text in planted(9, 10)]
+    write_zst(copy / "3.jsonl.zst", [*good, b"{oops\n"])
+    signed: list[str] = []
+    sign_shard = dedup_run.sign_shard
+
+    def sign(shard: Any, *arguments: Any) -> None:
+        signed.append(shard.name)
+        sign_shard(shard, *arguments)
+
+    monkeypatch.setattr(dedup_run, "sign_shard", sign)
+    job = resolve_job(save_signatures=True)
+    for out in ("skipped", "mended"):
+        with pytest.raises(DataError, match=r"3\.jsonl\.zst:.* mend the record, or pass over"):
+            dedup([copy], tmp_path / out, job, workers=1)
+    signed.clear()
+    dedup([copy], tmp_path / "skipped", JOB, workers=1)
+    assert signed == ["3.jsonl.zst"]
+    dedup([copy], tmp_path / "whole-skipped", JOB, workers=1)
+    assert all_files(tmp_path / "skipped") == all_files(tmp_path / "whole-skipped")
+    signed.clear()
+    # Mended, and another one that had been signed already is changed too.
+    write_zst(copy / "3.jsonl.zst", good)
+    write_zst(copy / "1.jsonl.zst", [*good, record("one more, that is unlike all others")])
+    dedup([copy], tmp_path / "mended", job, workers=1)
+    assert signed == ["1.jsonl.zst", "3.jsonl.zst"]
+    dedup([copy], tmp_path / "whole-mended", job, workers=1)
+    assert all_files(tmp_path / "mended") == all_files(tmp_path / "whole-mended")
+
+
 @pytest.mark.parametrize(("place", "name"), [("__version__", "pile-tools"), ("UNICODE_VERSION", "unicode")])
 def test_another_version_is_refused(
     place: str, name: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
