@@ -67,7 +67,7 @@ class _Transformers:
         for step in range(length):
             found = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
             out[:, step] = found.logits[:, -1].argmax(dim=-1)
-            tokens, cache = out[:, step : step + 1], found.past_key_values
+            tokens, cache = out[:, step : step + 1], getattr(found, "past_key_values", None)
             if cache is None and step + 1 < length:  # a model without a cache reads all again
                 tokens = torch.cat((prompt, out[:, : step + 1]), dim=1)
         return out

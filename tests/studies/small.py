@@ -54,6 +54,16 @@ def make_gpt2(directory: Path, *, vocab: int = VOCAB, positions: int = 64) -> Pa
     return directory
 
 
+def make_mamba(directory: Path, *, vocab: int = VOCAB) -> Path:
+    """A state-space model with random weights, whose outputs hold no `past_key_values`."""
+    torch.manual_seed(1)
+    config = transformers.MambaConfig(
+        vocab_size=vocab, hidden_size=32, state_size=4, num_hidden_layers=2, initializer_range=0.4
+    )
+    transformers.MambaForCausalLM(config).save_pretrained(directory)
+    return directory
+
+
 def rename_kind(directory: Path, **changes: object) -> None:
     """Edit ``config.json``."""
     path = directory / "config.json"

@@ -10,14 +10,14 @@ from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import model_identity, open_model
 from tests.hub_server import Hub, running_hub, use_as_hub
-from tests.studies.small import VOCAB, make_gpt2, make_own, rename_kind
+from tests.studies.small import VOCAB, make_gpt2, make_mamba, make_own, rename_kind
 
 
 def prompts(rows: int, length: int, seed: int = 3) -> np.ndarray:
     return np.random.RandomState(seed).randint(0, VOCAB, (rows, length))
 
 
-@pytest.mark.parametrize("make", [make_own, make_gpt2])
+@pytest.mark.parametrize("make", [make_own, make_gpt2, make_mamba])
 @pytest.mark.parametrize(("k", "length"), [(1, 1), (5, 9), (32, 32)])
 def test_greedy_is_what_transformers_generates(
     make: Callable[[Path], Path], k: int, length: int, tmp_path: Path
