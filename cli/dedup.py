@@ -105,7 +105,7 @@ def command(
     """
     from pile_tools.stages.dedup_workers import start_workers
 
-    start_workers(inputs, workers)  # first of all: it goes on beside the other imports
+    start_workers(inputs, workers, output)  # first of all: it goes on beside the other imports
 
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup import dedup

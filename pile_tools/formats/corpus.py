@@ -93,7 +93,9 @@ def _shards_of_directory(directory: Path) -> list[Shard]:
     found = [
         path
         for path in directory.rglob("*")
-        if path.name.endswith(_DIRECTORY_SUFFIXES) and not path.name.startswith(".") and path.is_file()
+        if path.name.endswith(_DIRECTORY_SUFFIXES)
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+        and path.is_file()
     ]
     if not found:
         raise PileToolsError(
@@ -114,11 +116,15 @@ def _shard_of_file(path: Path) -> Shard:
     return Shard(path, path.name)
 
 
-def _shards_of_pattern(pattern: str) -> list[Shard]:
+def _outside(path: Path, directory: Path | None) -> bool:
+    return directory is None or directory.resolve() not in path.resolve().parents
+
+
+def _shards_of_pattern(pattern: str, leave_out: Path | None) -> list[Shard]:
     """The shards among the files that match; other files that match are passed over, as in a directory."""
     shards = []
     for match in map(Path, sorted(glob.glob(pattern, recursive=True))):
-        if match.is_file() and match.name.endswith(SHARD_SUFFIXES):
+        if match.is_file() and match.name.endswith(SHARD_SUFFIXES) and _outside(match, leave_out):
             manifest = _stage_manifest(match.parent)
             tables = () if manifest is None else manifest.outputs
             if not any(entry.name == match.name and entry.documents is None for entry in tables):
@@ -128,12 +134,13 @@ def _shards_of_pattern(pattern: str) -> list[Shard]:
     return shards
 
 
-def list_shards(inputs: Iterable[str | os.PathLike[str]]) -> list[Shard]:
+def list_shards(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | None = None) -> list[Shard]:
     """Return the shards that files, directories and glob patterns stand for, in natural order of names.
 
-    A directory is searched through all its folders and its shards are named relative to it; a
-    directory that `pile-tools dedup` made gives the shards that its manifest lists. A file's name is
-    its last part.
+    A directory is searched through all its folders, but for files and folders whose names begin with a
+    dot, and its shards are named relative to it; a directory that `pile-tools dedup` made gives the
+    shards that its manifest lists. A file's name is its last part. Neither a search nor a pattern looks
+    into the directory ``leave_out``, where the output of a stage may lie inside its input.
 
     Raises PileToolsError where an input is missing or stands for nothing, ParameterError where two
     files would have the same name, and UnfinishedError for the directory of an unfinished stage.
@@ -142,11 +149,14 @@ def list_shards(inputs: Iterable[str | os.PathLike[str]]) -> list[Shard]:
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            shards += _shards_of_directory(path)
+            below = leave_out is not None and not _outside(leave_out, path)
+            shards += [
+                shard for shard in _shards_of_directory(path) if not below or _outside(shard.path, leave_out)
+            ]
         elif path.exists():
             shards.append(_shard_of_file(path))
         else:
-            shards += _shards_of_pattern(os.fspath(given))
+            shards += _shards_of_pattern(os.fspath(given), leave_out)
     if not shards:
         raise PileToolsError("no input: name at least one file, directory or pattern")
     for shard in shards:

@@ -71,6 +71,11 @@ class FileEntry:
             entry["documents"] = self.documents
         return entry
 
+    def is_in(self, directory: Path) -> bool:
+        """Whether ``directory`` holds a file of this name and size."""
+        path = directory / self.name
+        return path.is_file() and path.stat().st_size == self.bytes
+
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
         return cls(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"]), entry.get("documents"))

@@ -78,13 +78,16 @@ class Addresses(Protocol):
 class Part(Protocol):
     """A token dataset in its order: all of a stream, or one dataset of a blend.
 
-    Its samples are counted in its own order: sample k is row ``shuffle_idx[k]`` of sample_idx. ``number``
-    of the dataset in the blend (None: the stream is no blend), ``samples`` in its order, ``n_tokens`` and
-    ``dtype`` of its data, ``n_documents`` (None where their boundaries are not known).
+    Its samples are counted in its own order: sample k is row ``shuffle_idx[k]`` of sample_idx. ``identity``
+    names the dataset by its content, ``number`` in the blend (None: the stream is no blend), ``samples`` in
+    its order, ``n_tokens`` and ``dtype`` of its data, ``n_documents`` (None where their boundaries are not
+    known).
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
     @property
     def number(self) -> int | None: ...
     @property

@@ -13,7 +13,7 @@ import zstandard
 from pile_tools import __version__
 from pile_tools.algorithms.words import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.corpus import list_shards
+from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.stages.dedup_against import find_against
@@ -45,7 +45,9 @@ def task_budget(memory: int, workers: int) -> int:
     return max(_LEAST_BUDGET, (memory - (workers + 1) * _PROCESS_BYTES) // workers)
 
 
-def _manifest(run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object]) -> Manifest:
+def _manifest(
+    run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object], versions: dict[str, str]
+) -> Manifest:
     files, paths = run.files, run.files.paths
     own = range(files.n_against_shards, len(run.shards))
     outputs = [entry for index in own for entry in Written.read(paths.written(index)).entries]
@@ -70,7 +72,7 @@ def _manifest(run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, 
         outputs=outputs,
         counts=counts,
         parents=sorted({shard.parent for shard in run.shards if shard.parent is not None}),
-        versions=_versions(run.job),
+        versions=versions,
     )
 
 
@@ -116,15 +118,15 @@ def dedup(
         raise ParameterError("--preset pile-dedupe knows no other corpus: leave out --against")
     if job.method == "pile-dedupe":
         load_word_tokenizer()
-    start_workers(inputs, workers)
+    start_workers(inputs, workers, output)
     others = find_against([Path(directory) for directory in against], job)
-    shards = list_shards(inputs)
+    shards = list_shards(inputs, leave_out=output)
     memory = default_memory() if memory is None else memory
     if memory < _LEAST_MEMORY:
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
     workers = max(1, min(workers or default_workers(), memory // _LEAST_MEMORY))
     budget = task_budget(memory, workers)
-    parameters = job.parameters()
+    parameters, versions = job.parameters(), _versions(job)
     if others:
         parameters["against"] = [Path(directory).resolve().name for directory in against]
     for shard in shards:
@@ -132,14 +134,28 @@ def dedup(
             raise ParameterError(
                 f"{shard.path}: a shard of this name would collide with the table {shard.name}"
             )
+    files_of_shards = [
+        *(other.inputs() for other in others),
+        *([InputFile(shard.path, shard.name, shard.sha256)] for shard in shards),
+    ]
+
+    def forget(changed: list[str]) -> bool:
+        numbers = {
+            number
+            for number, files in enumerate(files_of_shards)
+            if any(file.name in changed for file in files)
+        }
+        return DedupPaths(output / UNFINISHED_NAME).forget(numbers)
+
     with Workspace(
         output,
         stage="dedup",
         parameters=parameters,
-        inputs=[
-            *(file for other in others for file in other.inputs()),
-            *(InputFile(shard.path, shard.name, shard.sha256) for shard in shards),
-        ],
+        inputs=[file for files in files_of_shards for file in files],
+        versions=versions,
+        # What was made without an error holds no bad record that could have been skipped.
+        like=[parameters | {"on_bad_record": "error"}] if job.on_bad_record == "skip" else [],
+        forget=forget,
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
@@ -148,6 +164,6 @@ def dedup(
         with TaskPool(workers, "forkserver") as pool:
             run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
             run.run()
-        manifest = _manifest(run, workspace.input_entries, parameters)
+        manifest = _manifest(run, workspace.input_entries, parameters, versions)
         workspace.finish(manifest)
     return manifest

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.words import UNICODE_VERSION
-from pile_tools.errors import ParameterError
+from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import ReadCounts
-from pile_tools.formats.manifest import Manifest
+from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.formats.signatures import DOCUMENT, KINDS, SavedSignatures
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths
@@ -31,24 +31,35 @@ _SETS_AT_ONCE = 256
 class Against:
     """One shard of another deduplicated corpus; ``shard.name`` begins with the directory's and a colon.
 
-    ``saved``: its signatures under ``directory`` stand for its text.
+    ``saved``: the files under ``directory`` of its signatures, where they stand for its text; else none.
     """
 
     shard: Shard
     directory: Path
     own_name: str
-    saved: bool
+    saved: tuple[InputFile, ...]
 
     def inputs(self) -> list[InputFile]:
         """The files that are read."""
-        if not self.saved:
-            return [InputFile(self.shard.path, self.shard.name, self.shard.sha256)]
-        return [
-            InputFile(
-                SavedSignatures.path(self.directory, self.own_name, kind), f"{self.shard.name}.{kind}.npy"
+        return list(self.saved) or [InputFile(self.shard.path, self.shard.name, self.shard.sha256)]
+
+
+def _saved_files(directory: Path, manifest: Manifest, own_name: str, name: str) -> tuple[InputFile, ...]:
+    """The files of the signatures of a shard, with the hashes that ``manifest`` lists.
+
+    Raises DataError for one that it does not list.
+    """
+    listed = {entry.name: entry.sha256 for entry in manifest.outputs}
+    files = []
+    for kind in KINDS:
+        path = SavedSignatures.path(directory, own_name, kind)
+        sha256 = listed.get(path.relative_to(directory).as_posix())
+        if sha256 is None:
+            raise DataError(
+                f"{path}: not listed in {MANIFEST_NAME}; make {directory} again with `--save-signatures`"
             )
-            for kind in KINDS
-        ]
+        files.append(InputFile(path, f"{name}.{kind}.npy", sha256))
+    return tuple(files)
 
 
 def _usable(manifest: Manifest, job: DedupJob) -> bool:
@@ -65,7 +76,8 @@ def _usable(manifest: Manifest, job: DedupJob) -> bool:
 def find_against(directories: list[Path], job: DedupJob) -> list[Against]:
     """The shards of other deduplicated corpora, in their order.
 
-    Raises ParameterError for a directory that is none, or whose last part another has too.
+    Raises ParameterError for a directory that is none, or whose last part another has too, and DataError
+    where the manifest of one does not list signatures that it should hold.
     """
     found: list[Against] = []
     labels: set[str] = set()
@@ -89,7 +101,8 @@ def find_against(directories: list[Path], job: DedupJob) -> list[Against]:
             shards = list_shards([directory])
         for shard in shards:
             named = replace(shard, name=f"{label}:{shard.name}")
-            found.append(Against(named, directory, shard.name, saved))
+            files = _saved_files(directory, manifest, shard.name, named.name) if saved else ()
+            found.append(Against(named, directory, shard.name, files))
     return found
 
 

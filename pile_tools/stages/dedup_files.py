@@ -22,6 +22,9 @@ EDGE = np.dtype([("a", "<i8"), ("b", "<i8"), ("common", "<i8"), ("union", "<i8")
 KEY_CHUNK = 1 << 14
 """Documents whose band keys lie together in a file of keys, band after band."""
 
+_SIGN = "sign"
+_AFTER_SIGN = ("same", "bands", "sets", "edges", "decision", "written")
+
 
 @dataclass(frozen=True, slots=True)
 class DedupPaths:
@@ -80,8 +83,17 @@ class DedupPaths:
         return self.root / f"written/{shard:05}.json"
 
     def make(self) -> None:
-        for name in ("sign", "same", "bands", "sets", "edges", "decision", "written"):
+        for name in (_SIGN, *_AFTER_SIGN):
             (self.root / name).mkdir(exist_ok=True)
+
+    def forget(self, shards: set[int]) -> bool:
+        """Remove what signing ``shards`` gave; False, and nothing is removed, where more was made of it."""
+        if any(any((self.root / name).glob("*")) for name in _AFTER_SIGN):
+            return False
+        for shard in shards:
+            for path in (self.root / _SIGN).glob(f"{shard:05}.*"):
+                path.unlink()
+        return True
 
 
 def read_info(path: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from pile_tools.stages.dedup_verify import (
     verify_star,
 )
 from pile_tools.stages.dedup_workers import SMALL_BYTES
-from pile_tools.stages.dedup_write import write_inputs, write_kept
+from pile_tools.stages.dedup_write import Written, write_inputs, write_kept
 from pile_tools.stages.executor import Progress, Task, TaskPool
 
 __all__ = ["DedupRun"]
@@ -245,8 +245,13 @@ class DedupRun:
         for index in range(files.n_against_shards, len(self.shards)):
             shard = self.shards[index]
             arguments = (shard, self.job, files, index, self.output)
-            outputs = (paths.written(index),)
-            tasks.append(Task(shard.name, write_kept, arguments, outputs, self._weight(index)))
+            written = paths.written(index)
+            # What an earlier run wrote may be gone since: then it is not done.
+            if written.exists() and not all(
+                entry.is_in(self.output) for entry in Written.read(written).entries
+            ):
+                written.unlink()
+            tasks.append(Task(shard.name, write_kept, arguments, (written,), self._weight(index)))
         self._shard_tasks("write", tasks)
         names = [shard.name for shard in self.shards]
         write_removed(files, names, self.output / DEDUP_NAME)

@@ -63,7 +63,8 @@ def recut(
         parameters["source"] = source.manifest.identity if source.manifest else None
     index = f"{source.prefix}.idx"
     inputs = [InputFile(directory / index, index)]
-    with Workspace(output, stage=stage, parameters=parameters, inputs=inputs) as space:
+    versions = {"pile-tools": __version__}
+    with Workspace(output, stage=stage, parameters=parameters, inputs=inputs, versions=versions) as space:
         if space.finished is not None:
             return space.finished
         entries = _copy_data(source, space, shard_bytes, progress)
@@ -75,7 +76,7 @@ def recut(
                 parameters,
                 space.input_entries,
                 [*others, *entries],
-                versions={"pile-tools": __version__},
+                versions=versions,
             )
         else:
             manifest = replace(planned, outputs=_with_data(source, directory, planned, entries, output))

@@ -77,7 +77,7 @@ def tokenize(
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
     two, DataError for input that cannot be read, and what `Workspace` raises.
     """
-    shards = list_shards(inputs)
+    shards = list_shards(inputs, leave_out=Path(output))
     checked = read_tokenizer(tokenizer, allow_id_gaps=allow_id_gaps)
     encoding = Encoding(
         tokenizer=checked,
@@ -94,7 +94,10 @@ def tokenize(
         raise ParameterError(f"--shard-bytes {shard_bytes}: must be a positive multiple of {itemsize}")
     parameters = _parameters(encoding, eod_token if append_eod else None, shard_bytes)
     files = [InputFile(shard.path, shard.name, shard.sha256) for shard in shards]
-    with Workspace(Path(output), stage="tokenize", parameters=parameters, inputs=files) as space:
+    versions = {"pile-tools": __version__, **{name: version(name) for name in _VERSIONED}}
+    with Workspace(
+        Path(output), stage="tokenize", parameters=parameters, inputs=files, versions=versions
+    ) as space:
         if space.finished is not None:
             return space.finished
         parts = [Part.of(space.work, number) for number in range(len(shards))]
@@ -125,10 +128,7 @@ def tokenize(
             outputs=[file_entry(space.directory / name, name) for name in outputs],
             counts=_counts(summaries, because),
             parents=_parents(shards),
-            versions={
-                "pile-tools": __version__,
-                **{name: version(name) for name in _VERSIONED + ("fastokens",) * (because is None)},
-            },
+            versions=versions | ({"fastokens": version("fastokens")} if because is None else {}),
         )
         space.finish(manifest)
         return manifest

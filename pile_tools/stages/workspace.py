@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,8 +40,8 @@ class InputFile:
         entry = file_entry(self.path, self.name)
         if self.sha256 not in (None, entry.sha256):
             raise DataError(
-                f"{self.path}: changed since {MANIFEST_NAME} beside it was written; "
-                f"make {self.path.parent} again"
+                f"{self.path}: changed since the {MANIFEST_NAME} that lists it was written; "
+                "make its directory again"
             )
         return entry
 
@@ -65,13 +65,28 @@ class Workspace:
     before, and then there is nothing to do. Otherwise the stage writes its work files under ``work``
     and its outputs into ``directory`` (each of them whole: `formats.atomic`), and calls ``finish``.
 
+    ``versions`` are the releases that can change a byte of the work: what was begun with others is not
+    resumed. A finished directory stays as it is, and its manifest names those that made it.
+
+    ``like`` are parameters of other jobs whose unfinished work is work of this one as it stands.
+    ``forget`` is called with the names of inputs that have changed since; it returns True where it has
+    removed all that was made of them, and so is the job resumed.
+
     Raises PileToolsError where the directory holds something else, another run is at work in it, or it
-    was begun or finished by a different job (named); a full disk inside the block becomes
-    UnfinishedError.
+    was begun or finished by a different job (named), or begun with other versions; a full disk inside the
+    block becomes UnfinishedError.
     """
 
     def __init__(
-        self, directory: Path, *, stage: str, parameters: Mapping[str, Any], inputs: Sequence[InputFile]
+        self,
+        directory: Path,
+        *,
+        stage: str,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[InputFile],
+        versions: Mapping[str, str] | None = None,
+        like: Sequence[Mapping[str, Any]] = (),
+        forget: Callable[[list[str]], bool] | None = None,
     ) -> None:
         self.directory = directory
         self.work = directory / UNFINISHED_NAME
@@ -80,6 +95,8 @@ class Workspace:
         self._stage = stage
         self._parameters = dict(parameters)
         self._inputs = list(inputs)
+        self._versions = dict(versions or {})
+        self._like, self._forget = list(like), forget
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -145,11 +162,10 @@ class Workspace:
         }
         self._refuse_difference("finished", old, new)
         for entry in manifest.outputs:
-            path = self.directory / entry.name
-            if not path.is_file() or path.stat().st_size != entry.bytes:
+            if not entry.is_in(self.directory):
                 raise PileToolsError(
-                    f"{path}: changed or missing since the run that finished {self.directory}; "
-                    "remove the directory and run again"
+                    f"{self.directory / entry.name}: changed or missing since the run that finished "
+                    f"{self.directory}; remove the directory and run again"
                 )
         self.finished, self.input_entries = manifest, entries
 
@@ -175,17 +191,34 @@ class Workspace:
             before = known.get(file.name, {})
             # An input that was not touched since is not hashed again: a resumed run starts at once.
             same = all(before.get(key) == value for key, value in stamp.items())
+            same = same and file.sha256 in (None, before["sha256"])
             entry = FileEntry(file.name, status.st_size, before["sha256"]) if same else file.measure()
             files[file.name] = {**stamp, "sha256": entry.sha256}
             self.input_entries.append(entry)
-        job = {"stage": self._stage, "parameters": self._parameters, "files": files}
+        job = {
+            "stage": self._stage,
+            "parameters": self._parameters,
+            "files": files,
+            "versions": self._versions,
+        }
         new = orjson.loads(canonical_json(job))
         if old is not None:
             for known_file in (*old["files"].values(), *new["files"].values()):
                 del known_file["mtime_ns"]  # says only whether to hash again
+            self._accept_changes(old, new)
             self._refuse_difference("half-finished", old, new)
         with atomic_write(path) as target:
             target.write(canonical_json(job))
+
+    def _accept_changes(self, old: dict[str, Any], new: Mapping[str, Any]) -> None:
+        """Make ``old`` equal to ``new`` in what does not keep this job from going on with the work."""
+        if old["parameters"] in self._like:
+            old["parameters"] = new["parameters"]
+        before, now = old["files"], new["files"]
+        changed = [name for name in now if before.get(name) != now[name]]
+        same_otherwise = {**old, "files": None} == {**new, "files": None} and before.keys() == now.keys()
+        if same_otherwise and changed and self._forget is not None and self._forget(changed):
+            old["files"] = now
 
     def _has_work(self) -> bool:
         """Whether anything has been made that another job could mistake for its own."""
@@ -193,7 +226,10 @@ class Workspace:
         return any(path.is_file() and path not in own for path in self.directory.rglob("*"))
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, the last of all files, and remove the work files."""
+        """Write the manifest, the last of all files, and remove the work files.
+
+        Raises PileToolsError where an input changed meanwhile, or an output is not what the manifest lists.
+        """
         stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
         for file, recorded in zip(self._inputs, self.input_entries, strict=True):
             status = file.path.stat()
@@ -201,6 +237,12 @@ class Workspace:
             if status.st_size != recorded.bytes or (touched and file.measure() != recorded):
                 raise PileToolsError(
                     f"{file.path}: changed during the run; remove {self.directory} and run again"
+                )
+        for entry in manifest.outputs:
+            if not entry.is_in(self.directory):
+                raise PileToolsError(
+                    f"{self.directory / entry.name}: changed or missing since it was written; "
+                    f"remove {self.directory} and run again"
                 )
         manifest.write(self.directory)
         # Renamed first: a work folder that is half removed must not look like one to resume.

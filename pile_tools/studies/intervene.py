@@ -21,7 +21,14 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
 from pile_tools.formats.map_files import write_array
-from pile_tools.formats.overlay import OVERLAY_NAME, PIECES_NAME, SAMPLES_NAME, OverlayRecord, ParentPlace
+from pile_tools.formats.overlay import (
+    DOCUMENTS_NAME,
+    OVERLAY_NAME,
+    PIECES_NAME,
+    SAMPLES_NAME,
+    OverlayRecord,
+    ParentPlace,
+)
 from pile_tools.formats.store import is_url
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
 from pile_tools.stages.executor import Progress, no_progress
@@ -29,6 +36,7 @@ from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
 from pile_tools.studies.retokenize import Retokenizer
 from pile_tools.studies.selection import select_documents
+from pile_tools.studies.stacked import refuse_retokenised, refuse_shown_again
 from pile_tools.studies.swap_table import ResolvedTable, read_swap_table, resolve
 from pile_tools.viewer.components import UNKNOWN, Component
 from pile_tools.viewer.opening import Stream, open_stream
@@ -84,6 +92,7 @@ class Change:
 @dataclass(slots=True)
 class _Made:
     samples: dict[int, list[Piece]] = field(default_factory=dict)
+    documents: set[int] = field(default_factory=set)
     swaps: tuple[tuple[int, int], ...] = ()
     words: int = 0
     repeated: int = 0
@@ -224,6 +233,9 @@ class _Work:
                 made.swaps = table.swaps
         edits = self._edits(intervention)
         moves = [(set(self._select(selection)), step) for selection, step in intervention.move]
+        made.documents = set(edits).union(*(documents for documents, _ in moves))
+        if made.documents or (table is not None and table.longer):
+            refuse_retokenised(self.component, self.first, self.last, self.batch)
         if table is not None and table.longer:
             words = read_swap_table(str(intervention.swap))
             made.words = len(words)
@@ -237,6 +249,13 @@ class _Work:
             self._rebuild(edits, made)
         for documents, step in moves:
             self._move(documents, step, made)
+        refuse_shown_again(
+            self.component,
+            made.samples,
+            self.added.origin,
+            first_sample=self.stream.first_sample,
+            batch=self.batch,
+        )
         return made
 
     def _loaded(self) -> tokenizers.Tokenizer:
@@ -406,6 +425,8 @@ class _Work:
                 made.samples[sample] = fill(found, self._after(sample, change), whole)
                 made.repeated += max(0, whole - before)
                 made.cut += max(0, before - whole)
+        if not made.samples:
+            raise ParameterError("none of the words is in these steps, so nothing would change")
 
     def _after(self, sample: int, change: Retokenizer) -> Iterator[Piece]:
         """Yield the changed pieces that follow a sample in the packing, round the end of it."""
@@ -454,6 +475,9 @@ def _write(
             write_array(directory / SAMPLES_NAME, listed),
             write_array(directory / PIECES_NAME, pieces),
         ]
+        if made.documents:
+            documents = np.array(sorted(made.documents), np.int64)
+            files.append(write_array(directory / DOCUMENTS_NAME, documents))
     files += added.write(directory)
     record = OverlayRecord(
         parent=parent,

@@ -61,7 +61,11 @@ def make_table(
     if output.parent.exists() and not output.parent.is_dir():
         raise PileToolsError(f"{output.parent}: not a directory; name another file with `-o`")
     space = Workspace(
-        output.with_name(f"{output.name}.unfinished"), stage=study, parameters=parameters, inputs=[]
+        output.with_name(f"{output.name}.unfinished"),
+        stage=study,
+        parameters=parameters,
+        inputs=[],
+        versions={"pile-tools": __version__},
     )
     with space:
         made = [Part(start, stop, space.work / f"{start}-{stop}.parquet") for start, stop in parts]

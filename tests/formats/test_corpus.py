@@ -32,9 +32,17 @@ def test_directory_is_searched_and_names_are_relative(tmp_path: Path) -> None:
         "README.txt",
         "x.json",
         ".h.jsonl",
+        ".ipynb_checkpoints/1-checkpoint.jsonl",
+        "sub/.cache/deep/1.parquet",
     ):
         touch(tmp_path / name)
     assert names(tmp_path) == ["1.jsonl", "2.jsonl.gz", "10.jsonl.zst", "sub/1.parquet"]
+
+
+def test_only_names_below_the_given_directory_may_not_begin_with_a_dot(tmp_path: Path) -> None:
+    touch(tmp_path / ".data" / "1.jsonl")
+    assert names(tmp_path / ".data") == ["1.jsonl"]
+    assert names(str(tmp_path / ".data" / "**" / "*.jsonl")) == ["1.jsonl"]
 
 
 def test_files_and_patterns_in_natural_order_whatever_the_order_given(tmp_path: Path) -> None:
@@ -114,3 +122,34 @@ def test_a_manifest_of_others_is_not_ours(tmp_path: Path) -> None:
     touch(tmp_path / "manifest.json", b'{"name": "someone else\'s"}')
     touch(tmp_path / "x.jsonl")
     assert names(tmp_path) == ["x.jsonl"]
+
+
+def test_a_directory_inside_the_input_is_left_out(tmp_path: Path) -> None:
+    for name in (
+        "corpus/a.jsonl",
+        "corpus/sub/b.jsonl",
+        "corpus/sub/out/c.jsonl",
+        "corpus/sub/outer/d.jsonl",
+    ):
+        touch(tmp_path / name)
+    corpus, out = tmp_path / "corpus", tmp_path / "corpus/sub/out"
+    touch(out / UNFINISHED_NAME / "e.jsonl")
+
+    def without(given: Path | str, leave_out: Path) -> list[str]:
+        return [shard.name for shard in list_shards([given], leave_out=leave_out)]
+
+    assert without(corpus, out) == ["a.jsonl", "sub/b.jsonl", "sub/outer/d.jsonl"]
+    assert without(corpus, corpus / "nothing/../sub/out") == without(corpus, out)
+    (tmp_path / "link").symlink_to(corpus)
+    assert (
+        without(tmp_path / "link", out) == without(corpus, tmp_path / "link/sub/out") == without(corpus, out)
+    )
+    assert without(f"{corpus}/**/*.jsonl", out) == ["a.jsonl", "b.jsonl", "d.jsonl"]
+    # What is asked for by name is there, or refused as what it is.
+    assert (
+        without(corpus / "sub/outer", corpus)
+        == without(corpus / "sub/outer", corpus / "sub/outer")
+        == ["d.jsonl"]
+    )
+    with pytest.raises(UnfinishedError):
+        without(out, out)

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pile_tools import BatchViewer
 from pile_tools.errors import ParameterError
 from pile_tools.lookups import decoded, find
 from pile_tools.lookups.texts import byte_places
-from tests.lookups.conftest import FORMS, MakeStream
+from tests.lookups.conftest import FORMS, SENTENCE_PIECES, MakeStream, sentence_piece_tokenizer
 from tests.lookups.test_find import BYTES
 
 EXPRESSIONS = ["a+b", "[ab]c?", r"\bab\b", "^.", ".$", "(?<=b)a", "é|c", "�", "(a)(b)|c", r"(?i)A\s"]
@@ -183,3 +184,81 @@ def test_texts_of_a_tokenizer_that_is_not_byte_level(make_stream: MakeStream) ->
         assert row["match"] in text
         assert len(tokens) == 1 + (row["match"] == "es" and text.startswith("one"))
     assert viewer.count("s").totals["s"] == sum(row["pattern"] == "s" for row in table.to_pylist())
+
+
+def sentence_piece_characters(tokens: list[int]) -> list[tuple[str, int, int]]:
+    """The characters of the decoded text, each with the first and the last token that make it."""
+    found: list[tuple[str, int, int]] = []
+    place = 0
+    while place < len(tokens):
+        token = SENTENCE_PIECES[tokens[place]]
+        run = 0
+        while place + run < len(tokens) and SENTENCE_PIECES[tokens[place + run]].startswith("<0x"):
+            run += 1
+        if not run:
+            found += [(character, place, place) for character in token.replace("▁", " ")]
+            place += 1
+            continue
+        content = bytes(int(SENTENCE_PIECES[number][3:5], 16) for number in tokens[place : place + run])
+        try:
+            for character in content.decode():
+                found.append((character, place, place + len(character.encode()) - 1))
+                place += len(character.encode())
+        except UnicodeDecodeError:
+            found += [("�", place + number, place + number) for number in range(run)]
+            place += run
+    return found[1:] if found and found[0][0] == " " else found
+
+
+@settings(max_examples=60)
+@given(
+    documents=st.lists(
+        st.lists(
+            st.one_of(
+                st.integers(0, 12).map(lambda number: [number]),
+                # Whole characters of two and three bytes, so that these are met.
+                st.sampled_from([[8, 9], [10, 11, 12], [8, 9, 10, 11, 12]]),
+            ),
+            min_size=1,
+            max_size=8,
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    seq_length=st.integers(2, 12),
+)
+@example(documents=[[[5], [8, 9], [10, 11, 12], [6], [2], [1]]], seq_length=8)
+def test_texts_of_a_sentence_piece_tokenizer(
+    documents: list[list[list[int]]], seq_length: int, make_stream: MakeStream
+) -> None:
+    viewer = make_stream(
+        [*(list(chain(*document)) for document in documents), [5, 3]], tokenizer=False, seq_length=seq_length
+    )
+    sentence_piece_tokenizer().save(str(tokenizer_of(viewer)))
+    viewer = BatchViewer.open(viewer.dataset.store.name)
+    patterns = ["a", " a", "▁a", "ab", "é", "中", "b中", "�", "</s>", " ", "a b"]
+    wanted = []
+    for step in range(viewer.steps):
+        for row in range(viewer.batch_size):
+            characters = sentence_piece_characters(viewer.sequence(step, row).tolist())
+            text = "".join(character for character, _, _ in characters)
+            assert text == viewer.text(step, row)
+            for start in range(len(text)):
+                for pattern in patterns:
+                    if text.startswith(pattern, start):
+                        first, last = characters[start][1], characters[start + len(pattern) - 1][2]
+                        wanted.append((step, row, first, last - first + 1, pattern))
+    table = viewer.find(patterns)
+    assert sorted(rows(table, "step", "row", "position", "n_tokens", "pattern")) == sorted(wanted)
+    assert table.column("match").equals(table.column("pattern"))
+
+
+@pytest.mark.parametrize("text", ["▁a", "a", " ", "Z"])
+def test_no_text_is_in_a_wrong_form_for_a_sentence_piece_tokenizer(
+    text: str, make_stream: MakeStream
+) -> None:
+    viewer = make_stream([[5, 3, 2, 5] * 9], tokenizer=False)
+    sentence_piece_tokenizer().save(str(tokenizer_of(viewer)))
+    viewer = BatchViewer.open(viewer.dataset.store.name)
+    every = [viewer.text(step, row) for step in range(viewer.steps) for row in range(viewer.batch_size)]
+    assert viewer.count(text).totals == {text: sum(one.count(text) for one in every)}

@@ -1,12 +1,14 @@
 """Finding texts and tokens, against a search in every decoded sequence."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, normalizers
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
@@ -223,6 +225,23 @@ def test_queries_that_are_none(query: dict[str, Any], message: str, make_stream:
     viewer = make_stream([[0, 1, 6], [6, 10, 11, 0]])
     with pytest.raises(ParameterError, match=message):
         viewer.find(**query)
+
+
+def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
+    made = make_stream([[0, 10, 11, 1] * 9])
+    path = Path(made.parts[0].component.dataset.store.name, "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.save(str(path))
+    viewer = BatchViewer.open(made.dataset.store.name)
+    with pytest.raises(ParameterError, match=r"look for 'é'$"):
+        viewer.find("e\u0301")
+    assert viewer.find("é").num_rows > 12
+    # Of a normalizer that changes what it has made no text is stored as it is given.
+    tokenizer.normalizer = normalizers.Prepend("a")
+    tokenizer.save(str(path))
+    viewer = BatchViewer.open(made.dataset.store.name)
+    assert viewer.count("b").totals == made.count("b").totals
 
 
 @pytest.mark.parametrize("steps", [(0, 7), (-1, 2), (6, None), (None, 99)])

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -423,9 +424,28 @@ def test_against_what_is_no_deduplicated_corpus(corpus: Path, tmp_path: Path) ->
         dedup([corpus], tmp_path / "out", resolve_job(preset="pile-dedupe"), against=[tmp_path / "kept"])
 
 
-def test_damaged_signatures_are_noticed(corpus: Path, tmp_path: Path) -> None:
-    dedup([corpus], tmp_path / "kept", resolve_job(save_signatures=True), workers=1)
-    path = tmp_path / "kept" / "signatures" / "0.jsonl.zst.offsets.npy"
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(DataError, match=r"offsets\.npy"):
-        dedup([corpus], tmp_path / "out", resolve_job(), against=[tmp_path / "kept"], workers=1)
+@pytest.mark.parametrize("kind", ["documents", "signatures", "offsets", "values"])
+def test_damaged_signatures_are_noticed(kind: str, halves: Halves, tmp_path: Path) -> None:
+    one, *_ = halves
+    kept = tmp_path / "kept"
+    dedup([one], kept, resolve_job(save_signatures=True), workers=1)
+    path = kept / "signatures" / f"0.jsonl.zst.{kind}.npy"
+    whole = path.read_bytes()
+    # The lowest bit of the last item but one: every item still has its type, and most their range.
+    at = len(whole) - 2 * np.load(path).itemsize
+    for damaged in (whole[:-8], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{kind}\.npy: changed since the manifest"):
+            dedup([one], tmp_path / "out", resolve_job(), against=[kept], workers=1)
+    path.write_bytes(whole)
+    dedup([one], tmp_path / "out", resolve_job(), against=[kept], workers=1)
+
+
+def test_signatures_that_no_manifest_lists(halves: Halves, tmp_path: Path) -> None:
+    one, *_ = halves
+    kept = tmp_path / "kept"
+    manifest = dedup([one], kept, resolve_job(save_signatures=True), workers=1)
+    some = [entry for entry in manifest.outputs if not entry.name.endswith("1.jsonl.zst.values.npy")]
+    replace(manifest, outputs=some).write(kept)
+    with pytest.raises(DataError, match=r"1\.jsonl\.zst\.values\.npy: not listed"):
+        dedup([one], tmp_path / "out", resolve_job(), against=[kept], workers=1)

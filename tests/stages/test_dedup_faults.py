@@ -53,6 +53,17 @@ class Stop:
             raise KeyboardInterrupt
 
 
+class StopAt:
+    """A progress function that interrupts the run at the end of a phase."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        if label == self.phase and done == total:
+            raise KeyboardInterrupt
+
+
 def test_stopped_anywhere_it_resumes_to_the_same_bytes(corpus: Path, expected: dict[str, bytes]) -> None:
     for calls in range(1, 1000, 7):
         out = corpus.parent / f"stopped{calls}"
@@ -74,6 +85,51 @@ def test_stopped_again_and_again_with_other_settings(corpus: Path, expected: dic
             break
         except KeyboardInterrupt:
             continue
+    assert all_files(out) == expected
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.zst"])
+def test_an_output_inside_the_corpus_is_no_part_of_it(
+    pattern: str, corpus: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    copy = tmp_path / "corpus"
+    copy.mkdir()
+    for path in corpus.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    given, out = copy / pattern, copy / "sub" / "out"
+    for calls in (8, 1000):
+        try:
+            dedup([given], out, JOB, workers=1, progress=Stop(calls))
+        except KeyboardInterrupt:
+            continue
+    # Resumed above, and run again here.
+    manifest = dedup([given], out, JOB, workers=1)
+    assert manifest.to_bytes() == expected["manifest.json"]
+
+
+@pytest.mark.parametrize("name", ["0.jsonl.zst", "signatures/2.jsonl.zst.values.npy", "dedup.parquet"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_output_that_is_gone_is_written_again(
+    name: str,
+    cut: bool,
+    corpus: Path,
+    expected: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = corpus.parent / f"gone-{Path(name).name}-{cut}"
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            dedup([corpus], out, JOB, workers=1)
+    if cut:
+        os.truncate(out / name, 5)
+    else:
+        (out / name).unlink()
+    dedup([corpus], out, JOB, workers=1)
     assert all_files(out) == expected
 
 
@@ -243,9 +299,30 @@ def test_another_job_or_changed_input_is_refused(corpus: Path, tmp_path: Path) -
     other = resolve_job(save_signatures=True, on_bad_record="skip", keep="last")
     with pytest.raises(PileToolsError, match=r"half-finished.*keep 'first', now 'last'"):
         dedup([copy], tmp_path / "out", other, workers=1)
+    other = resolve_job(save_signatures=True, on_bad_record="error")
+    with pytest.raises(PileToolsError, match=r"half-finished.*on_bad_record 'skip', now 'error'"):
+        dedup([copy], tmp_path / "out", other, workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        dedup([copy], tmp_path / "out", JOB, workers=1, progress=StopAt("group"))
     write_zst(copy / "1.jsonl.zst", [record("something else")])
     with pytest.raises(PileToolsError, match=r"half-finished.*1\.jsonl\.zst"):
         dedup([copy], tmp_path / "out", JOB, workers=1)
+
+
+@pytest.mark.parametrize(("place", "name"), [("__version__", "pile-tools"), ("UNICODE_VERSION", "unicode")])
+def test_another_version_is_refused(
+    place: str, name: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        dedup([corpus], tmp_path / "out", JOB, workers=1, progress=Stop(8))
+    monkeypatch.setattr(module, place, "0.0.1")
+    with pytest.raises(PileToolsError, match=rf"half-finished.*versions: {name} .*now '0\.0\.1'"):
+        dedup([corpus], tmp_path / "out", JOB, workers=1)
+    monkeypatch.undo()
+    dedup([corpus], tmp_path / "out", JOB, workers=1)
+    monkeypatch.setattr(module, place, "0.0.1")
+    finished = dedup([corpus], tmp_path / "out", JOB, workers=1)
+    assert finished.versions[name] != "0.0.1"
 
 
 def test_input_that_changes_during_the_run(corpus: Path, tmp_path: Path) -> None:

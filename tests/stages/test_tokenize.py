@@ -292,6 +292,20 @@ def test_run_again_it_is_done_and_with_other_parameters_refused(small: Path, tmp
         tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small))
 
 
+def test_an_output_inside_the_corpus_is_no_part_of_it(small: Path, tmp_path: Path) -> None:
+    def stop(label: str, done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    write_shard(tmp_path / "in/a.jsonl", [record("a")])
+    first = tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small), workers=1)
+    out = tmp_path / "in/tokens"
+    with pytest.raises(KeyboardInterrupt):
+        tokenize([tmp_path / "in"], out, tokenizer=str(small), workers=1, progress=stop)
+    for _ in range(2):
+        assert tokenize([tmp_path / "in"], out, tokenizer=str(small), workers=1) == first
+
+
 def test_a_directory_with_something_else_is_left_alone(small: Path, tmp_path: Path) -> None:
     write_shard(tmp_path / "in/a.jsonl", [record("a")])
     with pytest.raises(PileToolsError, match="already holds something else"):

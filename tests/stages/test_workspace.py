@@ -58,6 +58,22 @@ def test_changed_output_of_a_finished_job_is_noticed(tmp_path: Path, source: Inp
         workspace(out, source).__enter__()
 
 
+@pytest.mark.parametrize("content", [None, "longer"])
+def test_output_that_is_gone_when_the_job_ends(
+    tmp_path: Path, source: InputFile, content: str | None
+) -> None:
+    out = tmp_path / "out"
+    with workspace(out, source) as space:
+        (out / "kept.jsonl").write_text("x")
+        entry = file_entry(out / "kept.jsonl")
+        (out / "kept.jsonl").unlink()
+        if content is not None:
+            (out / "kept.jsonl").write_text(content)
+        with pytest.raises(PileToolsError, match=r"kept\.jsonl: changed or missing since it was written"):
+            space.finish(Manifest("dedup", PARAMETERS, space.input_entries, [entry]))
+    assert not (out / "manifest.json").exists()
+
+
 def test_half_finished_is_resumed_by_the_same_job_only(tmp_path: Path, source: InputFile) -> None:
     out = tmp_path / "out"
     with workspace(out, source) as space:
@@ -69,6 +85,21 @@ def test_half_finished_is_resumed_by_the_same_job_only(tmp_path: Path, source: I
     source.path.write_text("other bytes")
     with pytest.raises(PileToolsError, match=r"files: in\.jsonl"):
         workspace(out, source).__enter__()
+
+
+def test_half_finished_is_resumed_by_the_same_versions_only(tmp_path: Path, source: InputFile) -> None:
+    def begin(out: Path, versions: dict[str, str]) -> Workspace:
+        return Workspace(out, stage="dedup", parameters=PARAMETERS, inputs=[source], versions=versions)
+
+    with begin(tmp_path / "out", {"pile-tools": "1", "unicode": "15"}) as space:
+        (space.work / "part").write_text("done")
+    with pytest.raises(PileToolsError, match=r"half-finished.*: versions: unicode '15', now '16'"):
+        begin(tmp_path / "out", {"pile-tools": "1", "unicode": "16"}).__enter__()
+    with begin(tmp_path / "out", {"pile-tools": "1", "unicode": "15"}) as space:
+        assert (space.work / "part").read_text() == "done"
+    run(tmp_path / "done", source)
+    with begin(tmp_path / "done", {"pile-tools": "2"}) as space:
+        assert space.finished is not None
 
 
 def test_input_of_equal_size_and_other_content_is_noticed(tmp_path: Path, source: InputFile) -> None:
@@ -108,7 +139,7 @@ def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: Input
 
 def test_input_that_its_own_manifest_contradicts(tmp_path: Path, source: InputFile) -> None:
     listed = InputFile(source.path, source.name, sha256="00" * 32)
-    with pytest.raises(DataError, match=r"changed since manifest\.json"):
+    with pytest.raises(DataError, match=r"changed since the manifest\.json"):
         workspace(tmp_path / "out", listed).__enter__()
 
 
