@@ -84,7 +84,8 @@ def command(
 
     The questions are those of the Pythia paper: x1 from 0 to 99, x2 from 1 to 50, after some solved examples.
     With --counts the gap is the accuracy on the tenth of x1 that was read most often less that on the tenth
-    that was read least often, up to that checkpoint.
+    that was read least often, up to that checkpoint. A checkpoint of `pile-tools train` records what it has
+    read, and counts of anything else are refused.
     """
     from pile_tools.errors import ParameterError
     from pile_tools.formats.tokenizer import read_tokenizer
@@ -102,10 +103,12 @@ def command(
     frequencies = None if counts is None else Frequencies(counts)
     if plot is not None and frequencies is None:
         raise ParameterError("accuracy is drawn against counts; give them with --counts")
-    results, tables = [], []
+    results, tables, unproved = [], [], []
     with options.progress_bar() as progress:
         for text in models:
             name = ModelName.parse(text, revision)
+            if frequencies is not None and not frequencies.prove(name):
+                unproved.append(str(name))
             model = open_model(name, device=device, dtype=dtype)
             found = read_tokenizer(tokenizer or str(name), allow_id_gaps=True)
             for task in dict.fromkeys(tasks or TASKS):
@@ -128,7 +131,15 @@ def command(
     if plot is not None:
         plot_frequency(results, plot)
     if as_json:
-        options.print_json({"results": [asdict(result) for result in results]})
+        said: dict[str, object] = {"results": [asdict(result) for result in results]}
+        if frequencies is not None:
+            joined = {
+                "stream": frequencies.stream,
+                "batch_size": frequencies.batch_size,
+                "unproved": unproved,
+            }
+            said["counts"] = joined
+        options.print_json(said)
         return
 
     def shown(value: float | None) -> str:
@@ -148,3 +159,6 @@ def command(
             for result in results
         ],
     )
+    for unnamed in unproved:
+        if frequencies is not None:
+            click.echo(f"{unnamed}: does not record what it has read; joined with {frequencies.describe()}")

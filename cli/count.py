@@ -32,6 +32,7 @@ from .streams import open_viewer, stream_options
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
+    callback=options.writable_table,
     metavar="FILE.parquet",
     help="File to write the table to.",
 )

@@ -1,5 +1,6 @@
 """``pile-tools explain``."""
 
+import re
 import shutil
 import sys
 import textwrap
@@ -14,7 +15,10 @@ from . import options
 if TYPE_CHECKING:
     from pile_tools.stages.explain import Explanation
 
+LISTED = 100
+LEAST_WIDTH = 20
 GUTTER = " │ "
+WORD = re.compile(r"\w+")
 
 
 @options.command(example="pile-tools explain kept/ --shard 00.jsonl.zst --row 17")
@@ -48,11 +52,11 @@ def command(output: Path, shard: str, row: int, corpus: tuple[Path, ...], as_jso
                 "duplicate_of_shard": found.partner[0] if found.partner else None,
                 "duplicate_of_row": found.partner[1] if found.partner else None,
                 "jaccard": found.recorded,
-                "similarity": found.similarity if found.partner else None,
+                "similarity": found.similarity,
                 "component": found.component if found.component >= 0 else None,
                 "duplicates": [{"shard": name, "row": number} for name, number in found.duplicates],
                 "text": found.text,
-                "duplicate_of_text": found.partner_text if found.partner else None,
+                "duplicate_of_text": found.partner_text,
             }
         )
     elif found.partner is None:
@@ -65,14 +69,18 @@ def _print_kept(found: "Explanation") -> None:
     if not found.duplicates:
         click.echo(f"{found.shard}:{found.row} stays; no removed document names it.")
         return
-    click.echo(f"{found.shard}:{found.row} stays for component {found.component}; these name it:")
-    for name, number in found.duplicates:
+    listed, total = found.duplicates[:LISTED], len(found.duplicates)
+    naming = "these name it" if len(listed) == total else f"{len(listed)} of the {total} that name it"
+    click.echo(f"{found.shard}:{found.row} stays for component {found.component}; {naming}:")
+    for name, number in listed:
         click.echo(f"  {name}:{number}")
+    if len(listed) < total:
+        click.echo("`--json` lists them all.")
 
 
-def _wrap(words: tuple[str, ...], width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     # What a document says must not steer the terminal.
-    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(words))
+    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
     return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
@@ -80,14 +88,22 @@ def _print_side_by_side(found: "Explanation") -> None:
     from pile_tools.algorithms.word_diff import align_words
 
     name, number = found.partner or ("", 0)
-    verified = f"similarity {found.similarity:.4f}"
+    columns = shutil.get_terminal_size((100, 24)).columns
+    similarity = found.recorded if found.similarity is None else found.similarity
+    verified = "similarity unknown" if similarity is None else f"similarity {similarity:.4f}"
     if found.recorded is None:
         verified += " (not verified when it was removed)"
     click.echo(
         f"{found.shard}:{found.row} was removed as a duplicate of {name}:{number}: {verified}, "
         f"component {found.component}"
     )
-    width = (shutil.get_terminal_size((100, 24)).columns - len(GUTTER)) // 2
+    if found.partner_text is None:
+        click.echo(f"The text of {name}:{number} is gone. {found.gone}")
+        click.echo(f"{found.shard}:{found.row} has:")
+        for line in _wrap(found.text, max(LEAST_WIDTH, columns)):
+            click.echo(line)
+        return
+    width = max(LEAST_WIDTH, (columns - len(GUTTER)) // 2)
     colour = sys.stdout.isatty()
     click.echo(f"{f'{found.shard}:{found.row}'.ljust(width)}{GUTTER}{name}:{number}")
     click.echo("─" * width + "─┼─" + "─" * width)
@@ -95,8 +111,7 @@ def _print_side_by_side(found: "Explanation") -> None:
         marked = not stretch.same
         left, right = stretch.left, stretch.right
         if marked and not colour:
-            left = tuple(f"[-{word}-]" for word in left)
-            right = tuple(f"{{+{word}+}}" for word in right)
+            left, right = WORD.sub(r"[-\g<0>-]", left), WORD.sub(r"{+\g<0>+}", right)
         for one, two in zip_longest(_wrap(left, width), _wrap(right, width), fillvalue=""):
             one = one.ljust(width)
             if marked and colour:

@@ -23,8 +23,8 @@ class Assignment(click.ParamType):  # type: ignore[type-arg] # generic only in n
 
 
 @options.command(
-    example="pile-tools intervene --data tokens/ --from-step 113000 --swap pronouns -o overlay/; then "
-    "pile-tools train --from RUN/step113000 --data overlay/ -o RUN2"
+    example="pile-tools intervene --data tokens/ --from-step 113000 --allow-length-change "
+    "--swap pronouns -o overlay/; then pile-tools train --from RUN/step113000 --data overlay/ -o RUN2"
 )
 @options.data_option
 @options.order_option

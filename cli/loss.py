@@ -9,7 +9,7 @@ import click
 from . import options, study_options
 
 if TYPE_CHECKING:
-    from pile_tools.studies.loss import LossGroup
+    from pile_tools.studies.loss import LossGroup, LossReport
 
 
 @options.command(example="pile-tools loss RUN/step512 --data tokens/ --steps 480:544 --plot loss.png")
@@ -44,7 +44,7 @@ def command(
 
     MODEL is named as in `pile-tools memorize`. A checkpoint of `pile-tools train` records what it has read,
     and a step counts as seen only where its bytes are those. --plot draws the loss against the steps since
-    a sequence's document was last read.
+    a sequence was last read, which is refused where the checkpoint has read other streams, too.
     """
     from pile_tools.studies.loss import loss_by_exposure, plot_exposure
     from pile_tools.studies.model_name import ModelName
@@ -61,18 +61,22 @@ def command(
             progress=progress,
             **settings,
         )
+    _show(report, as_json=as_json)
     if plot is not None:
         plot_exposure(report, place, plot)
+
+
+def _show(report: "LossReport", *, as_json: bool) -> None:
     if as_json:
         options.print_json(
             {
-                "checkpoint_steps": report.checkpoint_steps,
+                "checkpoint_steps": report.reading.steps,
                 "totals": [asdict(group) for group in report.totals],
                 "by_source": [asdict(group) for group in report.by_source],
             }
         )
         return
-    click.echo(f"the checkpoint has read {report.checkpoint_steps:,} steps\n")
+    click.echo(f"the checkpoint has read {report.reading.steps:,} steps\n")
     rows = [("all", group) for group in report.totals]
     rows += [(group.source or "not known", group) for group in report.by_source]
     options.print_table(

@@ -42,7 +42,7 @@ def command(
 
     MODEL is a directory (a checkpoint of `pile-tools train`, or any causal model that transformers opens)
     or a Hub id, with @revision or --revision. Writes a row for each sequence: step, row, share, n_matched,
-    n_prefix, document, source, continuation. `pile-tools memorize-report` reports on it.
+    n_prefix, document, offset, n_tokens, source, continuation. `pile-tools memorize-report` reports on it.
     """
     from pile_tools.studies.memorize import memorize
     from pile_tools.studies.memorize_report import read_shares

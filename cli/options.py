@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import orjson
 
+from pile_tools.errors import ParameterError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -99,10 +101,30 @@ every_option = click.option(
     help="Report at every so many steps.",
 )
 
+
+def _writable(*suffixes: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """Check where an answer is to be written before hours are spent on it."""
+
+    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        if path.suffix not in suffixes:
+            raise ParameterError(f"{path}: not the name of a file of {' or '.join(suffixes)}")
+        if not path.absolute().parent.is_dir():
+            raise ParameterError(f"{path}: no such directory {path.parent}; make it, or name another file")
+        return path
+
+    return check
+
+
+writable_table = _writable(".parquet")
+"""Callback of an option that names the Parquet file of an answer."""
+
 plot_option = click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
+    callback=_writable(".png"),
     metavar="FILE.png",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 @click.option(
     "--micro-batch-size",
     type=int,
-    default=8,
-    show_default=True,
+    default=None,
+    show_default="8; the checkpoint's, with --resume",
     help="Sequences that each process computes at a time; it changes no batch.",
 )
 @click.option(
@@ -93,9 +93,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where to train.",
 )
-@click.option("--compile", "compile_layers", is_flag=True, help="Compile the layers (torch.compile).")
 @click.option(
-    "--activation-checkpointing", is_flag=True, help="Compute activations again instead of keeping them."
+    "--compile/--no-compile",
+    "compile_layers",
+    default=None,
+    show_default="no; as the checkpoint, with --resume",
+    help="Compile the layers (torch.compile).",
+)
+@click.option(
+    "--activation-checkpointing/--no-activation-checkpointing",
+    default=None,
+    show_default="no; as the checkpoint, with --resume",
+    help="Compute activations again instead of keeping them.",
 )
 @click.option(
     "--plot",
@@ -123,12 +132,15 @@ def command(
 
     Writes RUN/stepN, directories that transformers opens, and a line for each step into RUN/metrics.jsonl.
     Ctrl-C, a termination signal and --stop-at leave a checkpoint, and --resume goes on from it to the same
-    bits as if nothing had happened.
+    bits as if nothing had happened: at its batch size and micro-batch size, compiled or not as it was,
+    unless given. A fork (--from) takes the batch size of
+    its own stream, and where that is not the checkpoint's it has to be given.
     """
-    from pile_tools.train import plot_loss, recorded_batch_size, train
+    from pile_tools.train import check_fork_batch_size, plot_loss, recorded_batch_size, train
 
-    if batch_size is None:
-        batch_size = recorded_batch_size(output, resume=resume, source=source)
+    told = batch_size is not None
+    if resume and not told:
+        batch_size = recorded_batch_size(output)
     viewer = streams.open_viewer(
         data=data,
         suite=suite,
@@ -139,6 +151,8 @@ def command(
         cache=cache,
         cache_bytes=cache_bytes,
     )
+    if source is not None and not told:
+        check_fork_batch_size(source, viewer)
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     with _stop_signals() as should_stop, _progress_bar() as (on_start, on_step):
         outcome = train(

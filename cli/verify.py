@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pile_tools.errors import ParameterError, UnfinishedError
+from pile_tools.formats.store import is_url
+
 from . import options
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 @click.argument(
     "directories",
     nargs=-1,
-    type=click.Path(path_type=Path),
     envvar="PILE_TOOLS_DATA",
     metavar="DIR...",
     required=True,
@@ -35,43 +37,87 @@ if TYPE_CHECKING:
 )
 @options.steps_option
 @options.order_option
+@click.option(
+    "--digests",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    metavar="DIR",
+    help="Compare the stream with these digests, which `pile-tools digest -o DIR` wrote, and nothing else.",
+)
 @options.json_option
 def command(
-    directories: tuple[Path, ...],
+    directories: tuple[str, ...],
     streams: tuple[str, ...],
     steps: "Steps | None",
     order: str | None,
+    digests: Path | None,
     as_json: bool,
 ) -> None:
     """Check that DIR still holds what was made: every byte, every format rule, every number.
 
-    DIR is the output of a stage, a token dataset, an order, a training run or one of its checkpoints.
+    DIR is the output of a stage, a token dataset, an order, a training run (also one that is not finished)
+    or one of its checkpoints.
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
     Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
-    nothing else is checked. Ends with 3 at the first file or step that is not right, and names it.
+    nothing else is checked. With --digests, DIR may be a URL. Ends with 3 at the first file or step
+    that is not right, and names it; with 4 where --data is not all that a checkpoint has read, so that a
+    part of it is not proved.
     """
     from pile_tools.stages.verify import CHECKS, verify
 
-    checks = [_digest_check(steps)]
-    if steps is None:
-        checks = [*CHECKS, *checks, *_training_checks(streams, order)]
-    with options.progress_bar() as progress:
-        findings = verify(directories, checks=checks, progress=progress)
-    if as_json:
-        options.print_json(
-            {
-                "verified": [
-                    {"path": str(finding.directory), "check": finding.check, "found": finding.message}
-                    for finding in findings
-                ]
-            }
-        )
+    if digests is not None:
+        _compare_with(digests, directories, steps, order, as_json)
         return
-    for finding in findings:
-        click.echo(f"{finding.directory}: {finding.check}: {finding.message}")
+    checks = [_digest_check(steps, order)]
+    unproved: list[str] = []
+    if steps is None:
+        checks = [*CHECKS, *checks, *_training_checks(streams, order, unproved)]
+    with options.progress_bar() as progress:
+        findings = verify([_directory(name) for name in directories], checks=checks, progress=progress)
+    _report([(str(finding.directory), finding.check, finding.message) for finding in findings], as_json)
+    if streams and unproved:
+        raise UnfinishedError(
+            f"{unproved[0]}, so they are not proved; give the stream that they are of with --data, too"
+        )
 
 
-def _digest_check(steps: "Steps | None") -> "Check":
+def _report(findings: list[tuple[str, str, str]], as_json: bool) -> None:
+    if as_json:
+        names = ("path", "check", "found")
+        options.print_json({"verified": [dict(zip(names, finding, strict=True)) for finding in findings]})
+        return
+    for path, check, message in findings:
+        click.echo(f"{path}: {check}: {message}")
+
+
+def _directory(name: str) -> Path:
+    if is_url(name):
+        raise ParameterError(
+            f"{name}: behind a URL, a stream can be compared with digests that are here: `pile-tools digest "
+            "-o DIR` makes them, and --digests DIR compares"
+        )
+    return Path(name)
+
+
+def _compare_with(
+    digests: Path, directories: tuple[str, ...], steps: "Steps | None", order: str | None, as_json: bool
+) -> None:
+    """Compare one stream, here or behind a URL, with the digests in a directory."""
+    from pile_tools.formats.digest_files import read_digests
+    from pile_tools.viewer import BatchViewer
+
+    if len(directories) != 1:
+        raise ParameterError(f"--digests are of one stream, but {len(directories)} are named")
+    found = read_digests(digests, "")
+    if found is None:
+        raise ParameterError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
+    viewer = BatchViewer.open(directories[0], order=order, batch_size=found[0].batch_size)
+    with options.progress_bar() as progress:
+        message = viewer.verify_digests(steps, directory=digests, progress=progress)
+    _report([(directories[0], "digests", message)], as_json)
+
+
+def _digest_check(steps: "Steps | None", order: str | None) -> "Check":
     """The check of the steps of an order against their digests; with ``steps`` there must be digests."""
     from pile_tools.stages.verify import Check
     from pile_tools.viewer.digested import has_digests, verify_directory
@@ -79,33 +125,45 @@ def _digest_check(steps: "Steps | None") -> "Check":
     return Check(
         "digests",
         lambda directory: steps is not None or has_digests(directory),
-        lambda directory, progress: verify_directory(directory, steps, progress),
+        lambda directory, progress: verify_directory(
+            directory, steps, order if steps is not None else None, progress
+        ),
     )
 
 
-def _training_checks(streams: "Sequence[str]", order: str | None) -> "list[Check]":
-    """The checks of what `pile-tools train` wrote."""
+def _training_checks(streams: "Sequence[str]", order: str | None, unproved: list[str]) -> "list[Check]":
+    """The checks of what `pile-tools train` wrote; steps that no stream has are added to ``unproved``."""
     from pile_tools.stages.verify import Check
     from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
 
+    def describe(report: "CheckpointReport") -> str:
+        if streams and report.unproved:
+            unproved.append(f"{report.directory}: steps {_steps(report)} differ from every stream given")
+        return _describe(report, compared=bool(streams))
+
     def checkpoint(directory: Path, progress: "Progress") -> str:
-        viewers = open_viewers(directory, streams, order=order)
-        return _describe(verify_checkpoint(directory, viewers))
+        return describe(verify_checkpoint(directory, open_viewers(directory, streams, order=order)))
 
     def run(directory: Path, progress: "Progress") -> str:
         report = verify_run(directory, open_viewers(directory, streams, order=order))
         same = [f"{' and '.join(names)} have the same weights" for names in report.identical]
-        return "; ".join([*(f"{one.directory.name}: {_describe(one)}" for one in report.checkpoints), *same])
+        state = [] if report.finished else ["unfinished"]
+        return "; ".join(
+            [*state, *(f"{one.directory.name}: {describe(one)}" for one in report.checkpoints), *same]
+        )
 
-    return [Check("checkpoint", is_checkpoint, checkpoint), Check("run", is_run, run)]
+    return [Check("checkpoint", is_checkpoint, checkpoint), Check("run", is_run, run, for_unfinished=True)]
 
 
-def _describe(report: "CheckpointReport") -> str:
-    if not report.unproved:
-        proof = "each as the stream has it"
-    elif report.unproved == report.lineage:
+def _describe(report: "CheckpointReport", *, compared: bool) -> str:
+    if not compared:
         proof = "not compared with a stream; give it with --data"
+    elif report.unproved:
+        proof = f"of which {_steps(report)} differ from what is given with --data"
     else:
-        missing = " and ".join(f"{part.first_step}:{part.last_step}" for part in report.unproved)
-        proof = f"of which {missing} are not compared; give their stream with --data, too"
+        proof = "each as the stream has it"
     return f"has read {report.steps:,} steps, {proof}"
+
+
+def _steps(report: "CheckpointReport") -> str:
+    return " and ".join(segment.steps for segment in report.unproved)

@@ -22,16 +22,21 @@ _INFO = re.compile(
 
 
 class Hub:
-    """Repositories {id: {path: bytes}}; all else is how it behaves and what it has counted.
+    """Repositories {id: {path: bytes}} at the head of their branch main; ``push`` moves it.
+
+    All else is how it behaves and what it has counted.
 
     ``faults`` are taken one for each range that is asked for, then all goes well. ``store`` serves the
-    bytes from another address, to which the Hub redirects, as it does with large files.
+    bytes from another address, to which the Hub redirects, as it does with large files. ``validators``:
+    ranges come with an ETag.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.repositories: dict[str, dict[str, bytes]] = {}
-        self.commit = COMMIT
+        self._heads: dict[str, str] = {}
+        self._past: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.validators = True
         self.gated: set[str] = set()
         self.store = False
         self.faults: deque[str] = deque()
@@ -39,6 +44,22 @@ class Hub:
         self.sent: Counter[str] = Counter()
         self.signature = 1
         self.lock = threading.Lock()
+
+    def push(self, repository: str, files: dict[str, bytes]) -> str:
+        """Make ``files`` the next commit of main and return it; those before stay at theirs."""
+        before = self._heads.get(repository, COMMIT)
+        self._past[repository, before] = self.repositories[repository]
+        self.repositories[repository] = files
+        self._heads[repository] = hashlib.sha1(before.encode()).hexdigest()
+        return self._heads[repository]
+
+    def at(self, repository: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
+        """Return the commit that ``revision`` is and its files; None for one that is not there."""
+        head = self._heads.get(repository, COMMIT)
+        if revision in ("main", head):
+            return head, self.repositories[repository]
+        files = self._past.get((repository, revision))
+        return None if files is None else (revision, files)
 
     def ranges(self, path: str) -> int:
         """Number of ranges of a file that were asked for."""
@@ -83,15 +104,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def info(self, repository: str, what: str | None, revision: str) -> None:
         self.hub.requests["INFO", repository] += 1
-        files = self.hub.repositories.get(repository)
-        if files is None:
+        if repository not in self.hub.repositories:
             self.missing("RepoNotFound")
             return
-        if revision not in ("main", self.hub.commit):
+        found = self.hub.at(repository, revision)
+        if found is None:
             self.missing("RevisionNotFound")
             return
+        commit, files = found
         siblings = [{"rfilename": path, "size": len(content)} for path, content in files.items()]
-        told: object = {"id": repository, "sha": self.hub.commit, "siblings": siblings}
+        told: object = {"id": repository, "sha": commit, "siblings": siblings}
         if what == "tree":
             told = [
                 {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
@@ -100,21 +122,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
 
     def resolve(self, repository: str, revision: str, path: str) -> None:
-        files = self.hub.repositories.get(repository)
+        found = self.hub.at(repository, revision) if repository in self.hub.repositories else None
         if repository in self.hub.gated:
             self.reply(403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
-        elif files is None:
+        elif repository not in self.hub.repositories:
             self.missing("RepoNotFound")
-        elif revision not in ("main", self.hub.commit):
+        elif found is None:
             self.missing("RevisionNotFound")
-        elif path not in files:
+        elif path not in found[1]:
             self.missing("EntryNotFound")
         else:
+            commit, files = found
             etag = hashlib.sha256(files[path]).hexdigest()
-            headers = {"X-Repo-Commit": self.hub.commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+            headers = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
             if self.hub.store:
                 self.hub.requests[self.command, f"resolve {path}"] += 1
-                place = f"{self.hub.url}/store/{repository}/{path}?signature={self.hub.signature}"
+                place = f"{self.hub.url}/store/{repository}/{commit}/{path}?signature={self.hub.signature}"
                 linked = {"X-Linked-Size": str(len(files[path])), "X-Linked-ETag": f'"{etag}"'}
                 self.reply(302, headers | linked | {"Location": place})
             elif self.command == "HEAD":
@@ -124,8 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.serve(path, files[path], headers)
 
     def serve_store(self, url: Any) -> None:
-        owner, name, path = url.path.removeprefix("/store/").split("/", 2)
-        content = self.hub.repositories[f"{owner}/{name}"][path]
+        owner, name, commit, path = url.path.removeprefix("/store/").split("/", 3)
+        found = self.hub.at(f"{owner}/{name}", commit)
+        assert found is not None
+        content = found[1][path]
         if url.query != f"signature={self.hub.signature}":
             self.reply(403, {})
         else:
@@ -140,6 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.sent[path] += len(content)
             self.reply(200, headers, content)
             return
+        if not self.hub.validators:
+            headers = {name: value for name, value in headers.items() if name != "ETag"}
         start, stop = int(match[1]), int(match[2]) + 1
         body = content[start:stop]
         with self.hub.lock:

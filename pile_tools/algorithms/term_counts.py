@@ -148,15 +148,16 @@ class Terms:
     def of(cls, terms: Sequence[str]) -> "Terms":
         """Compile ``terms``; ParameterError for one without a word, or the same words twice."""
         table = character_table()
-        found: list[tuple[int, ...]] = []
+        found: dict[tuple[int, ...], str] = {}
         for term in terms:
             text = np.frombuffer(term.encode(errors="replace"), np.uint8)
             words = np.empty(len(text) + 3, np.uint64)
-            found.append(tuple(words[: _words_of(text, table, words)].tolist()))
-            if not found[-1]:
+            own = tuple(words[: _words_of(text, table, words)].tolist())
+            if not own:
                 raise ParameterError(f"term {term!r} has no word in it")
-            if found[-1] in found[:-1]:
-                raise ParameterError(f"term {term!r} has the words of {terms[found.index(found[-1])]!r}")
+            if own in found:
+                raise ParameterError(f"term {term!r} has the words of {found[own]!r}")
+            found[own] = term
         known = {word: number for number, word in enumerate(dict.fromkeys(w for ws in found for w in ws))}
         size = 1 << (4 * len(known)).bit_length()
         slots, ids = np.zeros(size, np.uint64), np.full(size, -1, np.int32)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["UNICODE_VERSION", "WORD_SEED", "character_table", "finish_hash", "scan_words"]
+__all__ = ["UNICODE_VERSION", "WORD_SEED", "character_table", "finish_hash", "scan_words", "split_words"]
 
 UNICODE_VERSION = unicodedata.unidata_version
 
@@ -64,6 +64,19 @@ def character_table() -> NDArray[np.uint32]:
     table[codes] = lowered | np.where(single, _SINGLE, _WORD) << _KIND_SHIFT
     table.flags.writeable = False
     return table
+
+
+def split_words(text: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the lowered words of ``text`` in order, and where in ``text`` each begins and ends."""
+    entries = character_table()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
+    kind = entries >> _KIND_SHIFT
+    inside = kind == _WORD  # a character that may go on a word
+    starts = (kind == _SINGLE) | (inside & ~np.append(False, inside[:-1]))
+    ends = (kind == _SINGLE) | (inside & ~np.append(inside[1:], False))
+    first, last = np.flatnonzero(starts), np.flatnonzero(ends) + 1
+    lowered = (entries & _CODE_MASK).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    words = [lowered[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    return words, first, last
 
 
 @njit(cache=True, nogil=True)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,19 +19,25 @@ __all__ = ["BLOCK", "BlockCache", "CachedSource"]
 BLOCK: Final = 32 << 10
 _DIGEST: Final = 16
 _SUFFIX: Final = ".block"
+_PARTIAL: Final = ".partial"
+# Seconds after which a partial block is nobody's: writing one takes milliseconds.
+_ABANDONED: Final = 3600.0
 
 
 class BlockCache:
     """Blocks of up to ``BLOCK`` bytes under ``directory``, ``limit`` bytes in all, the oldest given up first.
 
     Each block is a file that ends with the XXH3-128 of what comes before, so that a damaged one is
-    fetched anew. Several processes can share a directory.
+    fetched anew. Several processes can share a directory: each counts what all have written whenever it
+    has written a twentieth of the limit itself, so that p of them exceed it by (p - 1) twentieths at most.
     """
 
     def __init__(self, directory: Path, limit: int = 10 << 30) -> None:
         self.directory = directory
         self.limit = limit
-        self._used: int | None = None
+        # What the directory held when it was last looked at, and what has been written here since.
+        self._held: int | None = None
+        self._written = 0
 
     def path(self, key: str, block: int) -> Path:
         return self.directory / key[:2] / f"{key}-{block}{_SUFFIX}"
@@ -50,7 +57,7 @@ class BlockCache:
     def put(self, key: str, block: int, content: bytes) -> None:
         """Keep a block; a disk that is full or read-only is no reason to fail."""
         path = self.path(key, block)
-        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.partial")
+        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}{_PARTIAL}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content + xxhash.xxh3_128_digest(content))
@@ -59,43 +66,49 @@ class BlockCache:
             with suppress(OSError):
                 partial.unlink()
             return
-        if self._used is None:
-            self._used = sum(size for _, size, _ in self._blocks())
-        else:
-            self._used += len(content) + _DIGEST
-        if self._used > self.limit:
-            self._shrink()
+        self._written += len(content) + _DIGEST
+        if self._held is None or self._written > self.limit // 20 or self._held + self._written > self.limit:
+            self._bound()
 
-    def _blocks(self) -> list[tuple[float, int, Path]]:
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Time of last use, size and path of every file; partial ones that were abandoned are removed."""
         found = []
-        for path in self.directory.glob(f"*/*{_SUFFIX}"):
+        for path in self.directory.glob("*/*"):
+            if not path.name.endswith((_SUFFIX, _PARTIAL)):
+                continue
             try:
                 status = path.stat()
+                if path.name.endswith(_PARTIAL) and time.time() - status.st_mtime > _ABANDONED:
+                    path.unlink()
+                    continue
             except OSError:
                 continue
             found.append((status.st_mtime, status.st_size, path))
         return found
 
-    def _shrink(self) -> None:
-        """Remove the blocks that were used longest ago until a tenth of the limit is free."""
-        blocks = sorted(self._blocks())
-        used = sum(size for _, size, _ in blocks)
-        for _, size, path in blocks:
-            if used <= self.limit - self.limit // 10:
-                break
-            path.unlink(missing_ok=True)
-            used -= size
-        self._used = used
+    def _bound(self) -> None:
+        """Count anew; above the limit, remove the blocks used longest ago until a tenth of it is free."""
+        files = sorted(self._files())
+        held = sum(size for _, size, _ in files)
+        if held > self.limit:
+            for _, size, path in files:
+                if held <= self.limit - self.limit // 10:
+                    break
+                if path.name.endswith(_SUFFIX):
+                    with suppress(OSError):
+                        path.unlink()
+                        held -= size
+        self._held, self._written = held, 0
 
 
 class CachedSource:
-    """A remote source whose blocks are kept in a cache."""
+    """A remote source whose blocks are kept in a cache under its ``version``, which it must have."""
 
-    def __init__(self, source: RemoteSource, cache: BlockCache) -> None:
-        self.name, self.size, self.version = source.name, source.size, source.version
+    def __init__(self, source: RemoteSource, version: str, cache: BlockCache) -> None:
+        self.name, self.size = source.name, source.size
         self._source = source
         self._cache = cache
-        self._key = hashlib.sha256(source.version.encode()).hexdigest()
+        self._key = hashlib.sha256(version.encode()).hexdigest()
 
     def read_many(
         self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]

@@ -93,7 +93,9 @@ def _shards_of_directory(directory: Path) -> list[Shard]:
     found = [
         path
         for path in directory.rglob("*")
-        if path.name.endswith(_DIRECTORY_SUFFIXES) and not path.name.startswith(".") and path.is_file()
+        if path.name.endswith(_DIRECTORY_SUFFIXES)
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+        and path.is_file()
     ]
     if not found:
         raise PileToolsError(
@@ -135,10 +137,10 @@ def _shards_of_pattern(pattern: str, leave_out: Path | None) -> list[Shard]:
 def list_shards(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | None = None) -> list[Shard]:
     """Return the shards that files, directories and glob patterns stand for, in natural order of names.
 
-    A directory is searched through all its folders and its shards are named relative to it; a
-    directory that `pile-tools dedup` made gives the shards that its manifest lists. A file's name is
-    its last part. Neither a search nor a pattern looks into the directory ``leave_out``, where the output
-    of a stage may lie inside its input.
+    A directory is searched through all its folders, but for files and folders whose names begin with a
+    dot, and its shards are named relative to it; a directory that `pile-tools dedup` made gives the
+    shards that its manifest lists. A file's name is its last part. Neither a search nor a pattern looks
+    into the directory ``leave_out``, where the output of a stage may lie inside its input.
 
     Raises PileToolsError where an input is missing or stands for nothing, ParameterError where two
     files would have the same name, and UnfinishedError for the directory of an unfinished stage.

@@ -76,7 +76,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _reach(record: object, keys: tuple[str, ...]) -> object:
+def _reach(record: object, name: str, keys: tuple[str, ...]) -> object:
+    """What is in ``record`` under the key ``name``, or else at the end of the path ``keys``."""
+    if isinstance(record, dict) and name in record:
+        return record[name]
     for key in keys:
         if not isinstance(record, dict):
             return None
@@ -95,12 +98,13 @@ def _loads_repaired(line: bytes, errors: Literal["replace", "ignore"]) -> object
 class ShardReader:
     """Read the documents of one shard; iterate once.
 
-    ``text_field`` and ``source_field`` are paths of keys (or struct columns), with dots between them.
+    ``text_field`` and ``source_field`` are keys (or columns); one that a record (or file) does not have
+    is taken as a path of keys (or struct columns) with dots between them.
     ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
     DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
-    passed over and counted. Of the rows that ``only_rows`` (bool, [rows]) leaves out nothing is parsed
-    or counted. ``counts``, ``skipped`` (row and reason) and ``oversized`` (rows) are complete when the
-    iteration has ended.
+    passed over and counted. Of the rows that ``only_rows`` (bool, [rows], or the number of one row)
+    leaves out nothing is parsed or counted. ``counts``, ``skipped`` (row and reason) and ``oversized``
+    (rows) are complete when the iteration has ended.
     """
 
     shard: Shard
@@ -109,7 +113,7 @@ class ShardReader:
     on_bad_record: BadRecordPolicy = "error"
     batch_bytes: int = 8 << 20
     max_record_bytes: int | None = None
-    only_rows: NDArray[np.bool_] | None = None
+    only_rows: NDArray[np.bool_] | int | None = None
     counts: ReadCounts = field(default_factory=ReadCounts)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     oversized: list[int] = field(default_factory=list)
@@ -122,6 +126,19 @@ class ShardReader:
         if self.shard.format == ".txt":
             return self._text_file()
         return self._json_lines()
+
+    def wanted(self, first: int, count: int) -> NDArray[np.bool_] | None:
+        """Which of the rows from ``first`` are asked for: bool, [count]; None for all of them."""
+        if self.only_rows is None:
+            return None
+        wanted = np.zeros(count, dtype=np.bool_)
+        if isinstance(self.only_rows, int):
+            if first <= self.only_rows < first + count:
+                wanted[self.only_rows - first] = True
+        else:
+            own = self.only_rows[first : first + count]
+            wanted[: len(own)] = own
+        return wanted
 
     def bad_record(self, row: int, reason: str) -> None:
         """Count the record of ``row`` as bad, or raise DataError."""
@@ -146,7 +163,9 @@ class ShardReader:
     def parse_line(self, line: bytes, row: int) -> bytes:
         """Return the text of ``line``, which is line ``row`` of the shard; DataError where it has none."""
         try:
-            text, _ = self._parse(line, row, tuple(self.text_field.split(".")), ())
+            text, _ = self._parse(
+                line, row, tuple(self.text_field.split(".")), tuple(self.source_field.split("."))
+            )
         except _BadRecordError as error:
             raise DataError(f"{self.shard.path}:{row}: {error}") from None
         if text is None:
@@ -164,7 +183,8 @@ class ShardReader:
 
     def _text_file(self) -> Iterator[DocumentBatch]:
         self.counts.rows = 1
-        if self.only_rows is not None and not self.only_rows[:1].any():
+        wanted = self.wanted(0, 1)
+        if wanted is not None and not wanted[0]:
             return
         size = self.shard.path.stat().st_size
         if self.max_record_bytes is not None and size > self.max_record_bytes:
@@ -176,18 +196,19 @@ class ShardReader:
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that are asked for and not too large, with their rows."""
-        wanted = None if self.only_rows is None else self.only_rows.tolist()
         for group in shard_line_groups(self.shard, self.max_record_bytes):
             first = self.counts.rows
             if not isinstance(group, list):
                 self.counts.rows += group.end
-                if group.start and (wanted is None or wanted[first : first + 1] == [True]):
+                wanted = self.wanted(first, 1)
+                if group.start and (wanted is None or wanted[0]):
                     self.oversized_record(first)
                 continue
             self.counts.rows += len(group)
             lines: Iterator[tuple[int, bytes]] = enumerate(group, first)
+            wanted = self.wanted(first, len(group))
             if wanted is not None:
-                lines = compress(lines, wanted[first : first + len(group)])
+                lines = compress(lines, wanted.tolist())
             for row, line in lines:
                 if self.max_record_bytes is not None and len(line) > self.max_record_bytes:
                     self.oversized_record(row)
@@ -225,9 +246,9 @@ class ShardReader:
         """Text and source of a line; no text for a blank one. Raises _BadRecordError."""
         try:
             record: Any = orjson.loads(line)
-            text = _reach(record, text_keys)
+            text = _reach(record, self.text_field, text_keys)
             if type(text) is str:
-                source = _reach(record, source_keys)
+                source = _reach(record, self.source_field, source_keys)
                 return text.encode(), source if type(source) is str else None
         except orjson.JSONDecodeError:
             if row == 0:
@@ -235,13 +256,13 @@ class ShardReader:
             if not line.strip():
                 return None, None
             record = _loads_repaired(line, "replace")
-            text = _reach(record, text_keys)
+            text = _reach(record, self.text_field, text_keys)
         if not isinstance(text, str):
             raise _BadRecordError(
                 f"no text under {self.text_field!r}" if text is None else f"{self.text_field!r} is no string"
             )
         clean = replace_surrogates(text)
-        before = _reach(_loads_repaired(line, "ignore"), text_keys)
+        before = _reach(_loads_repaired(line, "ignore"), self.text_field, text_keys)
         self.repaired(clean.count("\ufffd") - (before.count("\ufffd") if isinstance(before, str) else 0))
-        source = _reach(record, source_keys)
+        source = _reach(record, self.source_field, source_keys)
         return clean.encode(), replace_surrogates(source) if isinstance(source, str) else None

@@ -24,7 +24,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def _info(system: Any, path: str, url: str) -> tuple[int, str]:
-    """Size of a file and what names its version."""
+    """Size of a file and what names its version, empty where the file system tells nothing."""
 
     def once() -> tuple[int, str]:
         try:
@@ -69,7 +69,7 @@ class FsspecSource(RemoteSource):
         self.name = url
         self._system, self._path = _file_system(url)
         self.size, self._marks = _info(self._system, self._path, url)
-        self.version = f"{url} {self._marks} {self.size}"
+        self.version = f"{url} {self._marks} {self.size}" if self._marks else None
         if size is not None and size != self.size:
             raise DataError(f"{url}: {self.size} bytes, but {size} were expected")
 

@@ -133,13 +133,16 @@ def _check_content_range(header: str, name: str, start: int, length: int) -> int
 
 
 class HttpSource(RemoteSource):
-    """A file behind an http or https URL whose server gives ranges."""
+    """A file behind an http or https URL whose server gives ranges.
+
+    Its version is the ETag, or else the time of the last change, that the server sends with each range.
+    """
 
     def __init__(self, url: str, size: int | None = None) -> None:
         self.url = self.name = url
         first = get_range(url, 0, 1, name=url)
         self.size, self._etag = first.size, first.version
-        self.version = f"{url} {self._etag} {self.size}"
+        self.version = None if self._etag is None else f"{url} {self._etag} {self.size}"
         if size is not None and size != self.size:
             raise DataError(f"{url}: {self.size} bytes, but {size} were expected")
 

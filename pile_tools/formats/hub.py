@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -98,22 +98,27 @@ class HubRepository:
     def name(self) -> str:
         return f"hf://{self.kind}s/{self.repository}"
 
-    def metadata(self, path: str) -> "HubMetadata":
-        """Return what the Hub says of a file; the first answer pins the commit."""
+    def _url(self, path: str) -> str:
         import huggingface_hub
 
-        url = huggingface_hub.hf_hub_url(
-            self.repository, path, repo_type=self.kind, revision=self.commit or self.revision
-        )
+        revision = self.commit or self.revision
+        return huggingface_hub.hf_hub_url(self.repository, path, repo_type=self.kind, revision=revision)
+
+    def metadata(self, path: str) -> "HubMetadata":
+        """Return what the Hub says of a file; the first answer pins the commit."""
+        url = self._url(path)
         name = f"{self.name}/{path}"
 
         def once() -> HubMetadata:
-            with transport(name) as client, _explained(name):
+            with transport(name) as client, _explained(name, self.revision):
                 return _head(client, url, name)
 
         found = retried(once, name)
         if self.commit is None:
             self.commit = found.commit
+            if not found.elsewhere:
+                # Asked for by a branch: its bytes have to be those of this commit when the branch has moved.
+                found = replace(found, address=self._url(path))
         elif found.commit != self.commit:
             raise DataError(f"{name}: of commit {found.commit}, but {self.commit} was asked for")
         return found
@@ -125,7 +130,7 @@ class HubRepository:
         from huggingface_hub import HfApi
 
         def once() -> Any:
-            with transport(self.name), _explained(self.name):
+            with transport(self.name), _explained(self.name, self.revision):
                 return HfApi().repo_info(
                     self.repository,
                     repo_type=self.kind,
@@ -208,7 +213,7 @@ def _headers_for(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(name: str, revision: str | None) -> Iterator[None]:
     """Turn what huggingface_hub raises into an error of ours, or into another try."""
     from huggingface_hub import errors
 
@@ -219,7 +224,9 @@ def _explained(name: str) -> Iterator[None]:
             f"{name}: gated; ask for access on its page and log in with `hf auth login`"
         ) from None
     except errors.RevisionNotFoundError:
-        raise PileToolsError(f"{name}: no such revision") from None
+        raise PileToolsError(
+            f"{name}: no such revision {revision!r}; name a branch, a tag or a commit of it"
+        ) from None
     except errors.RepositoryNotFoundError:
         raise PileToolsError(
             f"{name}: no such repository on the Hub, or one that needs `hf auth login`"

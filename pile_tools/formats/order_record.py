@@ -216,7 +216,9 @@ def parse_record(content: bytes, name: str) -> OrderRecord | BlendRecord:
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{name}: not an order ({error}); run `pile-tools order` again") from None
+        raise DataError(
+            f"{name}: not an order ({error}); remove it and run `pile-tools order` again"
+        ) from None
     if not same:
-        raise DataError(f"{name}: edited by hand or damaged; run `pile-tools order` again")
+        raise DataError(f"{name}: edited by hand or damaged; remove it and run `pile-tools order` again")
     return record

@@ -3,8 +3,9 @@
 ``overlay.json`` says what differs, ``parent.json`` where the parent is (it may be edited when the parent
 moves: the parent is known by its identity). Samples that are packed anew are listed in two arrays:
 ``samples.npy`` int64[m, 2], the sample's number in the stream, ascending, and the row of ``pieces.npy`` at
-which its pieces begin; ``pieces.npy`` int64[p, 3], document, offset and n_tokens of each piece. Documents
-that the parent does not have are numbered after its own, and are a token dataset in the folder ``added``.
+which its pieces begin; ``pieces.npy`` int64[p, 3], document, offset and n_tokens of each piece. Where
+documents were dropped, replaced or moved, ``documents.npy`` int64[d] lists them, ascending. Documents that
+the parent does not have are numbered after its own, and are a token dataset in the folder ``added``.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from pile_tools.formats.manifest import FileEntry, canonical_json
 
 __all__ = [
     "ADDED_NAME",
+    "DOCUMENTS_NAME",
     "OVERLAY_NAME",
     "PARENT_NAME",
     "PIECES_NAME",
@@ -31,6 +33,7 @@ OVERLAY_NAME: Final = "overlay.json"
 PARENT_NAME: Final = "parent.json"
 SAMPLES_NAME: Final = "samples.npy"
 PIECES_NAME: Final = "pieces.npy"
+DOCUMENTS_NAME: Final = "documents.npy"
 ADDED_NAME: Final = "added"
 _FORMAT: Final = "pile-tools overlay 1"
 

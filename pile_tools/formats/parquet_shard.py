@@ -1,6 +1,7 @@
 """Documents out of a Parquet shard, by columns."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,17 +36,35 @@ def _brief(error: Exception) -> str:
     return str(error).split("\n")[0].rstrip(".")
 
 
-def _column(batch: pa.RecordBatch, path: str) -> pa.Array | None:
-    """The column at a dotted path, through structs; None where there is none."""
-    name, *rest = path.split(".")
-    if name not in batch.schema.names:
+def _columns(file: pq.ParquetFile, *fields: str) -> list[str]:
+    """Names of the columns that ``fields`` may be in."""
+    wanted = {name for field in fields for name in (field, field.split(".")[0])}
+    return [name for name in file.schema_arrow.names if name in wanted]
+
+
+def _column(path: Path, batch: pa.RecordBatch, field: str) -> pa.Array | None:
+    """The column called ``field``, or else the one at that dotted path, through structs; None for neither.
+
+    Raises DataError where a name on the way is that of several columns.
+    """
+    name, *rest = [field] if field in batch.schema.names else field.split(".")
+    if (count := batch.schema.names.count(name)) == 0:
         return None
+    _check_single(path, name, count)
     column = batch.column(name)
     for part in rest:
-        if not pa.types.is_struct(column.type) or column.type.get_field_index(part) < 0:
+        is_struct = pa.types.is_struct(column.type)
+        names = [column.type.field(i).name for i in range(column.type.num_fields)] if is_struct else []
+        if (count := names.count(part)) == 0:
             return None
+        _check_single(path, field, count)
         column = pc.struct_field(column, part)
     return column
+
+
+def _check_single(path: Path, name: str, count: int) -> None:
+    if count > 1:
+        raise DataError(f"{path}: {count} columns called {name!r}; rename all but one")
 
 
 def _plain(column: pa.Array) -> pa.Array | None:
@@ -67,8 +86,7 @@ def parquet_documents(reader: "ShardReader") -> Iterator["DocumentBatch"]:
     """
     path = reader.shard.path
     file = open_parquet(path)
-    top = {reader.text_field.split(".")[0], reader.source_field.split(".")[0]}
-    columns = [name for name in file.schema_arrow.names if name in top]
+    columns = _columns(file, reader.text_field, reader.source_field)
     batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
     while True:
         try:
@@ -78,11 +96,11 @@ def parquet_documents(reader: "ShardReader") -> Iterator["DocumentBatch"]:
         if batch is None:
             return
         texts = _text_column(reader, file, batch)
-        yield from _documents_of_batch(reader, texts, _column(batch, reader.source_field))
+        yield from _documents_of_batch(reader, texts, _column(path, batch, reader.source_field))
 
 
 def _text_column(reader: "ShardReader", file: pq.ParquetFile, batch: pa.RecordBatch) -> pa.Array:
-    texts = _column(batch, reader.text_field)
+    texts = _column(reader.shard.path, batch, reader.text_field)
     plain = None if texts is None else _plain(texts)
     if plain is None:
         found = "is missing" if texts is None else f"holds {texts.type}, not strings"
@@ -104,7 +122,7 @@ def parquet_text(reader: "ShardReader", row: int) -> bytes | None:
     for group in range(file.metadata.num_row_groups):
         stop = start + file.metadata.row_group(group).num_rows
         if start <= row < stop:
-            columns = [reader.text_field.split(".")[0]]
+            columns = _columns(file, reader.text_field)
             try:
                 for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
                     if row < start + len(batch):
@@ -125,16 +143,14 @@ def _documents_of_batch(
     first = reader.counts.rows
     reader.counts.rows += len(texts)
     valid = texts.is_valid().to_numpy(zero_copy_only=False)
-    keep = np.ones(len(texts), dtype=np.bool_)
-    if reader.only_rows is not None:
-        wanted = reader.only_rows[first : first + len(texts)]
-        keep[: len(wanted)], keep[len(wanted) :] = wanted, False
+    wanted = reader.wanted(first, len(texts))
+    keep = np.ones(len(texts), dtype=np.bool_) if wanted is None else wanted
     for index in np.flatnonzero(keep & ~valid).tolist():
         reader.bad_record(first + index, f"no text in column {reader.text_field!r}")
     keep &= valid
     if reader.max_record_bytes is not None:
         lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
-        large = lengths > reader.max_record_bytes
+        large = keep & (lengths > reader.max_record_bytes)
         for index in np.flatnonzero(large).tolist():
             reader.oversized_record(first + index)
         keep &= ~large

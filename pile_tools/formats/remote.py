@@ -38,12 +38,13 @@ class RemoteSource(ABC):
     """Bytes behind a URL, of which only ranges are read.
 
     ``version`` names the bytes: the same for as long as they are the same, and different once they
-    change (a commit, an ETag).
+    change (a commit, an ETag). None where the server tells nothing that would: a change to other bytes of
+    the same length is then not noticed, and nothing of them may be kept for another time.
     """
 
     name: str
     size: int
-    version: str
+    version: str | None
 
     @abstractmethod
     def fetch(self, start: int, length: int) -> bytes:

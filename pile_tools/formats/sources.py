@@ -28,6 +28,9 @@ __all__ = [
 
 Int64Array = npt.NDArray[np.int64]
 
+# Read only what is in the page cache; 0 where the system cannot be asked so.
+_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
+
 
 class MissingFileError(PileToolsError):
     """There is no such file, here or behind the URL."""
@@ -73,7 +76,11 @@ class MappedFile:
 
 
 class PreadFile:
-    """A file read by ``pread``: where it shrinks meanwhile there is an error, and no signal that kills."""
+    """A file read by ``pread``: where it shrinks meanwhile there is an error, and no signal that kills.
+
+    Of many ranges those in the page cache are copied first, while the disk is asked for all of the others:
+    it works on them at the same time, not on one after the other.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,19 +99,39 @@ class PreadFile:
         out = np.empty(int(lengths.sum()), np.uint8)
         view = memoryview(out.data)
         target = 0
+        missing = []
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            done = 0
-            while done < length:
-                part = view[target + done : target + length]
-                count = os.preadv(self._descriptor, [part], start + done)
-                if count == 0:
-                    raise DataError(
-                        f"{self.name}: ends before byte {start + length}, but had {self.size} when it was "
-                        "opened; copy or make it again"
-                    )
-                done += count
+            part = view[target : target + length]
+            done = self._read_cached(part, start)
+            if done < length:
+                if _NOWAIT:
+                    os.posix_fadvise(self._descriptor, start + done, length - done, os.POSIX_FADV_WILLNEED)
+                missing.append((part[done:], start + done))
             target += length
+        for part, start in missing:
+            self._read(part, start)
         return out
+
+    def _read_cached(self, part: memoryview, start: int) -> int:
+        """Read what can be had without waiting for the disk, and return its length."""
+        if not _NOWAIT or not len(part):
+            return 0
+        try:
+            return os.preadv(self._descriptor, [part], start, _NOWAIT)
+        except OSError:
+            # Not in memory, or a file system that does not tell: reading as usual says what is wrong.
+            return 0
+
+    def _read(self, part: memoryview, start: int) -> None:
+        done = 0
+        while done < len(part):
+            count = os.preadv(self._descriptor, [part[done:]], start + done)
+            if count == 0:
+                raise DataError(
+                    f"{self.name}: ends before byte {start + len(part)}, but had {self.size} when it was "
+                    "opened; copy or make it again"
+                )
+            done += count
 
 
 class ArrayView:

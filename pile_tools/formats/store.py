@@ -140,12 +140,17 @@ class RemoteStore:
     def open(self, name: str, size: int | None = None) -> Source:
         with self._lock:
             if name not in self._opened:
-                source = self._open(name, size)
-                self._opened[name] = CachedSource(source, self._cache) if self._cache else source
+                self._opened[name] = self._cached(self._open(name, size))
             found = self._opened[name]
         if size is not None and found.size != size:
             raise DataError(f"{found.name}: {found.size} bytes, but {size} were expected")
         return found
+
+    def _cached(self, source: RemoteSource) -> Source:
+        # Blocks of a file without a version could be those of an earlier one.
+        if self._cache is None or source.version is None:
+            return source
+        return CachedSource(source, source.version, self._cache)
 
     def _open(self, name: str, size: int | None) -> RemoteSource:
         if self._hub is not None:

@@ -8,10 +8,13 @@ import pyarrow.parquet as pq
 
 from pile_tools.formats.atomic import atomic_write
 
-__all__ = ["FIRST_STEP_KEY", "write_table"]
+__all__ = ["BATCH_SIZE_KEY", "FIRST_STEP_KEY", "STREAM_KEY", "write_table"]
 
-# Metadata of tables that count by checkpoint: the step, in decimal digits, from which on they count.
+# Metadata of tables that count by checkpoint: the step from which on they count and the sequences of a step,
+# in decimal digits, and the identity of the stream.
 FIRST_STEP_KEY: Final = b"pile_tools_first_step"
+BATCH_SIZE_KEY: Final = b"pile_tools_batch_size"
+STREAM_KEY: Final = b"pile_tools_stream"
 
 
 def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:

@@ -1,9 +1,11 @@
-"""The bytes that each token of a byte-level tokenizer stands for."""
+"""The bytes that tokens stand for: all those of a byte-level tokenizer, single ones of another."""
+
+import re
 
 import orjson
 import tokenizers
 
-__all__ = ["byte_level_tokens", "normalized", "special_tokens"]
+__all__ = ["byte_level_tokens", "fallback_bytes", "normalized", "special_tokens"]
 
 
 def _byte_of_character() -> dict[str, int]:
@@ -33,6 +35,21 @@ def byte_level_tokens(tokenizer: tokenizers.Tokenizer, size: int) -> list[bytes]
         except KeyError:
             found.append(token.encode())
     return found
+
+
+def fallback_bytes(tokenizer: tokenizers.Tokenizer) -> dict[int, int]:
+    """Return the bytes of the tokens such as ``<0xE4>``, by id, that a ``ByteFallback`` decoder joins.
+
+    A run of them is decoded as one: its UTF-8, or U+FFFD for each of its bytes where all of it is none.
+    """
+    decoder = orjson.loads(tokenizer.to_str()).get("decoder") or {}
+    if "ByteFallback" not in [
+        one["type"] for one in (decoder, *decoder.get("decoders", ())) if "type" in one
+    ]:
+        return {}
+    tokens = tokenizer.get_vocab(with_added_tokens=True)
+    matches = ((re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", token), number) for token, number in tokens.items())
+    return {number: int(match[1], 16) for match, number in matches if match}
 
 
 def normalized(tokenizer: tokenizers.Tokenizer, text: str) -> str:

@@ -31,6 +31,11 @@ LEVEL = 3
 # A block of zstd can stand for 32,000 times its size: what is fed at once bounds what comes out.
 _FEED_BYTES = 2048
 
+# What zstd itself takes by default is 2²⁷.
+_MAX_WINDOW_BYTES = 1 << 31
+_SINGLE_SEGMENT = 0x20
+_HEADER_BYTES = 18  # at most
+
 _ROWS_MAGIC = 0x184D2A5D
 _SEEK_MAGIC = 0x184D2A5E
 _SEEKABLE_MAGIC = 0x8F92EAB1
@@ -41,18 +46,27 @@ _SEEK_FOOTER = struct.Struct("<IBI")
 def zstd_chunks(path: Path) -> Iterator[bytes]:
     """Yield the decompressed bytes of the file ``path`` in order, in pieces of bounded size.
 
-    Raises DataError for a file that is cut, damaged, empty or no zstd file.
+    Raises DataError for a file that is cut, damaged, empty or no zstd file, and for one whose window
+    (the memory that a frame asks for, of up to 2 GiB with ``zstd --long=31``) cannot be had.
     """
-    context = zstandard.ZstdDecompressor()
+    context = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     frame = None
+    header = b""
     with path.open("rb", buffering=1 << 20) as file:
         while data := file.read(_FEED_BYTES):
             while data:
                 if frame is None or frame.eof:
                     frame = context.decompressobj()
+                    header = b""
+                header += data[: _HEADER_BYTES - len(header)]
                 try:
                     out = frame.decompress(data)
                 except zstandard.ZstdError as error:
+                    if "memory" in str(error):
+                        raise DataError(
+                            f"{path}: needs a window of {_window_bytes(header)} bytes ({error}); "
+                            "recompress it without `--long`"
+                        ) from None
                     raise DataError(
                         f"{path}: damaged zstd data before byte {file.tell()} ({error}); fetch the file again"
                     ) from None
@@ -63,6 +77,15 @@ def zstd_chunks(path: Path) -> Iterator[bytes]:
         raise DataError(f"{path}: empty file, but a zstd file has at least one frame; fetch the file again")
     if not frame.eof:
         raise DataError(f"{path}: truncated, the last zstd frame does not end; fetch the file again")
+
+
+def _window_bytes(header: bytes) -> int:
+    """The window that a frame asks for (RFC 8878, 3.1.1.1): that of its descriptor, or all of its content."""
+    if header[4] & _SINGLE_SEGMENT:
+        return zstandard.frame_content_size(header)
+    exponent, mantissa = divmod(header[5], 8)
+    base = 1 << (10 + exponent)
+    return base + base // 8 * mantissa
 
 
 class RowFrameWriter:

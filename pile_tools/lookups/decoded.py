@@ -4,7 +4,6 @@ Python's ``re`` decides what matches. It can run for ages on a few characters, s
 limit of processor time, held by a timer whose signal ``re`` heeds.
 """
 
-import multiprocessing
 import re
 import signal
 import threading
@@ -21,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.lookups.processes import SpawnWithoutMain
 from pile_tools.lookups.search import Hits
 from pile_tools.lookups.stream import Progress, Stream, default_workers
 from pile_tools.lookups.texts import Texts
@@ -66,9 +66,10 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            # Of what a later Python may read otherwise, such as "[[]"; this one says what matches.
+            warnings.simplefilter("ignore")
             compiled = re.compile(pattern)
-    except (re.error, OverflowError, RecursionError, Warning) as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ParameterError(f"regular expression {pattern!r}: {error}") from None
     if compiled.match(""):
         raise ParameterError(f"regular expression {pattern!r} matches the empty text, which is everywhere")
@@ -195,9 +196,7 @@ def search_decoded(
         return
     _Searcher(*arguments)  # what is wrong with the query or the tokenizer is said here, and once
     count = min(workers or default_workers(), len(blocks))
-    pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=arguments
-    )
+    pool = ProcessPoolExecutor(count, SpawnWithoutMain(), initializer=_begin_worker, initargs=arguments)
     waiting: deque[tuple[Future[list[DecodedMatch]], int]] = deque()
     try:
         todo = iter(blocks)

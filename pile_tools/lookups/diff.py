@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pile_tools.errors import ParameterError
+from pile_tools.errors import DataError, ParameterError
 from pile_tools.lookups.digests import DigestedStream, stored_digests
 from pile_tools.lookups.stream import Int64Array, Progress, Stream, in_threads, no_progress, step_range
 
@@ -88,12 +88,18 @@ def diff(
 
 
 def _by_digests(one: DigestedStream, two: DigestedStream, start: int, stop: int) -> Int64Array | None:
-    """Return the differing steps by the stored digests, None where they cannot tell."""
+    """Return the differing steps by the stored digests, None where they cannot tell.
+
+    Digests of what a stream was before its files were changed say nothing of what it is.
+    """
     if one.dtype != two.dtype:
         return None
     rows = []
     for stream in (one, two):
-        found = stored_digests(stream)
+        try:
+            found = stored_digests(stream)
+        except DataError:
+            return None
         if found is None or found[0].batch_size != stream.batch_size:
             return None
         rows.append(found[1][start - found[0].first_step : stop - found[0].first_step])

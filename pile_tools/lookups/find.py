@@ -1,5 +1,6 @@
 """Find texts and token ids in the stream: occurrences in training order, and their counts."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -46,20 +47,39 @@ def make_query(
     if sum(given is not None for given in (text, tokens, regex)) != 1:
         raise ParameterError("give one of a text, token ids and a regular expression")
     if text is not None:
-        query = Query(texts=(text,) if isinstance(text, str) else tuple(text))
+        query = Query(texts=_texts(text))
     elif tokens is not None:
-        several = [tokens] if not len(tokens) or np.ndim(tokens[0]) == 0 else tokens
-        try:
-            query = Query(tokens=tuple(tuple(map(int, np.asarray(ids))) for ids in several))
-        except (TypeError, ValueError):
-            raise ParameterError(f"token ids {tokens!r} are not whole numbers") from None
-    else:
+        query = Query(tokens=_token_ids(tokens))
+    elif isinstance(regex, str):
         query = Query(regex=regex)
+    else:
+        raise ParameterError(f"regular expression {regex!r} is no text (str)")
     if not query.labels:
         raise ParameterError("no pattern is given")
     if len(set(query.labels)) < len(query.labels):
         raise ParameterError("a pattern is given twice")
     return query
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    try:
+        several = (given,) if isinstance(given, str) else tuple(given)
+    except TypeError:
+        several = (given,)
+    # Those of bytes are numbers.
+    if not all(isinstance(text, str) for text in several):
+        raise ParameterError(f"text {given!r} is no text (str), nor several")
+    return several
+
+
+def _token_ids(given: Any) -> tuple[tuple[int, ...], ...]:
+    try:
+        several = [given] if not len(given) or np.ndim(given[0]) == 0 else given
+        return tuple(tuple(map(operator.index, ids)) for ids in several)
+    except (TypeError, ValueError, LookupError):
+        raise ParameterError(
+            f"token ids {given!r} are not whole numbers; give a sequence of them, or several"
+        ) from None
 
 
 def find(

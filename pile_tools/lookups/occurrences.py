@@ -61,7 +61,11 @@ def occurrences(
             f"{part.name}: the boundaries of its documents are not known, so no document has a number; "
             "search for its text (`pile-tools find`)"
         )
+    if micro_batch_size is not None and world_size is None:
+        raise ParameterError("a micro_batch_size says which rank reads a row only with a world_size")
     wanted = np.atleast_1d(np.asarray(documents))
+    if wanted.dtype == object and all(isinstance(number, int) for number in wanted.flat):  # beyond 64 bits
+        raise OutOfRangeError(f"{part.name}: no document {wanted.flat[0]}; there are {count}, from 0")
     if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
         raise ParameterError("documents must be whole numbers")
     outside = wanted[(wanted < 0) | (wanted >= count)]

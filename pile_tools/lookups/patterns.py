@@ -61,14 +61,15 @@ def _frequencies(part: Part) -> npt.NDArray[Any]:
 
 
 def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
-    """Compile texts; None where tokens of this tokenizer have no bytes of their own.
+    """Compile texts; None where tokens of this tokenizer have no bytes of their own: search what it decodes.
 
-    Raises ParameterError for a text that is empty or very long, that tokenises to nothing, or that the
-    tokenizer would have stored in another form.
+    Raises ParameterError for a text that is empty or very long, and of a byte-level tokenizer for one that
+    tokenises to nothing or that would have been stored in another form.
     """
     from pile_tools.formats.token_texts import byte_level_tokens, normalized
 
     tokenizer, max_id = part.tokenizer()
+    tokens = byte_level_tokens(tokenizer, max_id + 1)
     encoded = []
     for text in texts:
         try:
@@ -77,13 +78,14 @@ def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
             raise ParameterError(f"{text!r} is no text: it has a lone surrogate") from None
         if not 0 < len(content) <= MAX_TEXT_BYTES:
             raise ParameterError(f"a text of {len(content)} bytes; give one of 1 to {MAX_TEXT_BYTES}")
-        stored = normalized(tokenizer, text)
-        if not tokenizer.encode(text, add_special_tokens=False).ids:
-            raise ParameterError(f"{text!r} tokenises to nothing, so no sequence can hold it")
-        if stored != text:
-            raise ParameterError(
-                f"{text!r} is not in the form in which the tokenizer stores text; look for {stored!r}"
-            )
+        # Decoding such as SentencePiece's undoes what normalising does ("▁" for a space): no form is wrong.
+        if tokens is not None:
+            stored = normalized(tokenizer, text)
+            if not tokenizer.encode(text, add_special_tokens=False).ids:
+                raise ParameterError(f"{text!r} tokenises to nothing, so no sequence can hold it")
+            if stored != text and normalized(tokenizer, stored) == stored:
+                raise ParameterError(
+                    f"{text!r} is not in the form in which the tokenizer stores text; look for {stored!r}"
+                )
         encoded.append(content)
-    tokens = byte_level_tokens(tokenizer, max_id + 1)
     return None if tokens is None else CompiledPatterns(text_matcher(encoded, TokenBytes.of(tokens)), max_id)

@@ -78,13 +78,16 @@ class Addresses(Protocol):
 class Part(Protocol):
     """A token dataset in its order: all of a stream, or one dataset of a blend.
 
-    Its samples are counted in its own order: sample k is row ``shuffle_idx[k]`` of sample_idx. ``number``
-    of the dataset in the blend (None: the stream is no blend), ``samples`` in its order, ``n_tokens`` and
-    ``dtype`` of its data, ``n_documents`` (None where their boundaries are not known).
+    Its samples are counted in its own order: sample k is row ``shuffle_idx[k]`` of sample_idx. ``identity``
+    names the dataset by its content, ``number`` in the blend (None: the stream is no blend), ``samples`` in
+    its order, ``n_tokens`` and ``dtype`` of its data, ``n_documents`` (None where their boundaries are not
+    known).
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
     @property
     def number(self) -> int | None: ...
     @property
@@ -128,6 +131,8 @@ class Stream(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def identity(self) -> str: ...
+    @property
     def batch_size(self) -> int: ...
     @property
     def seq_length(self) -> int: ...
@@ -162,9 +167,14 @@ def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> t
 
     Raises OutOfRangeError for steps that the stream does not have, ParameterError for none at all.
     """
-    given = steps or (None, None)
-    start = stream.first_step if given[0] is None else operator.index(given[0])
-    stop = stream.steps if given[1] is None else operator.index(given[1])
+    try:
+        first, last = (None, None) if steps is None else steps
+        start = stream.first_step if first is None else operator.index(first)
+        stop = stream.steps if last is None else operator.index(last)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"steps {steps!r} are not two whole numbers (start, stop); None at an end means the stream's"
+        ) from None
     if start < stream.first_step or stop > stream.steps:
         raise OutOfRangeError(
             f"{stream.name}: no steps {start}:{stop} at batch size {stream.batch_size}; there are "
@@ -177,6 +187,10 @@ def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> t
 
 def checkpoints(start: int, stop: int, every: int | None) -> Int64Array:
     """Return the multiples of ``every`` after ``start`` and before ``stop``, and ``stop``."""
+    try:
+        every = None if every is None else operator.index(every)
+    except TypeError:
+        raise ParameterError(f"every {every!r} steps: must be a whole number") from None
     if every is not None and every < 1:
         raise ParameterError(f"every {every} steps: must be at least 1")
     inner = np.arange(0) if every is None else np.arange((start // every + 1) * every, stop, every)

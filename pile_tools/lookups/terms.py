@@ -11,7 +11,7 @@ import pyarrow as pa
 from pile_tools.algorithms.term_counts import Terms, count_terms, split_texts
 from pile_tools.algorithms.token_search import TokenBytes
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.tables import FIRST_STEP_KEY
+from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.lookups.patterns import check_ids
 from pile_tools.lookups.stream import (
     Int64Array,
@@ -36,16 +36,18 @@ Texts = tuple[npt.NDArray[np.uint8], Int64Array]
 
 
 def read_terms(path: Path) -> list[str]:
-    """Return the terms in the file ``path``: UTF-8, one on each line.
+    """Return the terms in the file ``path``: UTF-8, one on each line, which ends with "\\n" or "\\r\\n".
 
     Raises PileToolsError where there is no such file, ParameterError for an empty line or file.
     """
     try:
-        lines = path.read_bytes().decode().splitlines()
+        text = path.read_bytes().decode().removeprefix("\ufeff")
     except FileNotFoundError:
         raise PileToolsError(f"{path}: no such file; name one with a term on each line") from None
     except UnicodeDecodeError as error:
         raise ParameterError(f"{path}: byte {error.start} is not UTF-8") from None
+    # Not str.splitlines, which cuts at characters that a term may hold, U+2028 among them.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
     empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if empty or not lines:
         where = f"line {empty[0]} is empty" if empty else "it is empty"
@@ -80,7 +82,8 @@ def term_counts(
 ) -> pa.Table:
     """Return cumulative counts of terms and of pairs (see ``BatchViewer.term_counts``).
 
-    The table's metadata says from which step on it counts: ``pile_tools_first_step``, in decimal digits.
+    The table's metadata says what it counts: ``pile_tools_stream``, the stream's identity,
+    ``pile_tools_batch_size`` and, the step from which on it counts, ``pile_tools_first_step``.
     """
     _check(terms, window)
     compiled = Terms.of(terms)
@@ -108,7 +111,12 @@ def term_counts(
             pairs[interval] += paired
         progress("count", int(marks[interval]), stop)
     table = _table(terms, marks, np.cumsum(counts, axis=0), np.cumsum(pairs, axis=0))
-    return table.replace_schema_metadata({FIRST_STEP_KEY: str(start).encode()})
+    counted = {
+        STREAM_KEY: stream.identity,
+        BATCH_SIZE_KEY: str(stream.batch_size),
+        FIRST_STEP_KEY: str(start),
+    }
+    return table.replace_schema_metadata({key: value.encode() for key, value in counted.items()})
 
 
 def _blocks(stream: Stream, start: int, marks: Int64Array) -> list[tuple[int, int, int]]:

@@ -13,11 +13,12 @@ class Texts:
     """The texts of sequences of a part; as its tokenizer decodes them, U+FFFD for halves of characters."""
 
     def __init__(self, part: Part) -> None:
-        from pile_tools.formats.token_texts import byte_level_tokens
+        from pile_tools.formats.token_texts import byte_level_tokens, fallback_bytes
 
         self._part = part
         self._tokenizer, self._max_id = part.tokenizer()
         self._bytes = byte_level_tokens(self._tokenizer, self._max_id + 1)
+        self._fallback = fallback_bytes(self._tokenizer)
 
     def text(self, tokens: Tokens) -> str:
         """Return the text; DataError for a token beyond the tokenizer."""
@@ -60,18 +61,40 @@ class Texts:
         """Return the first token that characters [start, stop) of the text touch, and how many they do."""
         if self._bytes is None:
             ids = tokens.tolist()
-
-            def decoded(count: int) -> int:
-                return len(self._tokenizer.decode(ids[:count], skip_special_tokens=False))
-
-            counts = range(1, len(ids) + 1)
-            first = bisect_right(counts, start, key=decoded)
-            last = bisect_right(counts, stop - 1, key=decoded)
+            first, last = self._tokens_of(ids, start)[0], self._tokens_of(ids, stop - 1)[1]
         else:
             ends = list(accumulate(len(self._bytes[token]) for token in tokens.tolist()))
             begin, end = byte_places(self._joined(tokens), text, (start, stop))
             first, last = bisect_right(ends, begin), bisect_right(ends, end - 1)
         return first, last - first + 1
+
+    def _tokens_of(self, ids: list[int], character: int) -> tuple[int, int]:
+        """Return the first and the last token that make a character of the decoded text."""
+
+        def decoded(count: int) -> int:
+            return len(self._tokenizer.decode(ids[:count], skip_special_tokens=False))
+
+        # A run of bytes is decoded as one: the text up to a place inside of it begins no longer text.
+        is_byte = [token in self._fallback for token in ids]
+        cuts = [
+            0,
+            *(count for count in range(1, len(ids)) if not (is_byte[count - 1] and is_byte[count])),
+            len(ids),
+        ]
+        run = bisect_right(cuts, character, key=decoded)
+        begin, end = cuts[run - 1 : run + 1]
+        if not is_byte[begin]:
+            return begin, begin
+        content = bytes(self._fallback[token] for token in ids[begin:end])
+        try:
+            sizes = [len(one.encode()) for one in content.decode()]
+        except UnicodeDecodeError:
+            sizes = [1] * len(content)
+        # Of the first run of a sequence a decoder may strip a space.
+        stripped = len(sizes) - (decoded(end) - decoded(begin))
+        place = stripped + character - decoded(begin)
+        first = begin + sum(sizes[:place])
+        return first, first + sizes[place] - 1
 
 
 def byte_places(content: bytes, text: str, characters: tuple[int, ...]) -> list[int]:

@@ -31,11 +31,15 @@ __all__ = ["CHECKS", "Check", "Finding", "verify"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``run`` says in a line what is right with a directory to which the check ``applies``."""
+    """``run`` says in a line what is right with a directory to which the check ``applies``.
+
+    One that is ``for_unfinished`` is made of directories, too, in which a job has not come to its end.
+    """
 
     name: str
     applies: Callable[[Path], bool]
     run: Callable[[Path, Progress], str]
+    for_unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +183,19 @@ def verify(
     """Run every check of ``checks`` that applies on each of ``directories``.
 
     Raises DataError for the first file that is not right, UnfinishedError for a directory that a stage
-    has not finished and PileToolsError for one to which no check applies.
+    has not finished (unless a check is made of such, too) and PileToolsError for one to which no check
+    applies.
     """
     findings = []
     for directory in directories:
         if not directory.is_dir():
             raise PileToolsError(f"{directory}: no such directory")
-        if (directory / UNFINISHED_NAME).exists():
+        unfinished = (directory / UNFINISHED_NAME).exists()
+        applicable = [
+            check for check in checks if (check.for_unfinished or not unfinished) and check.applies(directory)
+        ]
+        if unfinished and not applicable:
             raise UnfinishedError(f"{directory}: unfinished; run the command that makes it again")
-        applicable = [check for check in checks if check.applies(directory)]
         if not applicable:
             raise PileToolsError(
                 f"{directory}: nothing to verify in it; name the output directory of a stage, a token "

@@ -26,6 +26,7 @@ class AddedDocuments:
         self._lock = lock
         self._first = component.n_documents
         self._documents: list[npt.NDArray[Any]] = []
+        self._origins: dict[int, int] = {}
         self._addresses: list[tuple[str | None, int | None, str | None]] = []
 
     def __len__(self) -> int:
@@ -45,7 +46,13 @@ class AddedDocuments:
             if table is not None:
                 found = table.lookup(np.array([document])).to_pylist()[0]
                 address = found["shard"], found["row"], found["source"]
-        return self.add(tokens, *address)
+        number = self.add(tokens, *address)
+        self._origins[number] = document
+        return number
+
+    def origin(self, document: int) -> int:
+        """Return the document that ``document`` is a part of: itself, unless `add_part` has made it."""
+        return self._origins.get(document, document)
 
     def write(self, directory: Path) -> list[FileEntry]:
         """Write them into ``directory``, if there are any; return the entries of the files."""

@@ -1,7 +1,13 @@
-"""How often, and when last, a model had read documents before a checkpoint; from the stream itself."""
+"""How often, and when last, a model had read sequences before a checkpoint; from the stream itself.
+
+A sequence is a part of a document, ``n_tokens`` of it from ``offset`` on, and the token in its middle stands
+for it: each time that the document is gone through, exactly one sample has that token among its inputs. To
+count the samples that have any of its tokens would count a sequence twice wherever another epoch cuts it.
+"""
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pile_tools.errors import OutOfRangeError
@@ -12,40 +18,49 @@ __all__ = ["last_seen", "times_seen"]
 Int64Array = npt.NDArray[np.int64]
 
 
-def times_seen(viewer: BatchViewer, documents: npt.ArrayLike, until: int) -> Int64Array:
-    """Return in how many steps before ``until`` each of ``documents`` [n] was read, at least a part: [n]."""
-    wanted = np.asarray(documents, np.int64)
-    seen, _ = _readings(viewer, wanted, until)
-    unique, counts = np.unique(seen, return_counts=True)
-    return _look_up(unique, counts, wanted, 0)
+def times_seen(viewer: BatchViewer, sequences: pa.Table, until: int) -> Int64Array:
+    """Return in how many steps before ``until`` each of ``sequences`` [n] was read: [n].
+
+    ``sequences`` has the columns document, offset and n_tokens, without nulls.
+    """
+    place, which, _ = _readings(viewer, sequences, until)
+    return np.bincount(which, minlength=int(place.max(initial=-1)) + 1)[place]
 
 
-def last_seen(viewer: BatchViewer, documents: npt.ArrayLike, until: int) -> Int64Array:
-    """Return the last step before ``until`` that read each of ``documents`` [n], −1 where none did: [n]."""
-    wanted = np.asarray(documents, np.int64)
-    seen, steps = _readings(viewer, wanted, until)
-    # Pairs are sorted by document and then step: the last of each document is its latest step.
-    unique, first = np.unique(seen[::-1], return_index=True)
-    return _look_up(unique, steps[::-1][first], wanted, -1)
+def last_seen(viewer: BatchViewer, sequences: pa.Table, until: int) -> Int64Array:
+    """Return the last step before ``until`` that read each of ``sequences`` [n], −1 where none did: [n]."""
+    place, which, steps = _readings(viewer, sequences, until)
+    last = np.full(int(place.max(initial=-1)) + 1, -1, np.int64)
+    np.maximum.at(last, which, steps)
+    return last[place]
 
 
-def _look_up(keys: Int64Array, values: Int64Array, wanted: Int64Array, missing: int) -> Int64Array:
-    """Return ``values`` of the sorted ``keys`` at ``wanted``, ``missing`` for others."""
-    out = np.full(len(wanted), missing, np.int64)
-    if len(keys):
-        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found = keys[places] == wanted
-        out[found] = values[places[found]]
-    return out
-
-
-def _readings(viewer: BatchViewer, documents: Int64Array, until: int) -> tuple[Int64Array, Int64Array]:
-    """Return the pairs (document, step before ``until``) in which a document was read, sorted, each once."""
+def _readings(
+    viewer: BatchViewer, sequences: pa.Table, until: int
+) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Return the number of each sequence, equal for those with the same middle, and the pairs (number, step
+    before ``until``) in which one was read, each pair once."""
     if not 0 <= until <= viewer.steps:
         raise OutOfRangeError(
             f"{viewer.order.name}: a checkpoint after {until} steps, but the stream has {viewer.steps}"
         )
-    shown = viewer.occurrences(documents=np.unique(documents))
-    shown = shown.filter(pc.less(shown.column("step"), until)).group_by(["document", "step"]).aggregate([])
-    shown = shown.sort_by([("document", "ascending"), ("step", "ascending")])
-    return shown.column("document").to_numpy(), shown.column("step").to_numpy()
+    document, offset, length = (
+        sequences.column(name).to_numpy() for name in ("document", "offset", "n_tokens")
+    )
+    names, number = np.unique(document, return_inverse=True)
+    shown = viewer.occurrences(documents=names)
+    shown = shown.filter(pc.less(shown.column("step"), until))
+    step, position, start, n_tokens = (
+        shown.column(name).to_numpy() for name in ("step", "position", "offset", "n_tokens")
+    )
+    # The last token of a sample is only a label there, and an input of the sample that follows.
+    stop = start + np.minimum(n_tokens, viewer.seq_length - position)
+    middle = offset + (length - 1) // 2
+    width = max(int(middle.max(initial=0)), int(stop.max(initial=0))) + 1
+    keys, place = np.unique(number * width + middle, return_inverse=True)
+    base = np.searchsorted(names, shown.column("document").to_numpy()) * width
+    first, last = np.searchsorted(keys, base + start), np.searchsorted(keys, base + stop)
+    counts = last - first
+    which = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    pairs = np.unique(np.stack([which, np.repeat(step, counts)], axis=1), axis=0)
+    return place, pairs[:, 0], pairs[:, 1]

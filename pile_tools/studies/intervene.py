@@ -7,7 +7,7 @@ last 7 % and 21 % of training, and train those again.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,14 +21,22 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
 from pile_tools.formats.map_files import write_array
-from pile_tools.formats.overlay import OVERLAY_NAME, PIECES_NAME, SAMPLES_NAME, OverlayRecord, ParentPlace
+from pile_tools.formats.overlay import (
+    DOCUMENTS_NAME,
+    OVERLAY_NAME,
+    PIECES_NAME,
+    SAMPLES_NAME,
+    OverlayRecord,
+    ParentPlace,
+)
 from pile_tools.formats.store import is_url
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
-from pile_tools.studies.retokenize import Retokenizer
-from pile_tools.studies.selection import select_documents
+from pile_tools.studies.retokenize import CONTEXT_TOKENS, Retokenizer
+from pile_tools.studies.selection import is_file_selection, select_documents
+from pile_tools.studies.stacked import refuse_retokenised, refuse_shown_again
 from pile_tools.studies.swap_table import ResolvedTable, read_swap_table, resolve
 from pile_tools.viewer.components import UNKNOWN, Component
 from pile_tools.viewer.opening import Stream, open_stream
@@ -84,6 +92,7 @@ class Change:
 @dataclass(slots=True)
 class _Made:
     samples: dict[int, list[Piece]] = field(default_factory=dict)
+    documents: set[int] = field(default_factory=set)
     swaps: tuple[tuple[int, int], ...] = ()
     words: int = 0
     repeated: int = 0
@@ -162,8 +171,11 @@ def _range(stream: Stream, batch: int, from_step: int, to_step: int | None) -> t
 def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -> dict[str, Any]:
     """What the overlay depends on; files by their content."""
 
-    def content(name: str) -> str:
-        return f"{Path(name).name} {sha256_file(name)}" if Path(name).is_file() else name
+    def content(name: str, is_file: bool) -> str:
+        return f"{Path(name).name} {sha256_file(name)}" if is_file and Path(name).is_file() else name
+
+    def selected(selection: str) -> str:
+        return content(selection, is_file_selection(selection))
 
     swap = intervention.swap
     return {
@@ -172,9 +184,12 @@ def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -
         "batch_size": batch,
         "swap": None if swap is None else [list(pair) for pair in read_swap_table(swap)],
         "allow_length_change": intervention.allow_length_change,
-        "drop": [content(selection) for selection in intervention.drop],
-        "replace": [[content(selection), content(other)] for selection, other in intervention.replace],
-        "move": [[content(selection), step] for selection, step in intervention.move],
+        "drop": [selected(selection) for selection in intervention.drop],
+        "replace": [
+            [selected(selection), content(other, not other.isdecimal())]
+            for selection, other in intervention.replace
+        ],
+        "move": [[selected(selection), step] for selection, step in intervention.move],
     }
 
 
@@ -224,6 +239,9 @@ class _Work:
                 made.swaps = table.swaps
         edits = self._edits(intervention)
         moves = [(set(self._select(selection)), step) for selection, step in intervention.move]
+        made.documents = set(edits).union(*(documents for documents, _ in moves))
+        if made.documents or (table is not None and table.longer):
+            refuse_retokenised(self.component, self.first, self.last, self.batch)
         if table is not None and table.longer:
             words = read_swap_table(str(intervention.swap))
             made.words = len(words)
@@ -237,6 +255,13 @@ class _Work:
             self._rebuild(edits, made)
         for documents, step in moves:
             self._move(documents, step, made)
+        refuse_shown_again(
+            self.component,
+            made.samples,
+            self.added.origin,
+            first_sample=self.stream.first_sample,
+            batch=self.batch,
+        )
         return made
 
     def _loaded(self) -> tokenizers.Tokenizer:
@@ -392,7 +417,8 @@ class _Work:
                 found: list[Piece] = []
                 position = 0
                 for document, offset, n_tokens in pieces:
-                    new = change(tokens[row, position : position + n_tokens])
+                    piece = tokens[row, position : position + n_tokens]
+                    new = change(piece, self._context(document, offset, n_tokens, int(samples[row])))
                     position += n_tokens
                     if new is None:
                         found.append((document, offset, n_tokens))
@@ -406,6 +432,32 @@ class _Work:
                 made.samples[sample] = fill(found, self._after(sample, change), whole)
                 made.repeated += max(0, whole - before)
                 made.cut += max(0, before - whole)
+        if not made.samples:
+            raise ParameterError("none of the words is in these steps, so nothing would change")
+
+    def _context(
+        self, document: int, offset: int, n_tokens: int, sample: int
+    ) -> Callable[[], tuple[list[int], list[int]]]:
+        """Return what gives the tokens of ``document`` beside a piece of it, as in ``sample``."""
+
+        def read() -> tuple[list[int], list[int]]:
+            size = int(self.component.document_tokens(np.array([document]))[0])
+            ranges = (
+                (max(0, offset - CONTEXT_TOKENS), offset),
+                (offset + n_tokens, min(size, offset + n_tokens + CONTEXT_TOKENS)),
+            )
+            before, after = (
+                self.component.document_pieces(
+                    np.array([document]),
+                    np.array([start]),
+                    np.array([max(0, stop - start)]),
+                    self._positions(np.array([sample])),
+                ).tolist()
+                for start, stop in ranges
+            )
+            return before, after
+
+        return read
 
     def _after(self, sample: int, change: Retokenizer) -> Iterator[Piece]:
         """Yield the changed pieces that follow a sample in the packing, round the end of it."""
@@ -415,7 +467,8 @@ class _Work:
             skip = 1 if self.component.shares_tokens and after else 0
             for document, offset, n_tokens in cut(self._packed(after), skip, self.component.seq_length + 1):
                 one, start, count = (np.array([value]) for value in (document, offset, n_tokens))
-                new = change(self.component.document_pieces(one, start, count, position))
+                piece = self.component.document_pieces(one, start, count, position)
+                new = change(piece, self._context(document, offset, n_tokens, sample))
                 if new is None:
                     yield document, offset, n_tokens
                 elif len(new):
@@ -454,6 +507,9 @@ def _write(
             write_array(directory / SAMPLES_NAME, listed),
             write_array(directory / PIECES_NAME, pieces),
         ]
+        if made.documents:
+            documents = np.array(sorted(made.documents), np.int64)
+            files.append(write_array(directory / DOCUMENTS_NAME, documents))
     files += added.write(directory)
     record = OverlayRecord(
         parent=parent,

@@ -17,7 +17,7 @@ from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import model_identity
 from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
 from pile_tools.studies.plots import figure
-from pile_tools.studies.reading import Reading
+from pile_tools.studies.reading import Reading, check_lineage
 from pile_tools.studies.resumable import Part, make_table, step_parts, write_table
 from pile_tools.studies.stream_place import StreamPlace, check_steps
 from pile_tools.studies.worker import open_here
@@ -51,10 +51,11 @@ class LossGroup:
 
 @dataclass(frozen=True, slots=True)
 class LossReport:
-    """``totals`` by seen, ``by_source`` by source and seen; ``table`` a row for each sequence: step, row,
-    loss, seen, document, source."""
+    """``reading`` is what the checkpoint has read; ``totals`` are by seen, ``by_source`` by source and seen;
+    ``table`` has a row for each sequence: step, row, loss, seen, document, offset, n_tokens, source (document
+    and source are those of most of it, offset and n_tokens which part of the document that is)."""
 
-    checkpoint_steps: int
+    reading: Reading
     totals: tuple[LossGroup, ...]
     by_source: tuple[LossGroup, ...]
     table: pa.Table
@@ -110,7 +111,7 @@ def loss_by_exposure(
             progress=progress,
         )
         table = pq.read_table(path, memory_map=False)
-    return LossReport(reading.steps, _groups(table, ["seen"]), _groups(table, ["source", "seen"]), table)
+    return LossReport(reading, _groups(table, ["seen"]), _groups(table, ["source", "seen"]), table)
 
 
 def _part(
@@ -160,23 +161,27 @@ def _groups(table: pa.Table, keys: list[str]) -> tuple[LossGroup, ...]:
 
 
 def plot_exposure(report: LossReport, place: StreamPlace, path: Path) -> None:
-    """Draw the loss of the sequences against the steps since their document was last read, into a PNG file.
+    """Draw the loss of the sequences against the steps since they were last read, into a PNG file.
 
     Steps since last seen are counted from the checkpoint back: 1 for the last step that it has read.
-    Documents that were not read yet are drawn apart, as a line at their mean loss.
+    Sequences that were not read yet are drawn apart, as a line at their mean loss. Raises DataError where the
+    checkpoint has read anything but this stream, ParameterError where boundaries of documents are not known.
     """
     viewer = place.open()
     table = report.table.filter(pc.is_valid(report.table.column("document")))
     if table.num_rows == 0:
         raise ParameterError(
-            f"{viewer.order.name}: boundaries of documents are not known, so it is not known when one was "
-            "last read; leave --plot out"
+            f"{viewer.order.name}: boundaries of documents are not known, so it is not known when a "
+            "sequence was last read; leave --plot out"
         )
-    last = last_seen(viewer, table.column("document").to_numpy(), report.checkpoint_steps)
+    until, record = report.reading.steps, report.reading.record
+    if record is not None:
+        check_lineage(viewer, record.lineage, record.digest)
+    last = last_seen(viewer, table, until)
     losses = table.column("loss").to_numpy()
     seen = last >= 0
     with figure(path) as axes:
-        since = report.checkpoint_steps - last[seen]
+        since = until - last[seen]
         axes.scatter(since, losses[seen], s=6, alpha=0.4, label="a sequence")
         if len(since):
             edges = np.unique(np.geomspace(1, since.max() + 1, 13).astype(np.int64))
@@ -186,5 +191,5 @@ def plot_exposure(report: LossReport, place: StreamPlace, path: Path) -> None:
             axes.set_xscale("log")
         if (~seen).any():
             axes.axhline(losses[~seen].mean(), color="tab:gray", linestyle="--", label="not yet read: mean")
-        axes.set(xlabel="steps since the document was last read", ylabel="loss (nats per token)")
+        axes.set(xlabel="steps since the sequence was last read", ylabel="loss (nats per token)")
         axes.legend()

@@ -5,6 +5,7 @@ A sequence is memorized when greedy decoding from its first k tokens gives its n
 places, and how many before the first that is not.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import CausalModel, model_identity
 from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
+from pile_tools.studies.reading import read_record
 from pile_tools.studies.resumable import Part, make_table, step_parts, write_table
 from pile_tools.studies.stream_place import StreamPlace, check_steps
 from pile_tools.studies.worker import open_here
@@ -47,10 +49,11 @@ def memorize(
 
     ``output`` is a Parquet file with a row for each sequence, in stream order: step, row, share (n_matched /
     l), n_matched (tokens reproduced at their places), n_prefix (before the first that is not), document and
-    source (those of most of the k + l tokens; null where not known), continuation (the l tokens that the
-    model gives). A run that ends early is resumed; False says that the same file was there. Raises
-    ParameterError for parameters that no sequence has, OutOfRangeError for steps that the stream has not,
-    DataError for a vocabulary that is not the stream's.
+    source (those of most of the k + l tokens; null where not known), offset and n_tokens (the part of the
+    document that these are), continuation (the l tokens that the model gives). A run that ends early is
+    resumed; False says that the same file was there. Raises ParameterError for parameters that no sequence
+    has, OutOfRangeError for steps that the stream has not, DataError for a vocabulary that is not the
+    stream's.
     """
     for letter, number in (
         ("k", k),
@@ -66,6 +69,7 @@ def memorize(
         raise ParameterError(
             f"k + l is {k + l}, but sequences of {viewer.order.name} have {viewer.seq_length + 1} tokens"
         )
+    record = read_record(name)
     parameters = {
         "model": model_identity(name),
         "stream": viewer.identity,
@@ -76,6 +80,9 @@ def memorize(
         "l": l,
         "dtype": dtype,
         "checkpoint_steps": name.steps(),
+        # For the report, which counts what was read before only where all of that is known to be this stream.
+        "digest": None if record is None else record.digest,
+        "lineage": None if record is None else [asdict(segment) for segment in record.lineage],
     }
     return make_table(
         output,

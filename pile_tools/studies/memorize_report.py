@@ -15,7 +15,9 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.studies.exposure import times_seen
 from pile_tools.studies.plots import figure
 from pile_tools.studies.poisson import PoissonFit, fit_poisson
+from pile_tools.studies.reading import check_lineage
 from pile_tools.studies.resumable import read_description
+from pile_tools.train.record import Segment
 from pile_tools.viewer import BatchViewer
 
 __all__ = [
@@ -77,9 +79,9 @@ def memorize_report(
     """Report on the table at ``path``: a sequence is memorized where its share is at least ``threshold``.
 
     Intervals of ``every`` steps begin at multiples of it. With the stream, sequences are counted by the
-    number of steps before the checkpoint that had read their document; ``checkpoint_steps`` is what the
-    table records unless given. Raises DataError for a stream that is not the table's, ParameterError where
-    fewer than two whole intervals were measured.
+    number of steps before the checkpoint that had read them (``exposure``); ``checkpoint_steps`` is what the
+    table records unless given. Raises DataError for a stream that is not the table's, or not all that the
+    checkpoint has read; ParameterError where fewer than two whole intervals were measured.
     """
     if every < 1:
         raise ParameterError(f"--every {every} must be at least 1")
@@ -88,7 +90,7 @@ def memorize_report(
     parameters = read_description(Path(path))["parameters"]
     if "share" not in pq.read_schema(path).names:
         raise DataError(f"{path}: not a table of `pile-tools memorize`")
-    table = pq.read_table(path, columns=["step", "row", "share", "document", "source"])
+    table = pq.read_table(path, columns=["step", "row", "share", "source"])
     memorized = table.column("share").to_numpy() >= threshold
     steps = table.column("step").to_numpy()
     intervals = tuple(_intervals(steps, memorized, parameters["start"], parameters["stop"], every))
@@ -103,7 +105,7 @@ def memorize_report(
         by_source=_by_source(table, memorized),
         by_times_seen=None
         if viewer is None
-        else _by_times_seen(Path(path), table, memorized, viewer, parameters, checkpoint_steps),
+        else _by_times_seen(Path(path), memorized, viewer, parameters, checkpoint_steps),
     )
 
 
@@ -133,7 +135,6 @@ def _by_source(table: pa.Table, memorized: npt.NDArray[np.bool_]) -> tuple[Group
 
 def _by_times_seen(
     path: Path,
-    table: pa.Table,
     memorized: npt.NDArray[np.bool_],
     viewer: BatchViewer,
     parameters: dict[str, Any],
@@ -144,14 +145,27 @@ def _by_times_seen(
             f"{path}: measured on another stream than {viewer.order.name} at batch size {viewer.batch_size}; "
             "name the one that `memorize` read"
         )
-    until = parameters["checkpoint_steps"] if checkpoint_steps is None else checkpoint_steps
+    recorded = parameters["checkpoint_steps"]
+    until = recorded if checkpoint_steps is None else checkpoint_steps
+    if parameters["lineage"] is not None:
+        if until != recorded:
+            raise ParameterError(
+                f"{path}: its checkpoint records {recorded} steps, not {until}; leave --checkpoint-steps out"
+            )
+        lineage = [Segment.of(segment) for segment in parameters["lineage"]]
+        check_lineage(viewer, lineage, parameters["digest"])
     if until is None:
         raise ParameterError(
             f"{path}: does not record how many steps the model had read; say it with --checkpoint-steps"
         )
-    documents = table.column("document")
-    known = pc.is_valid(documents).to_numpy()
-    times = times_seen(viewer, documents.filter(pa.array(known)).to_numpy(), until)
+    try:
+        sequences = pq.read_table(path, columns=["document", "offset", "n_tokens"])
+    except pa.ArrowException:
+        raise DataError(
+            f"{path}: does not say which part of a document was measured; make it again"
+        ) from None
+    known = pc.is_valid(sequences.column("document")).to_numpy()
+    times = times_seen(viewer, sequences.filter(pa.array(known)), until)
     found = _groups(times, memorized[known])
     return tuple(Group(str(name), *counts) for name, counts in sorted(found.items()))
 

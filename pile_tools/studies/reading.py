@@ -1,18 +1,52 @@
 """What a checkpoint has read, as far as it is known."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy.typing as npt
 
-from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.studies.model_name import ModelName
 from pile_tools.train.files import DATA_NAME
-from pile_tools.train.record import DataRecord, step_digest
+from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 from pile_tools.viewer import BatchViewer
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "check_lineage", "read_record"]
+
+
+def read_record(name: ModelName) -> DataRecord | None:
+    """Return what the checkpoint ``name`` has read, None where it is none of `pile-tools train`."""
+    directory = Path(name.location)
+    return DataRecord.read(directory) if (directory / DATA_NAME).is_file() else None
+
+
+def check_lineage(viewer: BatchViewer, lineage: Sequence[Segment], digest: str) -> None:
+    """Raise DataError unless a checkpoint of this lineage and running ``digest`` has read ``viewer`` only.
+
+    What is recorded of the very same stream is believed. Where another is named (a fork was trained on an
+    overlay of it, say), the bytes decide: all steps are read and hashed again.
+    """
+    own = Stream.of(viewer)
+    read = [segment for segment in lineage if segment.first_step < segment.last_step]
+    found = [(segment, segment.stream.difference(own)) for segment in read]
+    others = [f"{segment.steps} ({difference})" for segment, difference in found if difference is not None]
+    if not others:
+        return
+    steps = read[-1].last_step
+    if viewer.first_step == 0 and steps <= viewer.steps:
+        running = hashlib.sha256()
+        for step in range(steps):
+            running.update(step_digest(viewer.batch(step)))
+        if running.hexdigest() == digest:
+            return
+    raise DataError(
+        f"{viewer.order.name}: the checkpoint has read other bytes, in steps {' and '.join(others)}, so how "
+        "often and when last it had read a sequence is not known from this stream; give one that has all "
+        "steps as they were read, or leave out --plot of `loss` and --data of `memorize-report`"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +62,7 @@ class Reading:
 
         Raises ParameterError where none of them says, or where two contradict each other.
         """
-        directory = Path(name.location)
-        record = DataRecord.read(directory) if (directory / DATA_NAME).is_file() else None
+        record = read_record(name)
         known = record.steps if record is not None else name.steps()
         if steps is not None and record is not None and steps != record.steps:
             raise ParameterError(

@@ -1,6 +1,7 @@
 """Documents named by number, by source, or in a Parquet file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,15 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileTo
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance
 from pile_tools.formats.token_dataset import TokenDataset
 
-__all__ = ["select_documents"]
+__all__ = ["is_file_selection", "select_documents"]
 
 _SOURCE = "source:"
+_FILE = ".parquet"
+
+
+def is_file_selection(selection: str) -> bool:
+    """Return whether ``selection`` names a Parquet file, as `select_documents` reads it."""
+    return selection.endswith(_FILE) and not selection.startswith(_SOURCE)
 
 
 def select_documents(dataset: TokenDataset, selection: str) -> npt.NDArray[np.int64]:
@@ -23,24 +30,35 @@ def select_documents(dataset: TokenDataset, selection: str) -> npt.NDArray[np.in
     ``document``. Raises OutOfRangeError for a number that the dataset does not have and ParameterError for a
     selection of nothing.
     """
+    found: npt.NDArray[Any]
     if selection.startswith(_SOURCE):
         found = _of_source(dataset, selection.removeprefix(_SOURCE))
-    elif selection.endswith(".parquet"):
+    elif is_file_selection(selection):
         found = _of_file(Path(selection))
     elif selection and all(part.strip().isdecimal() for part in selection.split(",")):
-        found = np.array([int(part) for part in selection.split(",")], np.int64)
+        found = np.array([_number(part.strip(), dataset) for part in selection.split(",")], np.int64)
     else:
         raise ParameterError(
             f"{selection!r} names no documents; give numbers (42,43), source:NAME or a file.parquet"
         )
     outside = found[(found < 0) | (found >= dataset.n_sequences)]
     if len(outside):
-        raise OutOfRangeError(
-            f"{dataset.name}: no document {outside[0]}; there are {dataset.n_sequences}, from 0"
-        )
+        raise _no_document(str(outside[0]), dataset)
     if not len(found):
         raise ParameterError(f"{selection}: names no document of {dataset.name}")
-    return np.unique(found)
+    return np.unique(found).astype(np.int64)
+
+
+def _number(digits: str, dataset: TokenDataset) -> int:
+    digits = digits.lstrip("0") or "0"
+    # Longer ones are no int64, and Python itself refuses to read thousands of digits.
+    if len(digits) > 18:
+        raise _no_document(digits if len(digits) < 50 else f"{digits[:50]}…", dataset)
+    return int(digits)
+
+
+def _no_document(number: str, dataset: TokenDataset) -> OutOfRangeError:
+    return OutOfRangeError(f"{dataset.name}: no document {number}; there are {dataset.n_sequences}, from 0")
 
 
 def _of_source(dataset: TokenDataset, source: str) -> npt.NDArray[np.int64]:
@@ -65,7 +83,7 @@ def _of_source(dataset: TokenDataset, source: str) -> npt.NDArray[np.int64]:
     return np.concatenate(found)
 
 
-def _of_file(path: Path) -> npt.NDArray[np.int64]:
+def _of_file(path: Path) -> npt.NDArray[Any]:
     try:
         column = pq.read_table(path, columns=["document"]).column("document")
     except FileNotFoundError:
@@ -74,5 +92,4 @@ def _of_file(path: Path) -> npt.NDArray[np.int64]:
         raise DataError(f"{path}: not a Parquet file with a column `document`") from None
     if not pa.types.is_integer(column.type) or column.null_count:
         raise DataError(f"{path}: column `document` holds {column.type} or nulls, not document numbers")
-    numbers: npt.NDArray[np.int64] = column.to_numpy().astype(np.int64)
-    return numbers
+    return column.to_numpy().astype(np.uint64 if pa.types.is_unsigned_integer(column.type) else np.int64)  # type: ignore[no-any-return]

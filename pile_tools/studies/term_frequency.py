@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.tables import FIRST_STEP_KEY
+from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.studies.arithmetic import Answer
+from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.plots import figure
+from pile_tools.train.files import DATA_NAME
+from pile_tools.train.record import DataRecord
 
 __all__ = ["CheckpointResult", "Frequencies", "answers_table", "plot_frequency", "summarise", "write_answers"]
 
@@ -45,7 +48,8 @@ class Frequencies:
     """A table of `pile-tools count`: how often terms had been read by each checkpoint.
 
     Columns checkpoint, term, count and, null where a term is counted alone, other. Raises ParameterError for
-    one that does not count from step 0 on, DataError for any other file.
+    one that does not count from step 0 on, DataError for any other file. ``stream`` is the identity of the
+    stream that was counted and ``batch_size`` its sequences a step, None where the table does not say.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -59,7 +63,10 @@ class Frequencies:
         missing = {"checkpoint", "term", "count"} - set(table.column_names)
         if missing:
             raise DataError(f"{path}: no column {min(missing)!r}; make it with `pile-tools count`")
-        first = int((table.schema.metadata or {}).get(FIRST_STEP_KEY, b"0"))
+        metadata = table.schema.metadata or {}
+        self.stream: str | None = metadata[STREAM_KEY].decode() if STREAM_KEY in metadata else None
+        self.batch_size = int(metadata[BATCH_SIZE_KEY]) if BATCH_SIZE_KEY in metadata else None
+        first = int(metadata.get(FIRST_STEP_KEY, b"0"))
         if first != 0:
             raise ParameterError(
                 f"{path}: counts from step {first} on, but a checkpoint has read from step 0; leave --steps "
@@ -70,6 +77,29 @@ class Frequencies:
         rows = zip(*(table.column(name).to_pylist() for name in ("checkpoint", "term", "count")), strict=True)
         self._counts = {(checkpoint, term): count for checkpoint, term, count in rows}
         self.checkpoints = sorted({checkpoint for checkpoint, _ in self._counts})
+
+    def prove(self, name: ModelName) -> bool:
+        """Return whether the checkpoint ``name`` records that it has read what was counted.
+
+        False where it has no record. Raises DataError where it has read another stream, another batch size,
+        or more than one stream.
+        """
+        directory = Path(name.location)
+        if not (directory / DATA_NAME).is_file():
+            return False
+        for segment in DataRecord.read(directory).lineage:
+            read = segment.stream.identity, segment.stream.batch_size
+            if segment.first_step < segment.last_step and read != (self.stream, self.batch_size):
+                raise DataError(
+                    f"{self._path}: counts {self.describe()}, but {name} has read steps "
+                    f"{segment.first_step}:{segment.last_step} of {_described(*read)}; run `pile-tools "
+                    "count` on what it has read"
+                )
+        return True
+
+    def describe(self) -> str:
+        """Say what was counted."""
+        return _described(self.stream, self.batch_size)
 
     def count(self, term: str, steps: int) -> int:
         """Return the count of ``term`` in the first ``steps`` steps, which the table must have."""
@@ -84,6 +114,12 @@ class Frequencies:
                 f"{self._path}: no {what}; count the numbers 0 to 99 with an --every that divides {steps}"
             )
         return int(self._counts[steps, term])
+
+
+def _described(stream: str | None, batch_size: int | None) -> str:
+    if stream is None or batch_size is None:
+        return "a stream that it does not name"
+    return f"the stream {stream[:12]}… in batches of {batch_size}"
 
 
 def summarise(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pile_tools.train.metrics import plot_loss, read_metrics
     from pile_tools.train.model import GPTNeoX
     from pile_tools.train.record import DataRecord
-    from pile_tools.train.run import recorded_batch_size
+    from pile_tools.train.run import check_fork_batch_size, recorded_batch_size
     from pile_tools.train.schedule import CHECKPOINTS
     from pile_tools.train.setup import Start
     from pile_tools.train.sizes import SIZES
@@ -29,6 +29,7 @@ __all__ = [
     "IterableStream",
     "Outcome",
     "Start",
+    "check_fork_batch_size",
     "is_checkpoint",
     "is_run",
     "load_model",
@@ -47,7 +48,7 @@ _HOMES = {
     "metrics": ("plot_loss", "read_metrics"),
     "model": ("GPTNeoX",),
     "record": ("DataRecord",),
-    "run": ("recorded_batch_size",),
+    "run": ("check_fork_batch_size", "recorded_batch_size"),
     "schedule": ("CHECKPOINTS",),
     "setup": ("Start",),
     "sizes": ("SIZES",),

@@ -4,7 +4,7 @@ import functools
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -106,14 +106,13 @@ def _measured(device: torch.device, dtype: torch.dtype, size: int, threads: int)
     return 2 * size**3 / best
 
 
-def describe(world: World, micro_batch_size: int, compiled: bool, checkpointing: bool) -> dict[str, object]:
-    """Return what may differ from resume to resume of one run, and can change its roundings."""
+def describe(world: World, settings: Mapping[str, object]) -> dict[str, object]:
+    """Return what may differ from resume to resume of one run and can change its roundings: the device, and
+    ``settings``."""
     device = "cpu" if world.device.type == "cpu" else torch.cuda.get_device_name(world.device)
     return {
         "device": device,
         "processes": world.size,
         "threads": torch.get_num_threads(),
-        "micro_batch_size": micro_batch_size,
-        "compile": compiled,
-        "activation_checkpointing": checkpointing,
+        **settings,
     }

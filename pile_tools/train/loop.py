@@ -32,7 +32,7 @@ from pile_tools.train.record import DataRecord, Stream, step_digest
 from pile_tools.train.run import Run, newest_checkpoint, read_begin
 from pile_tools.train.schedule import checkpoint_due
 from pile_tools.train.schedule import learning_rate as rate_at
-from pile_tools.train.setup import Start, begin_state, describe_start, prepare
+from pile_tools.train.setup import Start, begin_state, describe_start, machine_settings, prepare
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer
@@ -65,7 +65,7 @@ def train(
     *,
     model: str | None = None,
     steps: int | None = None,
-    micro_batch_size: int = 8,
+    micro_batch_size: int | None = None,
     learning_rate: float | None = None,
     schedule: str | None = None,
     seed: int | None = None,
@@ -74,8 +74,8 @@ def train(
     resume: bool = False,
     source: str | os.PathLike[str] | None = None,
     device: str = "auto",
-    compile_layers: bool = False,
-    activation_checkpointing: bool = False,
+    compile_layers: bool | None = None,
+    activation_checkpointing: bool | None = None,
     on_start: Callable[[Start], None] = lambda start: None,
     on_step: Callable[[Mapping[str, Any]], None] = lambda metrics: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -83,9 +83,10 @@ def train(
     """Train ``model`` on the stream of ``viewer``; write checkpoints and metrics into ``output``.
 
     ``model`` is a size or a config (``recipe.model_shape``); ``steps`` the length of the whole schedule
-    (default: the stream's); ``viewer.batch_size`` sequences make a step, ``micro_batch_size`` of them are
-    computed at a time. ``resume`` goes on with the newest checkpoint in ``output``; ``source`` begins with a
-    checkpoint of another run, on any stream; what is not given is then taken from there. ``stop_at`` ends
+    (default: the stream's); ``viewer.batch_size`` sequences make a step, ``micro_batch_size`` of them (8)
+    are computed at a time. ``resume`` goes on with the newest checkpoint in ``output``; what is not given is
+    then as it was there, so that the bits are. ``source`` begins with a checkpoint of another run, on any
+    stream, and takes what is not given of its recipe, but not of how it was computed. ``stop_at`` ends
     after so many steps, and ``should_stop`` is asked before each micro-batch: both leave a checkpoint to
     resume from. Under ``torchrun`` each process calls this, and only the first is called back.
 
@@ -96,26 +97,29 @@ def train(
         raise ParameterError(
             "--from begins a run and --resume goes on with one; to resume a fork leave --from out"
         )
-    if micro_batch_size < 1 or (stop_at is not None and stop_at < 0):
+    if (micro_batch_size is not None and micro_batch_size < 1) or (stop_at is not None and stop_at < 0):
         raise ParameterError(f"micro_batch_size {micro_batch_size} or stop_at {stop_at} is too small")
     with join(device) as world, ExitStack() as stack:
         stack.enter_context(deterministic(world.device))
         output, fork = Path(output), source is not None
         begin = newest_checkpoint(output) if resume else None if source is None else Path(source)
-        record, recorded = read_begin(Stream.of(viewer), begin, fork=fork)
+        record, recorded, machine_before = read_begin(Stream.of(viewer), begin, fork=fork)
         given = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule, "seed": seed}
         given |= {"dtype": dtype}
         recipe = resolve(viewer, model, given, recorded, begin=begin, done=record.steps, fork=fork)
         if record.steps > recipe["steps"]:
             raise ParameterError(f"{begin}: {record.steps} steps are done, of {recipe['steps']} asked for")
-        machine = describe(world, micro_batch_size, compile_layers, activation_checkpointing)
+        given = {"micro_batch_size": micro_batch_size, "compile": compile_layers}
+        given |= {"activation_checkpointing": activation_checkpointing}
+        settings = machine_settings(given, machine_before)
+        machine = describe(world, settings)
         ancestors = Ancestors.of(viewer, begin, fork=fork)
         run = Run(stack, output, record, recipe, machine, ancestors, world, resume=resume)
         if run.finished:
             record = DataRecord.read(output / f"step{recipe['steps']}")
             return _outcome(run, record, recipe, None, interrupted=False)
-        state = begin_state(begin, record, recipe, world)
-        of_logits = prepare(state.model, compile_layers, activation_checkpointing)
+        state = begin_state(begin, record, recipe, None if recorded is None else recorded["dtype"], world)
+        of_logits = prepare(state.model, settings["compile"], settings["activation_checkpointing"])
         start = describe_start(state, recipe, viewer.seq_length, str(machine["device"]), world)
         metrics = None
         if world.rank == 0:
@@ -126,7 +130,8 @@ def train(
             run.save(state)
         last = min(recipe["steps"], recipe["steps"] if stop_at is None else stop_at)
         due, loss, interrupted = checkpoint_due(recipe["schedule"]), None, False
-        for line in _steps(state, viewer, last, recipe, micro_batch_size, of_logits, run, should_stop):
+        micro = settings["micro_batch_size"]
+        for line in _steps(state, viewer, last, recipe, micro, of_logits, run, should_stop):
             if line is None:
                 interrupted = True
                 break

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -82,6 +82,18 @@ class Segment:
     last_step: int
     parent: str | None = None
 
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Self:
+        """Return the segment that ``dataclasses.asdict`` gives as ``value``."""
+        stream = value["stream"]
+        stream = Stream(**{**stream, "datasets": tuple(stream["datasets"])})
+        return cls(**{**value, "stream": stream})
+
+    @property
+    def steps(self) -> str:
+        """The range as messages and ``--steps`` write it."""
+        return f"{self.first_step}:{self.last_step}"
+
 
 @dataclass(frozen=True, slots=True)
 class DataRecord:
@@ -158,9 +170,7 @@ class DataRecord:
             value = orjson.loads(contents[DATA_NAME])
             if value["format"] != _FORMAT:
                 raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
-            lineage = tuple(
-                Segment(**{**segment, "stream": _stream(segment["stream"])}) for segment in value["lineage"]
-            )
+            lineage = tuple(map(Segment.of, value["lineage"]))
             digests = np.load(io.BytesIO(contents[DIGESTS_NAME]), allow_pickle=False)
             record = cls(lineage, digests.tobytes())
             same = record.to_files() == contents and _joins(lineage)
@@ -173,10 +183,6 @@ class DataRecord:
         if not same:
             raise DataError(f"{path}: edited by hand or damaged: it does not fit {DIGESTS_NAME} beside it")
         return record
-
-
-def _stream(value: dict[str, Any]) -> Stream:
-    return Stream(**{**value, "datasets": tuple(value["datasets"])})
 
 
 def _joins(lineage: Sequence[Segment]) -> bool:

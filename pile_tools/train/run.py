@@ -3,9 +3,9 @@
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.stages.workspace import Workspace
 from pile_tools.train.ancestors import Ancestors
@@ -14,7 +14,10 @@ from pile_tools.train.files import STAGE, check_files, list_checkpoints
 from pile_tools.train.parallel import World
 from pile_tools.train.record import DataRecord, Segment, Stream
 
-__all__ = ["Run", "newest_checkpoint", "read_begin", "recorded_batch_size"]
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+__all__ = ["Run", "check_fork_batch_size", "newest_checkpoint", "read_begin", "recorded_batch_size"]
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -25,31 +28,44 @@ def newest_checkpoint(run: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def recorded_batch_size(output: Path, *, resume: bool, source: Path | None) -> int | None:
-    """Return the batch size of the checkpoint that a run would begin with, None where there is none."""
-    begin = newest_checkpoint(output) if resume else source
+def recorded_batch_size(run: Path) -> int | None:
+    """Return the batch size of the newest checkpoint of ``run``, None where it stopped before its first."""
+    begin = newest_checkpoint(run)
     return None if begin is None else DataRecord.read(begin).stream.batch_size
 
 
-def read_begin(stream: Stream, begin: Path | None, *, fork: bool) -> tuple[DataRecord, dict[str, Any] | None]:
-    """Return what a run that begins with the checkpoint ``begin`` has read, and the recipe recorded there.
+def check_fork_batch_size(source: Path, viewer: "BatchViewer") -> None:
+    """Raise ParameterError where a fork of ``source`` would change the batch size without being told to."""
+    before = DataRecord.read(source).stream.batch_size
+    if viewer.batch_size != before:
+        raise ParameterError(
+            f"{source}: trained at batch size {before}, but that of {viewer.order.name} is "
+            f"{viewer.batch_size}; say which is meant with --batch-size"
+        )
 
-    Without a checkpoint that is nothing and None. A fork goes on with ``stream``, whichever it is; otherwise
-    DataError says how it differs from the stream that was read.
+
+def read_begin(
+    stream: Stream, begin: Path | None, *, fork: bool
+) -> tuple[DataRecord, dict[str, Any] | None, dict[str, Any]]:
+    """Return what a run that begins with the checkpoint ``begin`` has read, the recipe recorded there, and
+    how it was computed ("machine" in the manifest), which is empty for a fork.
+
+    Without a checkpoint nothing was read and the recipe is None. A fork goes on with ``stream``, whichever it
+    is; otherwise DataError says how it differs from the stream that was read.
     """
     if begin is None:
-        return DataRecord((Segment(stream, 0, 0),), b""), None
+        return DataRecord((Segment(stream, 0, 0),), b""), None, {}
     manifest, record = check_files(begin), DataRecord.read(begin)
     recorded: dict[str, Any] = manifest.parameters["recipe"]
     if fork:
-        return record.fork(stream, manifest.identity), recorded
+        return record.fork(stream, manifest.identity), recorded, {}
     difference = record.stream.difference(stream)
     if difference is not None:
         raise DataError(
             f"{begin}: was trained on another stream: {difference}; name that one (--data, --order, "
             f"--batch-size), or go on with this one in a fork (--from {begin} -o ANOTHER)"
         )
-    return record, recorded
+    return record, recorded, dict(manifest.parameters["machine"])
 
 
 class Run:

@@ -17,11 +17,14 @@ from pile_tools.train.parallel import World
 from pile_tools.train.recipe import build_model
 from pile_tools.train.record import DataRecord
 
-__all__ = ["COMPILE", "Start", "begin_state", "describe_start", "prepare"]
+__all__ = ["COMPILE", "Start", "begin_state", "describe_start", "machine_settings", "prepare"]
 
 # For the same bits each time: no kernel is chosen by timing it, and a shape has its own graph, whichever
 # shapes came before it (a run that is resumed begins with others than one that is not).
 COMPILE: Final[dict[str, Any]] = {"dynamic": False, "options": {"deterministic": True}}
+
+# What is not given and not recorded; each can change the bits of a run, so a resumed one keeps its own.
+_MACHINE: Final = {"micro_batch_size": 8, "compile": False, "activation_checkpointing": False}
 
 # Exponent of float16's first loss scale. Gradients are sums over tokens here and divided later, so that a
 # small scale serves.
@@ -42,8 +45,17 @@ class Start:
     peak_origin: str
 
 
-def begin_state(begin: Path | None, record: DataRecord, recipe: Mapping[str, Any], world: World) -> State:
-    """Return the state after the checkpoint ``begin``, or that of step 0."""
+def machine_settings(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return micro_batch_size, compile and activation_checkpointing: what is ``given`` and not None, else
+    what is ``recorded`` (by the checkpoint that is resumed), else the defaults."""
+    known = {**_MACHINE, **{key: recorded[key] for key in _MACHINE if key in recorded}}
+    return {key: value if given[key] is None else given[key] for key, value in known.items()}
+
+
+def begin_state(
+    begin: Path | None, record: DataRecord, recipe: Mapping[str, Any], dtype: str | None, world: World
+) -> State:
+    """Return the state after the checkpoint ``begin``, which computed in ``dtype``, or that of step 0."""
     generator = torch.Generator().manual_seed(recipe["seed"])
     model = build_model(recipe["model"])
     if begin is None:
@@ -53,7 +65,7 @@ def begin_state(begin: Path | None, record: DataRecord, recipe: Mapping[str, Any
     state = State(model, FlatAdam(model, world), generator, record, scale)
     if begin is not None:
         load_state(begin, state)
-        if (state.loss_scale != [0, 0]) != (recipe["dtype"] == "float16"):
+        if dtype != recipe["dtype"]:
             state.loss_scale = scale  # a fork in another dtype
     return state
 

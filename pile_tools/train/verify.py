@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.manifest import Manifest
 from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 
@@ -32,7 +34,8 @@ class CheckpointReport:
     """A checkpoint whose files are those that its manifest lists.
 
     ``digest`` is the running digest over its ``steps``, ``weights`` the SHA-256 of the file of its weights.
-    The segments of its ``lineage`` that are not in ``unproved`` were compared with a stream, every step.
+    The segments of its ``lineage`` that are not in ``unproved`` were compared with a stream, every step, and
+    are the same; those in it differ from each stream that was given.
     """
 
     directory: Path
@@ -47,11 +50,15 @@ class CheckpointReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The checkpoints of a run, by step, and the names of those that hold the same weights, in groups."""
+    """The checkpoints of a run, by step, and the names of those that hold the same weights, in groups.
+
+    ``finished`` says whether all steps of its schedule have been made.
+    """
 
     directory: Path
     checkpoints: tuple[CheckpointReport, ...]
     identical: tuple[tuple[str, ...], ...]
+    finished: bool
 
 
 class _Steps:
@@ -115,11 +122,12 @@ def verify_checkpoint(
 
     The bytes of every step are read and hashed again. A segment of the lineage is compared with its own
     stream; where that is not given, with any other, since the bytes decide (an overlay, or another form of
-    the same stream, has them as well). An earlier segment of a fork may stay unproved, which the report says.
+    the same stream, has them as well). What a fork had read before may stay unproved, which the report says.
     ``advance`` is called for each step that was read.
 
-    Raises DataError, naming the first step that differs, where the last segment, or one whose own stream is
-    given, is not what was read; DataError for damaged files and PileToolsError where there is no checkpoint.
+    Raises DataError, naming the first step that differs, where the steps that were read last, or a segment
+    whose own stream is given, are of none of ``viewers``; DataError for damaged files and PileToolsError
+    where there is no checkpoint.
     """
     return _verify(Path(directory), [_Steps(viewer, advance) for viewer in viewers])
 
@@ -147,8 +155,9 @@ def verify_run(
             raise DataError(f"{path}: has read other bytes than {paths[-1].name} in steps of both")
         reports.append(_verify(path, streams))
         groups.setdefault(reports[-1].weights, []).append(path.name)
+    finished = Manifest.find(run) is not None and not (run / UNFINISHED_NAME).exists()
     identical = tuple(tuple(names) for names in groups.values() if len(names) > 1)
-    return RunReport(run, tuple(reports), identical)
+    return RunReport(run, tuple(reports), identical, finished)
 
 
 def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
@@ -156,6 +165,8 @@ def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
     if path.name.startswith("step") and path.name != f"step{record.steps}":
         raise DataError(f"{path}: has read {record.steps} steps, so it is step{record.steps}: it was renamed")
     unproved = []
+    # The last segment of a fork's first checkpoint holds no step: what it has read last is the one before.
+    last = ([one for one in record.lineage if one.first_step < one.last_step] or record.lineage)[-1]
     for segment in record.lineage:
         own = [stream for stream in streams if segment.stream.difference(stream.stream) is None]
         failures = []
@@ -165,9 +176,8 @@ def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
                 break
             failures.append(failure)
         else:
-            if failures and (own or segment is record.lineage[-1]):
-                steps = f"{segment.first_step}:{segment.last_step}"
-                raise DataError(f"{path}: its steps {steps} are not of this stream: {failures[0]}")
+            if failures and (own or segment is last):
+                raise DataError(f"{path}: its steps {segment.steps} are not of this stream: {failures[0]}")
             unproved.append(segment)
     return CheckpointReport(
         directory=path,

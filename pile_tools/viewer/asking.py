@@ -209,7 +209,8 @@ class Asking:
         and count (int64): how many had been seen exactly so many times. A token is seen when it is among the
         inputs of a sequence, its first seq_length tokens; a document once for each of its places in doc_idx
         of which a token has been seen. All of the dataset is counted, what the order leaves out as seen 0
-        times.
+        times. Of a blend that lists a dataset twice all of its parts count together; samples do where both
+        pack it alike.
         """
         from pile_tools.lookups.exposure import repeats
 

@@ -98,7 +98,14 @@ class Component(ABC):
             content = np.empty(rows * (self.seq_length + 1) * dataset.dtype.itemsize, np.uint8)
             targets = np.cumsum(lengths) - lengths
             for part, begin in zip(dataset.parts, dataset.part_starts.tolist(), strict=False):
-                if isinstance(part, MappedFile):
+                if not isinstance(part, MappedFile):
+                    continue
+                if len(starts) == 1:  # a step of a sequential order: nothing copies it as fast as NumPy
+                    start = int(starts[0])
+                    first, stop = max(start, begin), min(start + len(content), begin + part.size)
+                    if first < stop:
+                        content[first - start : stop - start] = part.array[first - begin : stop - begin]
+                else:
                     copy_pieces(part.array, begin, starts, lengths, targets, content)
         return content.view(dataset.dtype).reshape(rows, self.seq_length + 1)
 
@@ -292,7 +299,7 @@ class SequentialComponent(Component):
         row_bytes = (self.seq_length + 1) * self.dataset.dtype.itemsize
         starts = positions * row_bytes
         lengths = np.full_like(positions, row_bytes)
-        if len(positions) and np.all(np.diff(positions) == 1):
+        if isinstance(_consecutive(positions), slice):
             starts, lengths = starts[:1], np.array([len(positions) * row_bytes])
         return self._copy(starts, lengths, len(positions))
 
@@ -300,7 +307,8 @@ class SequentialComponent(Component):
         """Check sizes and pointers, but not what a publisher tells of a dataset behind a URL."""
         sizes, pointers = self.dataset.sizes, self.dataset.pointers
         if sizes.mapped is not None and pointers.mapped is not None:
-            found, starts = sizes.mapped[positions], pointers.mapped[positions]
+            rows = _consecutive(positions)
+            found, starts = sizes.mapped[rows], pointers.mapped[rows]
         elif self.dataset.sequence_tokens == self.seq_length + 1:
             return
         else:
@@ -314,6 +322,18 @@ class SequentialComponent(Component):
                 f"{self.dataset.index_name}: sequence {positions[place]} has {found[place]} tokens at byte "
                 f"{starts[place]}, so it is no sample of {self.seq_length + 1} tokens of a sequential order"
             )
+
+
+def _consecutive(positions: Int64Array) -> slice | Int64Array:
+    """Return ``positions`` as a slice where they follow each other: a view of an array, and no copy."""
+    first, count = (int(positions[0]), len(positions)) if len(positions) else (0, 0)
+    if (
+        count
+        and positions[-1] == first + count - 1
+        and np.array_equal(positions, np.arange(first, first + count))
+    ):
+        return slice(first, first + count)
+    return positions
 
 
 def read_pieces(

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.digest_files import digest_prefix, list_records, read_digests
 from pile_tools.formats.order_files import find_order, list_orders
-from pile_tools.formats.order_record import OrderRecord
+from pile_tools.formats.order_record import BlendRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
-from pile_tools.lookups.digests import compare_steps
+from pile_tools.lookups.digests import compare_steps, stored_digests
 from pile_tools.lookups.stream import Progress, no_progress, step_range
 from pile_tools.viewer.opening import open_component
 from pile_tools.viewer.view import BatchViewer
@@ -34,22 +34,26 @@ def _labels(directory: Path) -> dict[str, int | None]:
 def _name_changed_step(
     directory: Path, label: str, steps: tuple[int | None, int | None] | None, progress: Progress
 ) -> None:
-    """Raise DataError for the first step that differs, where only tokens of the dataset have changed.
+    """Raise DataError for the first step that differs, where tokens of the dataset or maps have changed.
 
-    The order is then said to be of another dataset, which is right, but not which step it is. Of what can
-    not be read as the stream that was digested nothing is said.
+    The stream is then said to be another one, which is right, but not which step it is. Of what can not be
+    read as the stream that was digested nothing is said.
     """
     try:
         store, prefix = find_dataset(directory)
         dataset, place = TokenDataset(store, prefix), find_order(store, prefix, label)
         record = place.record
-        if not isinstance(record, OrderRecord):
+        if isinstance(record, BlendRecord):
             return
-        place = replace(place, record=replace(record, dataset=dataset.identity))
         found = read_digests(directory, digest_prefix(directory, label))
-        if found is None or record.digests not in (None, found[0].root):
+        if found is None or (record is not None and record.digests not in (None, found[0].root)):
             return
+        if record is not None:
+            record = replace(record, dataset=dataset.identity, index=dataset.index_identity)
+            place = replace(place, record=record)
         stream = BatchViewer(open_component(dataset, place), batch_size=found[0].batch_size)
+        if (stream.seq_length, stream.dtype.name) != (found[0].seq_length, found[0].dtype):
+            return
         start, stop = step_range(stream, steps)
     except PileToolsError:
         return
@@ -59,17 +63,27 @@ def _name_changed_step(
 def verify_directory(
     directory: Path,
     steps: tuple[int | None, int | None] | None = None,
+    order: str | None = None,
     progress: Progress = no_progress,
 ) -> str:
-    """Compare the steps of every stream whose digests are in ``directory`` with them.
+    """Compare the steps of every stream whose digests are in ``directory`` with them, or of one ``order``.
 
     Returns what was found right, in a line. Raises DataError for the first step that differs,
-    PileToolsError where there are no digests.
+    ParameterError for ``steps`` of several orders, PileToolsError where there are no digests.
     """
     found = []
-    for label, batch_size in _labels(directory).items():
+    labels = _labels(directory)
+    if order is not None:
+        named = BatchViewer.open(directory, order=order, batch_size=1).order.label
+        labels = {label: batch_size for label, batch_size in labels.items() if label == named}
+    if steps is not None and len(labels) > 1:
+        raise ParameterError(
+            f"{directory}: several orders have digests; name one with --order: {', '.join(labels)}"
+        )
+    for label, batch_size in labels.items():
         try:
             viewer = BatchViewer.open(directory, order=label, batch_size=batch_size)
+            stored_digests(viewer)
         except DataError:
             _name_changed_step(directory, label, steps, progress)
             raise

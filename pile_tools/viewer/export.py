@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pile_tools.errors import ParameterError
+from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.npy import NpyWriter
 from pile_tools.lookups.stream import Progress, in_threads, no_progress, step_range
@@ -52,8 +52,8 @@ def export_steps(
     "mmidx": a token dataset of the sequences themselves with a sequential order that keeps the numbers of the
     steps, in the directory ``output`` (see ``fetch_steps``); all of a stream is its pre-shuffled form.
 
-    A file appears whole or not at all. Raises ParameterError for a form that does not exist or that has no
-    text.
+    A file appears whole or not at all, and none is written over. Raises ParameterError for a form that does
+    not exist, that has no text or that contradicts the file's name, PileToolsError for a file that exists.
     """
     if form not in EXPORT_FORMATS:
         raise ParameterError(f"format {form!r} is none of {', '.join(EXPORT_FORMATS)}")
@@ -69,6 +69,10 @@ def export_steps(
         return Exported(output, (start, stop), count, size)
     if output.is_dir():
         raise ParameterError(f"{output}: a directory; name a file for format {form}")
+    if output.suffix.removeprefix(".") in {*EXPORT_FORMATS} - {form}:
+        raise ParameterError(f"{output}: not the name of a file of format {form}")
+    if output.exists():
+        raise PileToolsError(f"{output}: exists already; remove it, or name another file with -o")
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as file:
         if form == "npy":

@@ -14,6 +14,7 @@ from pile_tools.formats.manifest import MANIFEST_NAME
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.overlay import (
     ADDED_NAME,
+    DOCUMENTS_NAME,
     OVERLAY_NAME,
     PARENT_NAME,
     PIECES_NAME,
@@ -78,6 +79,7 @@ class OverlayComponent(Component):
             self.added = TokenDataset.open(f"{store.name}/{ADDED_NAME}")
             if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
                 raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
+        self._store = store
         self._samples, self._pieces = self._read_samples(store)
 
     def _read_samples(self, store: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -198,6 +200,17 @@ class OverlayComponent(Component):
     def packed_anew(self) -> Int64Array:
         """The samples of the stream that this overlay packs anew, ascending; not those of overlays below."""
         return self._samples[:, 0]
+
+    @property
+    def documents(self) -> Int64Array | None:
+        """The documents that this overlay drops, replaces or moves, ascending; None where it does not."""
+        entry = self.record.entry(DOCUMENTS_NAME)
+        if entry is None:
+            return None
+        found: Int64Array = read_array(self._store.open(entry.name, entry.bytes), 1, ("int64",)).whole()
+        if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
+            raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")
+        return found
 
     def is_listed(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
         """Return which of the samples at ``positions`` [n] this overlay or one below packs anew."""

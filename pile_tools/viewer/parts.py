@@ -44,6 +44,10 @@ class ViewedPart:
         return self.component.dataset.name
 
     @property
+    def identity(self) -> str:
+        return self.component.dataset.identity
+
+    @property
     def samples(self) -> int:
         if self._stream.blend is not None:
             numbers, _ = self._in_blend(self._stream.blend)

@@ -1,16 +1,21 @@
 """From a suite to its stream."""
 
 import os
+from collections.abc import Sequence
+from typing import Final
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.order_files import SEQUENTIAL, OrderPlace, find_order, list_orders
-from pile_tools.formats.store import Io, Store, open_store
+from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, find_order, list_orders
+from pile_tools.formats.store import Io, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.suites import Suite
 from pile_tools.viewer.opening import Stream, open_component
 
 __all__ = ["open_suite", "open_suite_dataset"]
+
+# Index maps that an error lists where none of them is the order.
+_MOST_NAMED: Final = 8
 
 
 def open_suite_dataset(suite: Suite, io: Io = "mmap", cache: BlockCache | None = None) -> TokenDataset:
@@ -79,28 +84,47 @@ def _find_maps(
     if name not in names:
         return find_order(dataset.store, dataset.prefix, order, io=io, cache=cache)
     store = open_store(suite.order.location or suite.dataset.location, io=io, cache=cache)
-    found = [
-        place
-        for folder in _folders(store)
-        for place in list_orders(folder, None)
-        if _is_of(place, name, names[name], suite)
-    ]
+    there = [place for folder in (store, *store.folders()) for place in list_orders(folder, None)]
+    found = _maps_of(there, name, names[name], suite)
     if len(found) == 1:
         return found[0]
     seen = ", ".join(place.name for place in found) or "no index maps of it"
+    if there and not found:
+        seen += f" among {', '.join(place.name for place in there[:_MOST_NAMED])}"
+        seen += f" and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""
     raise PileToolsError(
         f"{store.name}: order {name} of suite {suite.name} is expected here, but found: {seen}; make it with "
         f"`pile-tools order --suite {suite.name} --seed {names[name]} -o DIR` and name it with --order DIR"
     )
 
 
-def _folders(store: Store) -> list[Store]:
-    return [store, *store.folders()]
+def _maps_of(places: Sequence[OrderPlace], name: str, seed: int, suite: Suite) -> list[OrderPlace]:
+    """Return those of ``places`` that are the order ``name``, made with ``seed``, by their files' names.
+
+    The folder decides only where names leave several, or where they are not of GPT-NeoX's form.
+    """
+    maps = [place for place in places if place.style == "neox" and _is_recipe(place, suite)]
+    parsed = [(place, MapNames.parse(place.label)) for place in maps]
+    told = [place for place, names in parsed if names is not None and _agrees(names, seed, suite)]
+    inside = [place for place in told if _folder(place) == name]
+    if told:
+        return inside or told
+    return [place for place, names in parsed if names is None and _folder(place) == name]
 
 
-def _is_of(place: OrderPlace, name: str, seed: int, suite: Suite) -> bool:
-    """Whether ``place`` is the order ``name``, by the seed in its files' names or the name of its folder."""
-    samples = suite.order.num_samples
-    if f"_{samples}ns_{suite.seq_length}sl_{seed}s" in place.label:
-        return True
-    return place.store.name.rpartition("/")[2] == name
+def _is_recipe(place: OrderPlace, suite: Suite) -> bool:
+    return place.record is None or place.record.recipe == suite.order.recipe
+
+
+def _agrees(names: MapNames, seed: int, suite: Suite) -> bool:
+    """Whether files of these ``names`` are the suite's order of ``seed``, as far as the suite tells."""
+    order = suite.order
+    return (
+        (names.seq_length, names.seed) == (suite.seq_length, seed)
+        and order.num_samples in (None, names.num_samples)
+        and (order.name is None or f"_{names.base}".endswith(f"_{order.name}"))
+    )
+
+
+def _folder(place: OrderPlace) -> str:
+    return place.store.name.rpartition("/")[2]

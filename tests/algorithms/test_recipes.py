@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pile_tools.algorithms import recipes
-from pile_tools.algorithms.recipes import count_epochs, count_samples, megatron_core_order, neox_order
+from pile_tools.algorithms.recipes import (
+    Order,
+    count_epochs,
+    count_samples,
+    is_last_apart,
+    megatron_core_order,
+    neox_order,
+)
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.mmidx import read_index
 from tests.reference import orders
@@ -146,12 +153,62 @@ def test_a_range_of_documents_is_ordered_as_if_it_were_alone(
     np.testing.assert_array_equal(part.shuffle_idx, alone.shuffle_idx)
 
 
-def test_the_order_depends_on_num_samples_only_through_the_epochs() -> None:
-    sizes = np.array([7, 0, 5, 11, 3], np.int32)
-    one, two = (neox_order(sizes, seq_length=3, num_samples=number, seed=1) for number in (9, 17))
+def assert_same(one: Order, two: Order) -> None:
+    assert one.epochs == two.epochs
+    for name in ("doc_idx", "sample_idx", "shuffle_idx"):
+        found, wanted = getattr(one, name), getattr(two, name)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+def of_equal_epochs(data: st.DataObject, sizes: list[int], seq_length: int) -> tuple[int, int, int]:
+    """A number of epochs, and two of the numbers of samples that need exactly so many."""
+    tokens = sum(sizes)
+    enough = [
+        epochs
+        for epochs in range(1, 41)
+        if count_samples(tokens, seq_length, epochs) > count_samples(tokens, seq_length, epochs - 1)
+        and count_samples(tokens, seq_length, epochs) > 0
+    ]
+    epochs = data.draw(st.sampled_from(enough[:6]))
+    fewest = max(count_samples(tokens, seq_length, epochs - 1), 0) + 1
+    number = st.integers(fewest, count_samples(tokens, seq_length, epochs))
+    return epochs, data.draw(number), data.draw(number)
+
+
+@settings(deadline=None)
+@given(sizes=SIZES, seq_length=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_the_neox_order_depends_on_num_samples_only_through_the_epochs(
+    sizes: list[int], seq_length: int, seed: int, data: st.DataObject
+) -> None:
+    array = np.array(sizes, np.int32)
+    epochs, *numbers = of_equal_epochs(data, sizes, seq_length)
+    one, two = (neox_order(array, seq_length=seq_length, num_samples=number, seed=seed) for number in numbers)
+    assert one.epochs == epochs
+    assert_same(one, two)
+
+
+@settings(deadline=None)
+@given(sizes=SIZES, seq_length=st.integers(1, 40), seed=st.integers(0, 99), data=st.data())
+def test_the_megatron_core_order_looks_at_num_samples_for_the_last_epoch_too(
+    sizes: list[int], seq_length: int, seed: int, data: st.DataObject
+) -> None:
+    array = np.array(sizes, np.int32)
+    epochs, *numbers = of_equal_epochs(data, sizes, seq_length)
+    one, two = (
+        megatron_core_order(array, seq_length=seq_length, num_samples=number, seed=seed) for number in numbers
+    )
+    apart = {is_last_apart(sum(sizes), seq_length, epochs, number) for number in numbers}
+    assert one.epochs == two.epochs == epochs
+    if len(apart) == 1:
+        assert_same(one, two)
+
+
+def test_two_numbers_of_samples_with_equal_epochs_and_different_megatron_core_orders() -> None:
+    sizes = np.array([30, 17, 25, 28], np.int32)
+    one, two = (megatron_core_order(sizes, seq_length=4, num_samples=number, seed=1) for number in (30, 49))
     assert one.epochs == two.epochs == 2
-    np.testing.assert_array_equal(one.sample_idx, two.sample_idx)
-    np.testing.assert_array_equal(one.shuffle_idx, two.shuffle_idx)
+    assert one.doc_idx.tolist() != two.doc_idx.tolist()
 
 
 @pytest.mark.parametrize(

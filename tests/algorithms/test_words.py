@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.algorithms.words import WORD_SEED, character_table, finish_hash, scan_words
+from pile_tools.algorithms.words import WORD_SEED, character_table, finish_hash, scan_words, split_words
 from tests.reference import dedup as oracle
 
 KIND_SHIFT = 30
@@ -80,3 +80,11 @@ def test_bytes_that_are_no_utf8_are_survived(data: bytes) -> None:
         )
         assert before < position <= len(data)
         assert n <= len(words)
+
+
+@given(st.text())
+def test_split_words_and_their_places(text: str) -> None:
+    found, starts, ends = split_words(text)
+    assert found == oracle.words(text)
+    lowered = "".join(character.lower()[0] for character in text)
+    assert found == [lowered[a:b] for a, b in zip(starts, ends, strict=True)]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,74 @@ def test_a_step_that_was_changed(root: Path, ask: Ask, tmp_path: Path) -> None:
     # The steps are what they were, but not all of the dataset is.
     assert "another token dataset" in ask.error(3, "verify", tmp_path / "copy", "--steps", "8:10")
     assert "document.bin: SHA-256" in ask.error(3, "verify", tmp_path / "copy")
+
+
+def copied(place: Path, target: Path) -> Path:
+    shutil.copytree(place, target)
+    return target
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_step_that_was_changed_by_its_maps(root: Path, ask: Ask, tmp_path: Path, recorded: bool) -> None:
+    changed = copied(root / "tokens", tmp_path / "changed")
+    viewer = BatchViewer.open(root / "tokens")
+    path = changed / f"{viewer.order.label}_shuffle_idx.npy"
+    shuffle_idx = np.load(path)
+    shuffle_idx[[3 * 8, 7 * 8]] = shuffle_idx[[7 * 8, 3 * 8]]
+    np.save(path, shuffle_idx)
+    if not recorded:  # as another tool's maps; the digests are the first order's in any case
+        (changed / "order.json").unlink()
+        for name in ("digests.npy", "digests.json"):
+            (changed / name).rename(changed / f"{viewer.order.label}_{name}")
+    message = "step 3 is the first that differs from its digest"
+    assert message in ask.error(3, "verify", changed, "--steps", f"0:{STEPS}")
+    assert "step 7 is the first that differs" in ask.error(3, "verify", changed, "--steps", f"4:{STEPS}")
+    shape = [] if recorded else ["--batch-size", "8"]
+    report = ask.json("diff", root / "tokens", changed, *shape)
+    assert (report["by"], report["first_step"]) == ("tokens", 3)
+
+
+def test_digests_of_several_orders_and_those_that_are_elsewhere(
+    root: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = copied(root / "tokens", tmp_path / "data")
+    order = make_order(data, seq_length=256, batch_size=8, steps=3, seed=4).record.label
+    ask.text("digest", data, "--order", order)
+    message = ask.error(2, "verify", data, "--steps", "0:2")
+    assert f"name one with --order: {BatchViewer.open(root / 'tokens').order.label}, {order}" in message
+    assert order in ask.text("verify", data, "--steps", "0:2", "--order", order)
+    assert "document_train_0_indexmap_96ns" in ask.text(
+        "verify", data, "--steps", "5:12", "--order", f"{data}/order.json"
+    )
+    digests = tmp_path / "digests"
+    ask.text("digest", root / "tokens", "--batch-size", "4", "-o", digests)
+    assert "steps 2:24" in ask.text("verify", root / "tokens", "--digests", digests, "--steps", "2:24")
+    assert "digests of another stream" in ask.error(3, "verify", data, "--order", order, "--digests", digests)
+    assert "no digests" in ask.error(2, "verify", data, "--digests", root)
+    with running_hub() as hub:
+        use_as_hub(monkeypatch, hub)
+        url = publish(hub, root / "tokens")
+        assert "--digests DIR compares" in ask.error(2, "verify", url)
+        ask.text("digest", url, "-o", tmp_path / "there")
+        assert "as their digests have them" in ask.text("verify", url, "--digests", tmp_path / "there")
+
+
+def test_answers_are_not_computed_for_a_place_that_cannot_hold_them(
+    data: str, root: Path, ask: Ask, tmp_path: Path
+) -> None:
+    terms = tmp_path / "terms"
+    terms.write_text("if\n")
+    count = ["count", "--data", data, "--terms", terms]
+    assert "no such directory" in ask.error(2, *count, "-o", tmp_path / "none" / "x.parquet")
+    assert "not the name of a file of .parquet" in ask.error(2, *count, "-o", tmp_path / "x.csv")
+    assert "not the name of a file of .png" in ask.error(2, "repeats", "--data", data, "--plot", "x.xyz")
+    export = ["export", "--data", data, "--steps", "0:1", "--format"]
+    before = (root / "tokens" / "document.bin").read_bytes()
+    assert "exists already" in ask.error(1, *export, "npy", "-o", root / "tokens" / "document.bin")
+    assert (root / "tokens" / "document.bin").read_bytes() == before
+    assert "not the name of a file of format npy" in ask.error(
+        2, *export, "npy", "-o", tmp_path / "x.parquet"
+    )
 
 
 def test_seen(root: Path, data: str, ask: Ask) -> None:

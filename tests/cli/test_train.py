@@ -42,12 +42,20 @@ def test_train_stop_resume_verify_fork(
     assert run([*begin, "-o", one]) == 1
     assert "an unfinished run, at step5; go on with --resume" in capsys.readouterr().err
 
+    assert run(["verify", one, "--data", data]) == 0
+    assert f"{one}: run: unfinished; step0: has read 0 steps" in (out := capsys.readouterr().out)
+    assert "step5: has read 5 steps, each as the stream has it" in out
+    assert run(["verify", one, "--data", str(home / "other")]) == 3
+    capsys.readouterr()
+
     picture = home / "loss.png"
     resume = ["train", "--data", data, "-o", one, "--resume", "--device", "cpu", "--json"]
     assert run([*resume, "--plot", str(picture)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["checkpoint"], report["steps_done"], report["tokens"]) == (f"{one}/step8", 8, 960)
     assert picture.read_bytes().startswith(b"\x89PNG")
+    machine = json.loads((home / "run/step8/manifest.json").read_text())["parameters"]["machine"]
+    assert machine["micro_batch_size"] == 2  # as it began
     assert run([*resume, "--data", str(home / "other")]) == 3
     assert "was trained on another stream" in capsys.readouterr().err
 
@@ -56,15 +64,20 @@ def test_train_stop_resume_verify_fork(
     assert run(["verify", f"{one}/step5", "--data", str(home / "other")]) == 3
     assert "its steps 0:5 are not of this stream: step 0 of" in capsys.readouterr().err
     assert run(["verify", one]) == 0
-    assert "step8: has read 8 steps, not compared with a stream" in capsys.readouterr().out
+    assert "step8: has read 8 steps, not compared with a stream" in (out := capsys.readouterr().out)
+    assert "unfinished" not in out
 
     fork = str(home / "fork")
     assert run(["train", "--from", f"{one}/step5", "--data", str(home / "other"), "-o", fork]) == 0
     assert capsys.readouterr().out.startswith(f"{fork}/step8: 8 of 8 steps")
-    assert run(["verify", f"{fork}/step8", "--data", str(home / "other")]) == 0
-    assert "of which 0:5 are not compared" in capsys.readouterr().out
+    assert run(["verify", f"{fork}/step8", "--data", str(home / "other")]) == 4
+    out, err = capsys.readouterr()
+    assert "has read 8 steps, of which 0:5 differ from what is given with --data" in out
+    assert err.startswith(f"pile-tools: {fork}/step8: steps 0:5 differ from every stream given")
+    assert run(["verify", f"{fork}/step5", "--data", str(home / "other")]) == 3
+    assert "its steps 0:5 are not of this stream: step 0 of" in capsys.readouterr().err
     assert run(["verify", fork, "--data", str(home / "other"), "--data", data]) == 0
-    assert "not compared" not in capsys.readouterr().out
+    assert "differ" not in capsys.readouterr().out
 
 
 def test_a_run_at_another_batch_size(
@@ -76,6 +89,23 @@ def test_a_run_at_another_batch_size(
     assert run(["train", "--data", data, "-o", one, "--resume"]) == 0
     assert run(["verify", f"{one}/step8", "--data", data]) == 0
     assert "has read 8 steps, each as the stream has it" in capsys.readouterr().out
+
+
+def test_a_fork_does_not_change_the_batch_size_unasked(
+    home: Path, begin: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, fork = str(home / "forked3"), str(home / "fork-batch")
+    assert run([*begin, "-o", one, "--batch-size", "3", "--stop-at", "1"]) == 4
+    capsys.readouterr()
+    fork_it = ["train", "--from", f"{one}/step1", "--data", str(home / "other"), "-o", fork, "--json"]
+    assert run(fork_it) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"pile-tools: {one}/step1: trained at batch size 3, but that of {home}/other")
+    assert err.endswith("is 6; say which is meant with --batch-size\n")
+    assert not Path(fork).exists()
+    for size in (3, 6):
+        assert run([*fork_it, "--batch-size", str(size), "-o", f"{fork}{size}"]) == 0
+        assert json.loads(capsys.readouterr().out)["tokens"] == 20 * (3 + 7 * size)
 
 
 def test_usage(home: Path, begin: list[str], capsys: pytest.CaptureFixture[str]) -> None:

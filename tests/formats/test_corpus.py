@@ -32,9 +32,17 @@ def test_directory_is_searched_and_names_are_relative(tmp_path: Path) -> None:
         "README.txt",
         "x.json",
         ".h.jsonl",
+        ".ipynb_checkpoints/1-checkpoint.jsonl",
+        "sub/.cache/deep/1.parquet",
     ):
         touch(tmp_path / name)
     assert names(tmp_path) == ["1.jsonl", "2.jsonl.gz", "10.jsonl.zst", "sub/1.parquet"]
+
+
+def test_only_names_below_the_given_directory_may_not_begin_with_a_dot(tmp_path: Path) -> None:
+    touch(tmp_path / ".data" / "1.jsonl")
+    assert names(tmp_path / ".data") == ["1.jsonl"]
+    assert names(str(tmp_path / ".data" / "**" / "*.jsonl")) == ["1.jsonl"]
 
 
 def test_files_and_patterns_in_natural_order_whatever_the_order_given(tmp_path: Path) -> None:

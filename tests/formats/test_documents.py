@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pile_tools.errors import DataError
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.documents import ShardReader, repair_utf8
+from pile_tools.formats.row_lookup import read_text
 
 
 def shard(path: Path, content: bytes) -> Shard:
@@ -98,6 +99,39 @@ def test_byte_order_mark_before_the_first_record(tmp_path: Path) -> None:
 def test_fields_by_path(tmp_path: Path) -> None:
     given = shard(tmp_path / "x.jsonl", b'{"body": {"raw": "a"}, "set": "S", "text": "no"}\n')
     assert read(ShardReader(given, text_field="body.raw", source_field="set")) == [(0, "a", "S")]
+
+
+def test_fields_whose_names_have_a_dot(tmp_path: Path) -> None:
+    lines = (
+        b'{"a.text": "x", "meta.pile_set_name": "A", "meta": {"pile_set_name": "no"}}\n'
+        b'{"a": {"text": "y"}, "meta": {"pile_set_name": "B"}}\n'
+        b'{"a.text": "\\ud800", "meta.pile_set_name": "C"}\n'
+    )
+    source = shard(tmp_path / "x.jsonl", lines)
+    expected = [(0, "x", "A"), (1, "y", "B"), (2, "\ufffd", "C")]
+    assert read(ShardReader(source, text_field="a.text")) == expected
+    assert [read_text(source, row, "a.text").decode() for row in range(3)] == ["x", "y", "\ufffd"]
+
+    columns: dict[str, Any] = {"a.text": ["x"], "meta.pile_set_name": ["A"]}
+    for name, more in (("1.parquet", {}), ("2.parquet", {"meta": [{"pile_set_name": "no"}], "a": [1]})):
+        pq.write_table(pa.table(columns | more), tmp_path / name)
+        source = Shard(tmp_path / name, name)
+        assert read(ShardReader(source, text_field="a.text")) == [(0, "x", "A")]
+        assert read_text(source, 0, "a.text") == b"x"
+
+
+@pytest.mark.parametrize("field", ["text", "meta.text"])
+def test_parquet_with_two_columns_of_one_name(tmp_path: Path, field: str) -> None:
+    strings = pa.array(["x"])
+    table = pa.Table.from_arrays([strings, strings], ["text", "text"])
+    if field == "meta.text":
+        table = pa.table({"meta": pa.StructArray.from_arrays([strings, strings], ["text", "text"])})
+    pq.write_table(table, tmp_path / "x.parquet")
+    source = Shard(tmp_path / "x.parquet", "x.parquet")
+    with pytest.raises(DataError, match="2 columns called"):
+        read(ShardReader(source, text_field=field))
+    with pytest.raises(DataError, match="2 columns called"):
+        read_text(source, 0, field)
 
 
 def test_oversized_record_is_passed_over_and_counted(tmp_path: Path) -> None:
@@ -191,3 +225,8 @@ def test_only_the_rows_that_are_asked_for(tmp_path: Path, name: str) -> None:
     reader = ShardReader(source, only_rows=wanted)
     assert [(row, text) for row, text, _ in read(reader)] == [(i, texts[i]) for i in (0, 3, 1500, 2449)]
     assert (reader.counts.documents, reader.counts.skipped_records) == (4, 0)
+    assert [row for row, _, _ in read(ShardReader(source, only_rows=1500))] == [1500]
+    assert read(ShardReader(source, only_rows=10**30)) == []
+    reader = ShardReader(source, only_rows=7, max_record_bytes=2)
+    assert read(reader) == []
+    assert reader.oversized == [7]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats import http_range, remote, retry
+from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.fsspec_source import FsspecSource, list_folder
 from pile_tools.formats.http_range import HttpSource
 from pile_tools.formats.hub import HubLocation, HubRepository
@@ -188,11 +190,74 @@ def test_one_commit_for_all_files(server: Hub) -> None:
     repository = HubRepository("dataset", "owner/name")
     assert repository.open("a.bin").size == len(CONTENT)
     assert repository.commit == COMMIT
-    # Later commits of the branch are not looked at: files are asked for by the pinned commit.
-    other = HubRepository("dataset", "owner/name")
-    other.commit = "f" * 40
-    with pytest.raises(PileToolsError, match="no such revision"):
-        other.open("a.bin")
+
+
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_push_changes_nothing_of_what_is_open(server: Hub, store: bool, listed: bool) -> None:
+    server.store = store
+    repository = HubRepository("dataset", "owner/name")
+    if listed:
+        repository.files()
+    first = repository.open("a.bin")
+    later = server.push("owner/name", {"a.bin": CONTENT[::-1], "new": b"1"})
+    assert later != COMMIT
+    second = repository.open("folder/b.bin")
+    assert bytes_between(first, 10, 100) == CONTENT[10:110]
+    assert bytes_between(second, 10, 20) == CONTENT[10:30]
+    assert set(repository.files()) == {"a.bin", "folder/b.bin", "empty"}
+    with pytest.raises(MissingFileError):
+        repository.open("new")
+    server.signature = 2
+    assert bytes_between(first, 10, 100) == CONTENT[10:110]
+    for revision, content in [(None, CONTENT[::-1]), (later, CONTENT[::-1]), (COMMIT, CONTENT)]:
+        newer = HubRepository("dataset", "owner/name", revision)
+        assert bytes_between(newer.open("a.bin"), 10, 100) == content[10:110]
+        assert newer.commit == (revision or later)
+
+
+def test_a_revision_that_is_not_there(server: Hub) -> None:
+    message = "hf://datasets/owner/name.*: no such revision 'nope'"
+    for use in (lambda store: store.list(), lambda store: store.open("a.bin")):
+        with pytest.raises(PileToolsError, match=message) as error:
+            use(open_store("hf://datasets/owner/name@nope"))
+        assert "\n" not in str(error.value)
+
+
+def web_content(server: Hub, cache: BlockCache) -> bytes:
+    store = open_store(f"{server.url}/datasets/owner/name/resolve/main", cache=cache)
+    return bytes_between(store.open("a.bin"), 5, 4)
+
+
+def test_a_file_without_a_version_is_not_cached(server: Hub, tmp_path: Path) -> None:
+    cache = BlockCache(tmp_path)
+    server.validators = False
+    assert web_content(server, cache) == CONTENT[5:9]
+    server.repositories["owner/name"]["a.bin"] = CONTENT[::-1]
+    assert web_content(server, cache) == CONTENT[::-1][5:9]
+    assert list(tmp_path.iterdir()) == []
+    server.validators = True
+    assert web_content(server, cache) == CONTENT[::-1][5:9]
+    before = server.sent["a.bin"]
+    assert web_content(server, cache) == CONTENT[::-1][5:9]
+    assert server.sent["a.bin"] == before + 1  # the question for size and version
+
+
+def test_nor_one_whose_file_system_tells_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = fsspec.filesystem("memory")
+    info = type(system).info
+    monkeypatch.setattr(
+        type(system),
+        "info",
+        lambda self, path, **options: {
+            name: value for name, value in info(self, path, **options).items() if name != "created"
+        },
+    )
+    cache = BlockCache(tmp_path)
+    for content in (CONTENT, CONTENT[::-1]):
+        system.pipe_file("/unmarked/a.bin", content)
+        source = open_store("memory://unmarked", cache=cache).open("a.bin")
+        assert bytes_between(source, 5, 4) == content[5:9]
 
 
 def test_what_the_hub_does_not_give(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

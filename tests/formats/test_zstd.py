@@ -117,3 +117,43 @@ def test_index_that_contradicts_the_file_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(zstandard.ZstdCompressor().compress(b"more") + written([b"a\n"]))
     with pytest.raises(DataError, match="frame index"):
         read_frame_index(path)
+
+
+def raw_frame(window_byte: int, content: bytes) -> bytes:
+    """A frame of one raw block with this Window_Descriptor (RFC 8878)."""
+    header = (0xFD2FB528).to_bytes(4, "little") + bytes([0, window_byte])
+    return header + (len(content) << 3 | 1).to_bytes(3, "little") + content
+
+
+@pytest.mark.parametrize("window_log", [27, 28, 31])
+def test_large_windows_are_read(tmp_path: Path, window_log: int) -> None:
+    path = tmp_path / "x.zst"
+    path.write_bytes(raw_frame((window_log - 10) << 3, b"x\n"))
+    assert read(path) == b"x\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"x" * (zstd._FEED_BYTES - 9 - 5)])
+def test_window_that_cannot_be_had(tmp_path: Path, before: bytes) -> None:
+    path = tmp_path / "x.zst"
+    first = raw_frame((20 - 10) << 3, before) if before else b""
+    path.write_bytes(first + raw_frame((33 - 10) << 3 | 2, b"x\n"))
+    with pytest.raises(DataError, match=rf"needs a window of {(1 << 33) + (1 << 31)} bytes"):
+        read(path)
+
+
+def test_content_that_is_its_own_window(tmp_path: Path) -> None:
+    path = tmp_path / "x.zst"
+    size = (3 << 30).to_bytes(8, "little")
+    path.write_bytes((0xFD2FB528).to_bytes(4, "little") + bytes([0xE0]) + size + b"\x01\0\0")
+    with pytest.raises(DataError, match=rf"needs a window of {3 << 30} bytes"):
+        read(path)
+
+
+def test_frames_made_by_long_distance_matching(tmp_path: Path) -> None:
+    parameters = zstandard.ZstdCompressionParameters(
+        window_log=28, enable_ldm=True, compression_level=1, hash_log=6, chain_log=6
+    )
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    path = tmp_path / "x.zst"
+    path.write_bytes(compressor.compress(b"line\n" * 1000) + compressor.flush())
+    assert read(path) == b"line\n" * 1000

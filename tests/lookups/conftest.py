@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from pile_tools import BatchViewer
 from pile_tools.formats.atomic import atomic_write
@@ -31,6 +31,30 @@ def save_small_tokenizer(path: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|end|>"])
     tokenizer.save(str(path))
+
+
+SENTENCE_PIECES = [
+    "<unk>",
+    "</s>",
+    "▁",
+    "a",
+    "b",
+    "▁a",
+    "ab",
+    *(f"<0x{b:02X}>" for b in b" \xc3\xa9\xe4\xb8\xad"),
+]
+
+
+def sentence_piece_tokenizer() -> Tokenizer:
+    """A tokenizer of the tokens above, which normalises and decodes as that of Llama 2 does."""
+    vocabulary = {token: number for number, token in enumerate(SENTENCE_PIECES)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.add_special_tokens(["<unk>", "</s>"])
+    return tokenizer
 
 
 def write_provenance(directory: Path, sizes: Sequence[int]) -> None:

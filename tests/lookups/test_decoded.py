@@ -2,6 +2,8 @@
 
 import re
 import threading
+import warnings
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from pile_tools import BatchViewer
 from pile_tools.errors import ParameterError
 from pile_tools.lookups import decoded, find
 from pile_tools.lookups.texts import byte_places
-from tests.lookups.conftest import FORMS, MakeStream
+from tests.lookups.conftest import FORMS, SENTENCE_PIECES, MakeStream, sentence_piece_tokenizer
 from tests.lookups.test_find import BYTES
 
 EXPRESSIONS = ["a+b", "[ab]c?", r"\bab\b", "^.", ".$", "(?<=b)a", "é|c", "�", "(a)(b)|c", r"(?i)A\s"]
@@ -136,7 +138,6 @@ def test_an_expression_that_runs_away(make_stream: MakeStream, monkeypatch: pyte
         ("", "of 0 characters"),
         ("a" * 20_000, "of 20000 characters"),
         ("(", "missing \\)"),
-        ("[[a]", "nested set"),
         ("a{99999999999}", "repetition number is too large"),
         ("a*", "matches the empty text"),
         ("(?=a)", "matches empty text in step"),
@@ -145,6 +146,17 @@ def test_an_expression_that_runs_away(make_stream: MakeStream, monkeypatch: pyte
 def test_expressions_that_are_none(regex: str, message: str, make_stream: MakeStream) -> None:
     with pytest.raises(ParameterError, match=message):
         make_stream([[0, 1] * 30]).find(regex=regex)
+
+
+def test_an_expression_that_python_warns_of(make_stream: MakeStream) -> None:
+    viewer = make_stream([[0, 1] * 30])
+    for regex in ("[[]", "[[a]", "[a||b]"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = expected(viewer, regex, range(viewer.steps))
+        table = viewer.find(regex=regex, context=4)
+        assert rows(table, "step", "row", "before", "match", "after") == wanted
+    assert wanted
 
 
 def test_without_a_tokenizer(make_stream: MakeStream) -> None:
@@ -183,3 +195,81 @@ def test_texts_of_a_tokenizer_that_is_not_byte_level(make_stream: MakeStream) ->
         assert row["match"] in text
         assert len(tokens) == 1 + (row["match"] == "es" and text.startswith("one"))
     assert viewer.count("s").totals["s"] == sum(row["pattern"] == "s" for row in table.to_pylist())
+
+
+def sentence_piece_characters(tokens: list[int]) -> list[tuple[str, int, int]]:
+    """The characters of the decoded text, each with the first and the last token that make it."""
+    found: list[tuple[str, int, int]] = []
+    place = 0
+    while place < len(tokens):
+        token = SENTENCE_PIECES[tokens[place]]
+        run = 0
+        while place + run < len(tokens) and SENTENCE_PIECES[tokens[place + run]].startswith("<0x"):
+            run += 1
+        if not run:
+            found += [(character, place, place) for character in token.replace("▁", " ")]
+            place += 1
+            continue
+        content = bytes(int(SENTENCE_PIECES[number][3:5], 16) for number in tokens[place : place + run])
+        try:
+            for character in content.decode():
+                found.append((character, place, place + len(character.encode()) - 1))
+                place += len(character.encode())
+        except UnicodeDecodeError:
+            found += [("�", place + number, place + number) for number in range(run)]
+            place += run
+    return found[1:] if found and found[0][0] == " " else found
+
+
+@settings(max_examples=60)
+@given(
+    documents=st.lists(
+        st.lists(
+            st.one_of(
+                st.integers(0, 12).map(lambda number: [number]),
+                # Whole characters of two and three bytes, so that these are met.
+                st.sampled_from([[8, 9], [10, 11, 12], [8, 9, 10, 11, 12]]),
+            ),
+            min_size=1,
+            max_size=8,
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    seq_length=st.integers(2, 12),
+)
+@example(documents=[[[5], [8, 9], [10, 11, 12], [6], [2], [1]]], seq_length=8)
+def test_texts_of_a_sentence_piece_tokenizer(
+    documents: list[list[list[int]]], seq_length: int, make_stream: MakeStream
+) -> None:
+    viewer = make_stream(
+        [*(list(chain(*document)) for document in documents), [5, 3]], tokenizer=False, seq_length=seq_length
+    )
+    sentence_piece_tokenizer().save(str(tokenizer_of(viewer)))
+    viewer = BatchViewer.open(viewer.dataset.store.name)
+    patterns = ["a", " a", "▁a", "ab", "é", "中", "b中", "�", "</s>", " ", "a b"]
+    wanted = []
+    for step in range(viewer.steps):
+        for row in range(viewer.batch_size):
+            characters = sentence_piece_characters(viewer.sequence(step, row).tolist())
+            text = "".join(character for character, _, _ in characters)
+            assert text == viewer.text(step, row)
+            for start in range(len(text)):
+                for pattern in patterns:
+                    if text.startswith(pattern, start):
+                        first, last = characters[start][1], characters[start + len(pattern) - 1][2]
+                        wanted.append((step, row, first, last - first + 1, pattern))
+    table = viewer.find(patterns)
+    assert sorted(rows(table, "step", "row", "position", "n_tokens", "pattern")) == sorted(wanted)
+    assert table.column("match").equals(table.column("pattern"))
+
+
+@pytest.mark.parametrize("text", ["▁a", "a", " ", "Z"])
+def test_no_text_is_in_a_wrong_form_for_a_sentence_piece_tokenizer(
+    text: str, make_stream: MakeStream
+) -> None:
+    viewer = make_stream([[5, 3, 2, 5] * 9], tokenizer=False)
+    sentence_piece_tokenizer().save(str(tokenizer_of(viewer)))
+    viewer = BatchViewer.open(viewer.dataset.store.name)
+    every = [viewer.text(step, row) for step in range(viewer.steps) for row in range(viewer.batch_size)]
+    assert viewer.count(text).totals == {text: sum(one.count(text) for one in every)}

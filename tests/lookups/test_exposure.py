@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from pile_tools import BatchViewer
 from pile_tools.algorithms import exposure
 from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.stages.blend import make_blend
 from tests.lookups.conftest import MakeStream
 from tests.reference import orders
 from tests.reference.asking import sample_tokens
+from tests.token_data import write_dataset
 
 
 def inputs(viewer: BatchViewer, step: int) -> list[dict[str, int | None]]:
@@ -78,6 +81,82 @@ def test_repeats(
                 times[0] = total - sum(times.values())
                 assert +found[step + 1, kind] == +times
                 assert 0 in found[step + 1, kind]
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9).filter(lambda sizes: sum(sizes) >= 2),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(4, 40)),
+    weights=st.lists(st.sampled_from(["0.5", "0.3", "1.7", "4"]), min_size=2, max_size=4),
+    copied=st.booleans(),
+    recipe=st.sampled_from(["neox", "megatron-core"]),
+)
+def test_a_dataset_that_a_blend_lists_twice(
+    sizes: list[int],
+    shape: tuple[int, int, int],
+    weights: list[str],
+    copied: bool,
+    recipe: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory = tmp_path_factory.mktemp("blend")
+    seq_length, batch_size, num_samples = shape
+    # The third of them is another dataset, and the last one may lie elsewhere.
+    every_size = [sizes, sizes, [5, 6], sizes][: len(weights)]
+    places = [directory / name for name in ("a", "a", "b", "copy" if copied else "a")][: len(weights)]
+    for place, own in zip(places, every_size, strict=True):
+        write_dataset(place, [np.full(size, place == directory / "b", "<u2") for size in own])
+    make_blend(
+        places,
+        weights,
+        directory / "blend",
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        recipe=recipe,
+    )
+    viewer = BatchViewer.open(directory / "blend")
+    found = by_kind(viewer.repeats(every=2))
+    maps = [maps for part in viewer.parts if (maps := part.maps()) is not None]
+    samples = [
+        sample_tokens(own, one.doc_idx.tolist(), seq_length)
+        for one, own in zip(maps, every_size, strict=True)
+    ]
+    packings = [(number == 2, str(rows), str(maps[number].doc_idx.tolist()))
+                for number, rows in enumerate(samples)]  # fmt: skip
+    tokens: Counter[object] = Counter()
+    rows_read: Counter[object] = Counter()
+    read: set[tuple[int, int]] = set()
+    for step in range(viewer.steps):
+        which, numbers = viewer.samples_at(np.arange(step * batch_size, (step + 1) * batch_size))
+        for part, number in zip(which.tolist(), numbers.tolist(), strict=True):
+            row = int(maps[part].shuffle_idx[number])
+            rows_read[packings[part], row] += 1
+            for place, offset in samples[part][row][:-1]:
+                tokens[part == 2, int(maps[part].doc_idx[place]), offset] += 1
+                read.add((part, place))
+        if (step + 1, "tokens") not in found:
+            continue
+        documents = Counter((part == 2, int(maps[part].doc_idx[place])) for part, place in read)
+        datasets = [sizes, [5, 6]] if len(weights) > 2 else [sizes]
+        packed = dict(zip(packings, samples, strict=True))
+        for kind, counted, total in (
+            ("tokens", tokens, sum(map(sum, datasets))),
+            ("documents", documents, sum(map(len, datasets))),
+            ("samples", rows_read, sum(map(len, packed.values()))),
+        ):
+            times = Counter(counted.values())
+            times[0] = total - len(counted)
+            assert +found[step + 1, kind] == +times
+
+
+def test_a_dataset_blended_with_itself_in_two_ways(
+    make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = make_stream([[1] * 30, [1] * 30], form="blend")
+    monkeypatch.setattr(viewer.parts[1], "maps", lambda: None)
+    with pytest.raises(PileToolsError, match="blended with itself once by maps and once in its own order"):
+        viewer.repeats()
 
 
 def test_no_step_at_all(make_stream: MakeStream) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
 from pile_tools import BatchViewer
+from pile_tools.algorithms.term_counts import Terms
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.lookups import terms as terms_module
 from pile_tools.lookups.terms import read_terms
@@ -101,11 +102,22 @@ def test_terms_in_a_file(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(ParameterError, match=message):
             read_terms(path)
+    several = ["one\u2028two", "a\x85b", "c\x0bd", "e\x0cf"]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(several).encode())
+    assert read_terms(path) == several
     path.write_bytes(b"a\xff")
     with pytest.raises(ParameterError, match="byte 1 is not UTF-8"):
         read_terms(path)
     with pytest.raises(PileToolsError, match="no such file"):
         read_terms(tmp_path / "none")
+
+
+def test_many_terms() -> None:
+    # The words of each two of so many would take minutes to compare.
+    several = [f"term {number}" for number in range(100_000)]
+    assert len(Terms.of(several)) == 100_000
+    with pytest.raises(ParameterError, match="term 'Term 7' has the words of 'term 7'"):
+        Terms.of([*several, "Term 7"])
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,11 @@ def test_nothing_to_verify(tmp_path: Path) -> None:
     (tmp_path / ".unfinished").mkdir()
     with pytest.raises(UnfinishedError, match="unfinished"):
         verify([tmp_path])
+    usual = Check("usual", lambda directory: True, lambda directory, progress: "whole")
+    early = Check("early", lambda directory: True, lambda directory, progress: "so far", for_unfinished=True)
+    assert [finding.check for finding in verify([tmp_path], checks=[usual, early])] == ["early"]
+    with pytest.raises(UnfinishedError, match="unfinished"):
+        verify([tmp_path], checks=[usual])
 
 
 def test_a_manifest_of_another_tool_is_none_of_ours(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from pile_tools.studies.arithmetic import Answer, answer_problems, make_problems
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import open_model
 from pile_tools.studies.term_frequency import Frequencies, answers_table, plot_frequency, summarise
+from pile_tools.train.record import DataRecord, Segment, Stream
 from pile_tools.viewer import BatchViewer
 from tests.studies.small import make_own
 
@@ -154,6 +156,31 @@ def test_count_then_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert result["most"] == pytest.approx(np.mean([operand[2] for operand in by_count[-10:]]))
         assert result["gap"] == result["most"] - result["least"]
     assert pq.read_metadata(tmp_path / "answers.parquet").num_rows == 4 * 200
+    # The models do not say what they have read: what was joined is said.
+    shown = [*map(str, asked), "--counts", str(tmp_path / "counts.parquet")]
+    assert run(shown) == 0
+    said = capsys.readouterr().out
+    assert said.count(f"joined with the stream {viewer.identity[:12]}… in batches of 4") == 2
+    # One that does say it is joined with counts of just that.
+    stream = Stream.of(viewer)
+    others = {
+        "another": dataclasses.replace(stream, identity="0" * 64),
+        "larger": dataclasses.replace(stream, batch_size=2),
+    }
+    for name, other in {"same": stream, **others}.items():
+        lineage = (Segment(stream, 0, 3), Segment(other, 3, 4, "0" * 64), Segment(others["another"], 4, 4))
+        directory = make_own(tmp_path / name / "step4", vocab=300)
+        for file, content in DataRecord(lineage, bytes(4 * 16)).to_files().items():
+            (directory / file).write_bytes(content)
+        assert run([shown[0], str(directory), *shown[3:]]) == (0 if name == "same" else 3)
+        said = capsys.readouterr()
+        assert "joined with" not in said.out
+        if name != "same":
+            assert f"but {directory} has read steps 3:4 of the stream {other.identity[:12]}…" in said.err
+    bare = pq.read_table(tmp_path / "counts.parquet").replace_schema_metadata(None)
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    assert run([shown[0], str(tmp_path / "same/step4"), *shown[3:-1], str(tmp_path / "bare.parquet")]) == 3
+    assert "counts a stream that it does not name" in capsys.readouterr().err
     # Counts that do not begin with step 0 are not what a checkpoint has read.
     assert run([*map(str, counted), "--steps", "2:8", "-o", str(tmp_path / "later.parquet")]) == 0
     assert run([*map(str, asked), "--counts", str(tmp_path / "later.parquet")]) == 2

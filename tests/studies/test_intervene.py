@@ -6,12 +6,15 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pile_tools_cli.main import run
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from xxhash import xxh3_128_digest
@@ -24,6 +27,7 @@ from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.studies.intervene import Intervention, intervene
 from pile_tools.viewer import BatchViewer
+from pile_tools.viewer.opening import open_stream
 
 SENTENCES = (
     "he said that his dog saw him. ",
@@ -126,6 +130,7 @@ def test_words_of_several_tokens_are_listed_and_swapped_in_the_text(data: Path, 
             assert not words & {"he", "him", "himself", "his", "He"}
             if "heuristic" in old and len(new) >= len(old):
                 assert "heuristic" in new or "heuri" in new[-12:]
+            assert "the she" not in new  # a piece that ends in "the he|uristic"
             different += old != new
             if old == new:
                 assert np.array_equal(parent.sequence(step, row), viewer.sequence(step, row))
@@ -137,7 +142,7 @@ def test_words_of_several_tokens_are_listed_and_swapped_in_the_text(data: Path, 
     assert all(p["shard"] == "a.jsonl" and p["source"] in {"s0", "s1", "s2"} for p in added)
     assert plain.get_vocab_size() >= batches(viewer).max()
     everything = Intervention(drop=["source:s0", "source:s1"])
-    with pytest.raises(ParameterError, match="packed anew by the overlay below"):
+    with pytest.raises(ParameterError, match="has swapped words that are not one token"):
         intervene(tmp_path / "o", tmp_path / "p", everything, from_step=2)
 
 
@@ -160,6 +165,25 @@ def test_dropped_documents_are_not_shown_in_the_range(data: Path, tmp_path: Path
                 changed += 1
     assert changed == change.samples
     check_traces(viewer, parent, range(viewer.steps))
+
+
+def test_numbers_are_numbers_however_many_and_files_are_files(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = ",".join(map(str, [3, *range(60, 160)] * 3))
+    with pytest.raises(OutOfRangeError, match="no document 60; there are 60"):
+        intervene(data, tmp_path / "o", Intervention(drop=[every]), from_step=0)
+    assert intervene(data, tmp_path / "o", Intervention(drop=["3," * 200 + "4"]), from_step=0).samples
+    # A file that happens to be called as a number has no part in it.
+    monkeypatch.chdir(tmp_path)
+    replace = Intervention(replace=[("10", "11")])
+    intervene(data, tmp_path / "p", replace, from_step=0)
+    (tmp_path / "11").write_text("no document")
+    assert intervene(data, tmp_path / "p", replace, from_step=0).existed
+    pq.write_table(pa.table({"document": pa.array([10], pa.uint64())}), tmp_path / "ten.parquet")
+    by_file = Intervention(replace=[(str(tmp_path / "ten.parquet"), "11")])
+    intervene(data, tmp_path / "q", by_file, from_step=0)
+    assert (tmp_path / "q/pieces.npy").read_bytes() == (tmp_path / "p/pieces.npy").read_bytes()
 
 
 def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
@@ -192,6 +216,7 @@ def test_moved_documents_change_places_with_what_was_there(data: Path, tmp_path:
     assert places == {6}
     assert change.samples >= 2
     assert change.repeated == change.cut == 0
+    assert np.load(tmp_path / "o/documents.npy").tolist() == [document]
     assert Counter(batches(viewer).ravel().tolist()) == Counter(batches(parent).ravel().tolist())
     check_traces(viewer, parent, range(viewer.steps))
     with pytest.raises(OutOfRangeError, match="inside of the range"):
@@ -223,6 +248,76 @@ def test_overlays_on_overlays(data: Path, tmp_path: Path) -> None:
     assert Manifest.read(tmp_path / "both").parents[0] == BatchViewer.open(tmp_path / "swapped").identity
 
 
+def packed_documents(data: Path) -> list[set[int]]:
+    """The documents of each sample of the packing."""
+    packing = open_stream(data, None, "mmap", None).components[0]
+    pieces = packing.packed_pieces(np.arange(packing.n_samples))
+    return [set(pieces.document[pieces.row == row].tolist()) for row in range(packing.n_samples)]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    place=st.integers(0, 660),
+    gap=st.integers(2, 12),
+    starts=st.tuples(st.integers(0, 150), st.integers(0, 10)),
+    move=st.booleans(),
+)
+def test_what_an_overlay_dropped_stays_dropped_above_it(
+    data: Path, place: int, gap: int, starts: tuple[int, int], move: bool
+) -> None:
+    """Samples are filled from the base's packing, which still has the documents: refused, or not shown."""
+    shown = packed_documents(data)
+    upper = {max(shown[place])}
+    # The first other document that follows, after a gap.
+    lower = next({max(found)} for found in shown[place + gap :] + shown if max(found) not in upper)
+    names = [",".join(map(str, sorted(documents))) for documents in (lower, upper)]
+    above = Intervention(move=[(names[1], 10)]) if move else Intervention(drop=[names[1]])
+    with TemporaryDirectory() as made:
+        one, two = Path(made, "one"), Path(made, "two")
+        try:
+            intervene(data, one, Intervention(drop=[names[0]]), from_step=starts[0])
+            intervene(one, two, above, from_step=starts[1])
+        except ParameterError as error:
+            refusals = r"packed anew by|which the overlay .* has changed there|none of the|do not fit"
+            if re.search(refusals, str(error)):
+                return
+            raise
+        steps = BatchViewer.open(two).occurrences(documents=sorted(lower)).column("step").to_pylist()
+        assert all(step < starts[0] for step in steps)
+
+
+def test_what_an_overlay_below_took_out_fills_no_sample(data: Path, tmp_path: Path) -> None:
+    shown = packed_documents(data)
+    # A sample of one document alone: without it, the whole sample is what follows it.
+    place = next(n for n in range(9, 99) if len(shown[n]) == 1 and not shown[n] & shown[n + 2])
+    [gone] = shown[place]
+    after = next(shown[n] - {gone} for n in range(place, 99) if shown[n] != {gone})
+    drop = Intervention(drop=[",".join(map(str, after))])
+    intervene(data, tmp_path / "dropped", drop, from_step=0)
+    assert np.load(tmp_path / "dropped/documents.npy").tolist() == sorted(after)
+    with pytest.raises(ParameterError, match="change all documents in one overlay"):
+        intervene(tmp_path / "dropped", tmp_path / "o", Intervention(drop=[str(gone)]), from_step=0)
+    assert not (tmp_path / "o").exists()
+
+
+def test_text_is_not_changed_on_top_of_words_of_several_tokens(data: Path, tmp_path: Path) -> None:
+    words = Intervention(swap="pronouns", allow_length_change=True)
+    intervene(data, tmp_path / "words", words, from_step=4, to_step=6)
+    (tmp_path / "table.tsv").write_text(" bread\t milk\n")
+    other = Intervention(swap=str(tmp_path / "table.tsv"), allow_length_change=True)
+    for intervention in (Intervention(drop=["1,2,3,4,5,6"]), other):
+        with pytest.raises(ParameterError, match="has swapped words that are not one token in steps 5:6; "):
+            intervene(tmp_path / "words", tmp_path / "o", intervention, from_step=5)
+        intervene(tmp_path / "words", tmp_path / f"o{len(intervention.drop)}", intervention, from_step=6)
+    (tmp_path / "table.tsv").write_text(" nowhere\t somewhere\n")
+    with pytest.raises(ParameterError, match="none of the words is in these steps"):
+        intervene(data, tmp_path / "o", other, from_step=5)
+    # Text that is re-tokenised above an overlay is filled by the same rule, whatever document it came from.
+    intervene(data, tmp_path / "dropped", Intervention(drop=["source:s0"]), from_step=0)
+    with pytest.raises(ParameterError, match=r"packed anew by|would be filled with document"):
+        intervene(tmp_path / "dropped", tmp_path / "o", words, from_step=0)
+
+
 def test_a_sequential_stream_without_documents(data: Path, tmp_path: Path) -> None:
     from pile_tools.formats.mmidx import write_index
 
@@ -246,10 +341,16 @@ def test_a_sequential_stream_without_documents(data: Path, tmp_path: Path) -> No
 
 def test_bad_input_is_named(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
+    wide = pa.table({"document": pa.array([1, 2**64 - 1], pa.uint64())})
+    pq.write_table(wide, tmp_path / "wide.parquet")
     cases: list[tuple[Intervention, type[PileToolsError], str]] = [
         (Intervention(), ParameterError, "nothing to change"),
         (Intervention(drop=["1", "60"]), OutOfRangeError, "no document 60; there are 60"),
         (Intervention(drop=["source:nope"]), ParameterError, "no source 'nope'; there are s0, s1, s2"),
+        (Intervention(drop=["9" * 23]), OutOfRangeError, f"no document {'9' * 23}; there are 60"),
+        (Intervention(drop=["9" * 5000]), OutOfRangeError, "no document 9{50}…; there are 60"),
+        (Intervention(replace=[("3", "9" * 20)]), OutOfRangeError, "no document 9{20}; there are 60"),
+        (Intervention(drop=[str(tmp_path / "wide.parquet")]), OutOfRangeError, f"no document {2**64 - 1};"),
         (Intervention(drop=["some"]), ParameterError, "'some' names no documents"),
         (Intervention(drop=[str(tmp_path / "x.parquet")]), PileToolsError, "no such file"),
         (Intervention(drop=["4"], replace=[("4", "5")]), ParameterError, "document 4 is changed twice"),

@@ -55,7 +55,9 @@ def test_rows_are_what_generate_reproduces(place: StreamPlace, model: ModelName,
             p["position"]: max(0, min(12, p["position"] + p["n_tokens"]) - p["position"]) for p in pieces
         }
         most = max(shown, key=lambda position: (shown[position], -position))
-        assert row["document"] == next(p["document"] for p in pieces if p["position"] == most)
+        piece = next(p for p in pieces if p["position"] == most)
+        origin = (piece["document"], piece["offset"], shown[most])
+        assert (row["document"], row["offset"], row["n_tokens"]) == origin
         assert row["source"] is None
 
 

@@ -28,15 +28,21 @@ def write_report_table(stream: BatchViewer, path: Path) -> list[dict[str, object
     for step in range(2, 2 + STEPS):
         for row in range(ROWS):
             share = 0.5 if step == 7 else float((step * ROWS + row) % 3 == 0)
-            document = stream.trace(step, row).column("document").to_pylist()[0]
-            source = [None, "books", "web"][document % 3]
-            rows.append({"step": step, "row": row, "share": share, "document": document, "source": source})
-    parameters = {"start": 2, "stop": 12, "stream": stream.identity, "batch_size": ROWS}
-    described = {"format": "pile-tools study 1", "study": "memorize", "version": "1"}
-    described["parameters"] = parameters | {"checkpoint_steps": 6}  # type: ignore[assignment]
+            piece = stream.trace(step, row).to_pylist()[0]
+            origin = {name: piece[name] for name in ("document", "offset", "n_tokens")}
+            source = [None, "books", "web"][piece["document"] % 3]
+            rows.append({"step": step, "row": row, "share": share, **origin, "source": source})
+    parameters: dict[str, object] = {"start": 2, "stop": 12, "stream": stream.identity, "batch_size": ROWS}
+    parameters |= {"checkpoint_steps": 6, "lineage": None, "digest": None}
+    described = {"format": "pile-tools study 1", "study": "memorize", "parameters": parameters}
     table = pa.Table.from_pylist(rows)
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: canonical_json(described)}), path)
     return rows
+
+
+def middle(row: dict[str, object]) -> tuple[int, int]:
+    document, offset, n_tokens = (int(str(row[name])) for name in ("document", "offset", "n_tokens"))
+    return document, offset + (n_tokens - 1) // 2
 
 
 def test_counts_by_interval_source_and_times_seen(stream: BatchViewer, tmp_path: Path) -> None:
@@ -57,15 +63,16 @@ def test_counts_by_interval_source_and_times_seen(stream: BatchViewer, tmp_path:
         assert group.sequences == sum(row["source"] == name for row in rows)
         assert group.memorized == sum(row["source"] == name for row in memorized)
     assert sum(group.sequences for group in report.by_source) == 40
-    # By reading: the steps before step 6, the checkpoint's, that show a document.
-    shown: dict[int, set[int]] = {}
+    # By reading: the steps before step 6, the checkpoint's, that have the middle of a sequence as an input.
+    shown: dict[tuple[int, int], set[int]] = {}
     for step in range(6):
         for row in range(ROWS):
-            for document in stream.trace(step, row).column("document").to_pylist():
-                shown.setdefault(document, set()).add(step)
+            for piece in stream.trace(step, row).to_pylist():
+                for token in range(min(piece["n_tokens"], stream.seq_length - piece["position"])):
+                    shown.setdefault((piece["document"], piece["offset"] + token), set()).add(step)
     assert report.by_times_seen is not None
     for group in report.by_times_seen:
-        seen = [row for row in rows if len(shown.get(int(str(row["document"])), ())) == int(group.name)]
+        seen = [row for row in rows if len(shown.get(middle(row), ())) == int(group.name)]
         assert group.sequences == len(seen)
         assert group.memorized == sum(row["share"] == 1 for row in seen)
     assert sum(group.sequences for group in report.by_times_seen) == 40
@@ -84,6 +91,10 @@ def test_bad_input_is_named(stream: BatchViewer, tmp_path: Path) -> None:
     other = BatchViewer.open(make_stream(tmp_path / "other", documents=31))
     with pytest.raises(DataError, match="measured on another stream"):
         memorize_report(path, every=4, viewer=other)
+    table = pq.read_table(path).drop_columns(["offset", "n_tokens"])
+    pq.write_table(table, tmp_path / "whole.parquet")
+    with pytest.raises(DataError, match="does not say which part of a document was measured"):
+        memorize_report(tmp_path / "whole.parquet", every=4, viewer=stream)
     pq.write_table(pa.table({"share": [1.0]}), tmp_path / "plain.parquet")
     with pytest.raises(DataError, match="not a table of a study"):
         memorize_report(tmp_path / "plain.parquet")

@@ -17,6 +17,7 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileTo
 from pile_tools.formats.manifest import Manifest
 from pile_tools.train import Outcome, load_model, read_metrics, train
 from pile_tools.train.schedule import learning_rate
+from pile_tools.train.setup import machine_settings
 from tests.train.small import BATCH_SIZE, SEQ_LENGTH, make_stream, write_config
 
 STEPS = 9
@@ -189,6 +190,54 @@ def test_loss_scale_falls_where_float16_overflows(home: Path, monkeypatch: pytes
     # A skipped step is read and recorded, but changes no weight.
     weights = [(home / "scaled" / f"step{step}" / "model.safetensors").read_bytes() for step in (0, 2)]
     assert weights[0] == weights[1]
+
+
+def test_resumed_to_the_bit_where_the_loss_scale_has_fallen_to_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("pile_tools.train.setup._FIRST_SCALE", 0)
+        begin(home, "scale1-whole", dtype="float16")
+        begin(home, "scale1", dtype="float16", stop_at=0)
+    resume(home, "scale1")
+    assert [line["loss_scale"] for line in read_metrics(home / "scale1")] == [1] * STEPS
+    assert differing(home / "scale1" / "step9", home / "scale1-whole" / "step9") == []
+
+
+def test_a_fork_in_another_dtype_begins_with_its_loss_scale(home: Path) -> None:
+    begin(home, "wide", source=home / "whole" / "step6", dtype="float16")
+    assert read_metrics(home / "wide")[0]["loss_scale"] == 256
+    begin(home, "back", source=home / "wide" / "step9", dtype="float32", steps=11)
+    assert json.loads((home / "back" / "step11" / "optimizer.json").read_text())["loss_scale"] == [0, 0]
+
+
+def test_resume_computes_as_before_unless_told(home: Path) -> None:
+    """What can change roundings is the checkpoint's, so that the bits are those of the uninterrupted run."""
+    settings: dict[str, Any] = {"micro_batch_size": 5, "activation_checkpointing": True}
+    begin(home, "kept-whole", **settings)
+    begin(home, "kept", stop_at=4, **settings)
+    resume(home, "kept", micro_batch_size=None)
+    assert losses(home / "kept") == losses(home / "kept-whole")
+    assert differing(home / "kept" / "step9", home / "kept-whole" / "step9") == []
+    begin(home, "told", stop_at=4, **settings)
+    resume(home, "told", micro_batch_size=3, activation_checkpointing=False)
+    machine = Manifest.read(home / "told" / "step9").parameters["machine"]
+    assert (machine["micro_batch_size"], machine["activation_checkpointing"]) == (3, False)
+    # A fork is another run: it takes nothing of this.
+    train(BatchViewer.open(home / "data"), home / "kept-fork", source=home / "kept" / "step4", device="cpu")
+    machine = Manifest.read(home / "kept-fork" / "step9").parameters["machine"]
+    assert (machine["micro_batch_size"], machine["activation_checkpointing"]) == (8, False)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, True), (False, False), (True, True)])
+def test_a_compiled_run_is_resumed_compiled(given: bool | None, expected: bool) -> None:
+    recorded = {"device": "cpu", "micro_batch_size": 2, "compile": True, "activation_checkpointing": False}
+    asked = {"micro_batch_size": None, "compile": given, "activation_checkpointing": None}
+    assert machine_settings(asked, recorded) == {
+        "micro_batch_size": 2,
+        "compile": expected,
+        "activation_checkpointing": False,
+    }
 
 
 @pytest.mark.filterwarnings("ignore")  # of tracing itself

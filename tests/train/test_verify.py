@@ -108,17 +108,38 @@ def test_a_fork_is_proved_by_both_streams(home: Path, data: BatchViewer, other: 
         verify_checkpoint(home / "fork" / "step7", [data])
 
 
+def test_the_first_checkpoint_of_a_fork_has_read_what_it_began_from(
+    home: Path, data: BatchViewer, other: BatchViewer
+) -> None:
+    """It has read no step of its own stream, which therefore proves nothing of it."""
+    assert verify_checkpoint(home / "fork" / "step3", [data]).unproved == ()
+    for streams in ([other], [BatchViewer.open(home / "data", batch_size=BATCH_SIZE // 2)]):
+        with pytest.raises(DataError, match=r"step3: its steps 0:3 are not of this stream: step 0 of"):
+            verify_checkpoint(home / "fork" / "step3", streams)
+
+
 def test_a_run_and_checkpoints_with_the_same_weights(home: Path, data: BatchViewer, tmp_path: Path) -> None:
     compared: list[int] = []
     report = verify_run(home / "run", [data], advance=compared.append)
     assert [checkpoint.steps for checkpoint in report.checkpoints] == [0, 3, 5, 7]
     assert all(not checkpoint.unproved for checkpoint in report.checkpoints)
     assert report.identical == ()
+    assert report.finished
     assert len(compared) == 7  # every step is read once
     copy = shutil.copytree(home / "run", tmp_path / "run")
     shutil.copy(copy / "step3" / "model.safetensors", copy / "step5" / "model.safetensors")
     relist(copy / "step5")
     assert verify_run(copy).identical == (("step3", "step5"),)
+
+
+def test_an_unfinished_run_is_checked_all_the_same(home: Path, data: BatchViewer, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"micro_batch_size": 6, "device": "cpu", "learning_rate": 0.01, "steps": 7}
+    train(data, tmp_path / "run", model=str(home / "model"), stop_at=3, **settings)
+    report = verify_run(tmp_path / "run", [data])
+    assert ([one.steps for one in report.checkpoints], report.finished) == ([0, 1, 2, 3], False)
+    (tmp_path / "run" / "step2" / "generator.safetensors").unlink()
+    with pytest.raises(DataError, match=r"generator\.safetensors: damaged or missing"):
+        verify_run(tmp_path / "run")
 
 
 def relist(checkpoint: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats import retry
+from pile_tools.formats.manifest import canonical_json
 from pile_tools.stages.order import make_order
 from pile_tools.suites import Suite, load_suite
 from pile_tools.viewer.suite_stream import open_suite, open_suite_dataset
@@ -151,6 +152,72 @@ def test_unshuffled_suites_read_published_maps(tmp_path: Path, hub: Hub) -> None
         assert viewer.steps == 10
         assert viewer.batch(9).tolist() == here.batch(9).tolist()
         assert viewer.trace(3, 1).to_pylist() == here.trace(3, 1).to_pylist()
+
+
+def test_other_maps_in_the_folder_of_a_seed(tmp_path: Path, hub: Hub) -> None:
+    suite, data = unshuffled(tmp_path, hub, {"0": 1234, "1": 1})
+    maps = tmp_path / "maps"
+    for changes in (
+        {"name": "valid_0"},
+        {"name": "test_0", "num_samples": 16},
+        {"num_samples": 60},
+        {"seq_length": 4},
+        {"seed": 7},
+    ):
+        values = {"seq_length": 8, "batch_size": 4, "num_samples": 48, "seed": 1} | changes
+        make_order(data, output=maps / "seed1", **values)
+    # The same maps once more in another folder: the folder of the seed's name is the one that is meant.
+    make_order(data, seq_length=8, batch_size=4, num_samples=48, seed=1, output=maps / "copy")
+    for record in maps.glob("*/*order.json"):
+        record.unlink()
+    publish(hub, maps, "owner/maps")
+    viewer = BatchViewer.from_suite(suite, order="seed1")
+    assert viewer.order.label == "pile_train_0_indexmap_48ns_8sl_1s"
+    assert viewer.order.store.name.endswith("/seed1")
+
+
+def test_maps_whose_names_say_another_seed_are_refused_whatever_their_folder(
+    tmp_path: Path, hub: Hub
+) -> None:
+    suite, _ = unshuffled(tmp_path, hub, {"0": 1234, "1": 1})
+    files = hub.repositories["owner/maps"]
+    hub.repositories["owner/maps"] = {
+        path.replace("seed0/", "seed1/"): content for path, content in files.items() if "seed0" in path
+    }
+    with pytest.raises(
+        PileToolsError, match=r"found: no index maps of it among hf://.*/seed1/pile_train_0_.*_1234s; make"
+    ):
+        BatchViewer.from_suite(suite, order="seed1")
+
+
+def test_the_folder_decides_of_maps_whose_names_say_nothing(tmp_path: Path, hub: Hub) -> None:
+    suite, data = unshuffled(tmp_path, hub, {"0": 1234, "1": 1})
+    here = BatchViewer.open(data, order=tmp_path / "maps" / "seed1", batch_size=4)
+    files = hub.repositories["owner/maps"]
+    hub.repositories["owner/maps"] = {
+        path.replace("pile_train_0_indexmap_48ns_8sl_1s", "pile"): content for path, content in files.items()
+    }
+    viewer = BatchViewer.from_suite(suite, order="seed1")
+    assert viewer.order.label == "pile"
+    assert viewer.batch(9).tolist() == here.batch(9).tolist()
+
+
+def test_a_suite_that_does_not_tell_num_samples_finds_what_order_made(tmp_path: Path, hub: Hub) -> None:
+    path, data = unshuffled(tmp_path, hub, {"0": 1234})
+    value = json.loads(path.read_bytes())
+    value["order"]["num_samples"] = None
+    made = tmp_path / "made"
+    value["order"]["location"] = str(made)
+    path.write_text(json.dumps(value))
+    found = load_suite(path)
+    make_order(open_suite_dataset(found), output=made, **found.order_parameters({"seed": 1234}))
+    here = BatchViewer.open(data, order=tmp_path / "maps" / "seed0", batch_size=4)
+    assert BatchViewer.from_suite(path).batch(9).tolist() == here.batch(9).tolist()
+    # An order of another recipe under such names is none of the suite's.
+    record = json.loads((made / "order.json").read_bytes()) | {"recipe": "megatron-core"}
+    (made / "order.json").write_bytes(canonical_json(record))
+    with pytest.raises(PileToolsError, match="found: no index maps of it among"):
+        BatchViewer.from_suite(path)
 
 
 def test_maps_that_are_not_published_can_be_made(tmp_path: Path, hub: Hub) -> None:
