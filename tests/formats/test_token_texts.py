@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from pile_tools.formats.token_texts import byte_level_tokens, normalized
+from pile_tools.formats.token_texts import byte_level_tokens, fallback_bytes, normalized
 
 SHARED = Path(__file__).parents[3] / "shared" / "tokenizer" / "20B_tokenizer.json"
 
@@ -59,3 +59,16 @@ def test_normalized() -> None:
     assert normalized(tokenizer, "e\u0301") == "e\u0301"
     tokenizer.normalizer = normalizers.NFC()
     assert normalized(tokenizer, "e\u0301") == "é"
+
+
+def test_tokens_that_are_bytes_of_a_character() -> None:
+    vocabulary = {"<unk>": 0, "<0xE4>": 1, "<0xb8>": 2, "<0xAD>": 3, "<0x1>": 4, "<0xAG>": 5}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>"))
+    assert fallback_bytes(tokenizer) == {}
+    tokenizer.decoder = decoders.Fuse()
+    assert fallback_bytes(tokenizer) == {}
+    for decoder in (decoders.ByteFallback(), decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])):
+        tokenizer.decoder = decoder
+        assert fallback_bytes(tokenizer) == {1: 0xE4, 2: 0xB8, 3: 0xAD}
+        assert tokenizer.decode([1, 2, 3]) == "中"
+        assert tokenizer.decode([1, 2, 4]).startswith("��")
