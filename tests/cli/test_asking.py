@@ -107,8 +107,9 @@ def test_find_in_every_form_of_a_stream(form: str, root: Path, ask: Ask) -> None
     assert [(row["step"], row["row"]) for row in found] == wanted
     assert all(row["match"] == PHRASE for row in found)
     first = ask.json("find", "--regex", r"raise \w+", "--data", place, "--first")["occurrences"]
-    expected = next((step, row) for step, row, text in texts(place) if re.search(r"raise \w+", text))
-    assert [(row["step"], row["row"]) for row in first] == [expected]
+    # Another Python's library may have none in so few steps.
+    expected = [(step, row) for step, row, text in texts(place) if re.search(r"raise \w+", text)][:1]
+    assert [(row["step"], row["row"]) for row in first] == expected
     viewer = BatchViewer.open(place)
     ids = viewer.sequence(viewer.first_step, 1)[5:8].tolist()
     found = ask.json("find", "--tokens", ",".join(map(str, ids)), "--data", place)["occurrences"]
@@ -287,7 +288,7 @@ def test_counts_by_checkpoint(root: Path, data: str, ask: Ask, tmp_path: Path) -
     words = [(step, re.findall(r"\w+", text.lower())) for step, _, text in texts(data)]
     assert alone[12, "raise"] == sum(found.count("raise") for _, found in words)
     assert alone[5, "valueerror"] == sum(found.count("valueerror") for step, found in words if step < 5)
-    assert {row["other"] for row in rows} == {None, "valueerror"}
+    assert {(row["term"], row["other"]) for row in rows} >= {("raise", None), ("raise", "valueerror")}
     for name in ("repeats", "mixture"):
         picture = tmp_path / f"{name}.png"
         report = ask.json(name, "--data", data, "--every", "5", "--plot", picture)

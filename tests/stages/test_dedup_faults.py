@@ -211,7 +211,15 @@ def test_killed_at_any_file_and_started_again_with_other_memory(corpus: Path, tm
         runs.append((f"out{i}", 15_000 if memory > 15_000 else 1 << 30, 0.1 if i % 3 == 0 else 0, "before"))
         runs.append((f"out{i}", 1 << 30, 0, "never"))
     process = subprocess.run(
-        [sys.executable, "-c", KILLER, str(corpus), str(tmp_path / "whole")],
+        [
+            sys.executable,
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            KILLER,
+            str(corpus),
+            str(tmp_path / "whole"),
+        ],
         input="".join(f"{tmp_path / name} {memory} {at} {when}\n" for name, memory, at, when in runs),
         capture_output=True,
         text=True,
