@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import orjson
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.figures import figure
 
 __all__ = ["METRICS_NAME", "MetricsFile", "plot_loss", "read_metrics"]
 
@@ -62,28 +62,12 @@ def read_metrics(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return list(_lines(path))
 
 
-@contextmanager
-def _pyplot() -> Iterator[Any]:
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise PileToolsError("matplotlib is not installed; install `pile-tools[plot]`") from None
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-
-
 def plot_loss(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
     """Draw the loss of every step of ``run``, with the learning rate, into the PNG file ``path``."""
     lines = read_metrics(run)
     if not lines:
         raise PileToolsError(f"{Path(run) / METRICS_NAME}: no steps yet, so there is nothing to plot")
-    with _pyplot() as figure:
-        axes = figure.subplots()
+    with figure(path, width=7) as axes:
         steps = [line["step"] for line in lines]
         axes.plot(steps, [line["loss"] for line in lines], color="tab:blue", linewidth=1.2)
         axes.set(xlabel="step", ylabel="loss (nats per token)", title=f"{Path(run).name}: training loss")
@@ -92,5 +76,3 @@ def plot_loss(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> None
         rate.plot(steps, [line["lr"] for line in lines], color="tab:gray", linewidth=0.8, linestyle="--")
         rate.set_ylabel("learning rate (dashed)")
         rate.set_ylim(bottom=0)
-        with atomic_write(path) as file:
-            figure.savefig(file, format="png", dpi=130, metadata={"Software": None})

@@ -288,26 +288,29 @@ class SequentialComponent(Component):
         return {"sequential": self.dataset.n_sequences}
 
     def pieces(self, positions: Int64Array) -> Pieces:
-        self._check(positions)
+        self._check(positions, positions)
         zeros = np.zeros_like(positions)
         documents = positions if self.knows_documents else zeros + UNKNOWN
         offsets = zeros if self.knows_documents else zeros + UNKNOWN
         return Pieces(np.arange(len(positions)), zeros, documents, offsets, zeros + self.seq_length + 1)
 
     def tokens(self, positions: Int64Array) -> Tokens:
-        self._check(positions)
+        rows = _consecutive(positions)
+        self._check(positions, rows)
         row_bytes = (self.seq_length + 1) * self.dataset.dtype.itemsize
         starts = positions * row_bytes
         lengths = np.full_like(positions, row_bytes)
-        if isinstance(_consecutive(positions), slice):
+        if isinstance(rows, slice):
             starts, lengths = starts[:1], np.array([len(positions) * row_bytes])
         return self._copy(starts, lengths, len(positions))
 
-    def _check(self, positions: Int64Array) -> None:
-        """Check sizes and pointers, but not what a publisher tells of a dataset behind a URL."""
+    def _check(self, positions: Int64Array, rows: slice | Int64Array) -> None:
+        """Check sizes and pointers, but not what a publisher tells of a dataset behind a URL.
+
+        ``rows`` are the ``positions``, as a slice where that is known to be the same.
+        """
         sizes, pointers = self.dataset.sizes, self.dataset.pointers
         if sizes.mapped is not None and pointers.mapped is not None:
-            rows = _consecutive(positions)
             found, starts = sizes.mapped[rows], pointers.mapped[rows]
         elif self.dataset.sequence_tokens == self.seq_length + 1:
             return
