@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pile_tools.errors import DataError
 
-__all__ = ["repetition", "tokens_by_source"]
+__all__ = ["repetition", "repetition_of_spans", "tokens_by_source"]
 
 # Documents whose places are held at once, some 16 bytes for each place.
 _BLOCK: Final = 1 << 22
@@ -191,4 +191,68 @@ def repetition(
         rows = np.empty(int(heads[-1]), np.int64)
         _raise(_fill_places(doc_idx, sample_idx, low, heads, places, rows))
         _raise(_count_repeats(low, heads, places, rows, sizes, sample_idx, intervals, by_document, by_token))
+    return by_document, by_token
+
+
+@numba.njit(cache=True, nogil=True)
+def _sweep(documents, starts, stops, intervals, by_token):  # type: ignore[no-untyped-def]
+    """Add the tokens of spans, in order of document and start, to ``by_token[times, interval]``."""
+    held_stops = np.empty(len(by_token), np.int64)
+    held = np.empty(len(by_token), np.int64)
+    count = 0
+    following = 0
+    document = np.int64(-1)
+    at = np.int64(0)
+    while following < len(documents) or count > 0:
+        if count == 0:
+            document = documents[following]
+            at = starts[following]
+        while following < len(documents) and documents[following] == document and starts[following] == at:
+            held_stops[count] = stops[following]
+            held[count] = intervals[following]
+            count += 1
+            following += 1
+        end = held_stops[:count].min()
+        if following < len(documents) and documents[following] == document:
+            end = min(end, starts[following])
+        now = np.sort(held[:count])
+        for times in range(count):
+            by_token[times, now[times]] += end - at
+        kept = 0
+        for place in range(count):
+            if held_stops[place] > end:
+                held_stops[kept] = held_stops[place]
+                held[kept] = held[place]
+                kept += 1
+        count = kept
+        at = end
+
+
+def repetition_of_spans(
+    documents: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
+    intervals: npt.NDArray[np.int64],
+    n_intervals: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return what ``repetition`` does, from spans of documents that are read instead of from an order.
+
+    Span i is the tokens [starts[i], stops[i]), at least one, of ``documents[i]``, read in ``intervals[i]``;
+    ``places[i]`` says which of the document's places in doc_idx it is of, by any number. int64[n] each.
+    """
+    by_place = np.lexsort((intervals, places, documents))
+    is_first = np.ones(len(documents), np.bool_)
+    is_first[1:] = (np.diff(documents[by_place]) != 0) | (np.diff(places[by_place]) != 0)
+    firsts = by_place[is_first]
+    firsts = firsts[np.lexsort((intervals[firsts], documents[firsts]))]
+    times = np.arange(len(firsts)) - np.searchsorted(documents[firsts], documents[firsts])
+    by_document = np.zeros((int(times.max(initial=-1)) + 1, n_intervals), np.int64)
+    np.add.at(by_document, (times, intervals[firsts]), 1)
+    # The most spans over one token: what has begun less what has ended, ends first.
+    ends = np.concatenate([np.ones_like(starts), -np.ones_like(stops)])
+    by_place = np.lexsort((ends, np.concatenate([starts, stops]), np.concatenate([documents, documents])))
+    by_token = np.zeros((int(np.cumsum(ends[by_place]).max(initial=0)), n_intervals), np.int64)
+    order = np.lexsort((starts, documents))
+    _sweep(documents[order], starts[order], stops[order], intervals[order], by_token)
     return by_document, by_token

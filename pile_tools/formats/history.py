@@ -23,9 +23,9 @@ from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
-from pile_tools.formats.store import Store
+from pile_tools.formats.store import LocalStore, Store
 
-__all__ = ["PARENTS_NAME", "History", "carry_history"]
+__all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest"]
 
 PARENTS_NAME: Final = "parents"
 _REMOVED_NAME: Final = "removed.parquet"
@@ -54,8 +54,18 @@ def carry_history(shards: Iterable[Shard], output: Path) -> list[str]:
         names.add(_write(output, identity, MANIFEST_NAME, manifest.to_bytes()))
         if manifest.stage == "dedup":
             names.add(_write_removed(output, identity, directory, manifest))
-        names |= _carry_further(output, directory, manifest)
+        names |= _carry_further(output, LocalStore(directory), manifest)
     return sorted(names)
+
+
+def carry_manifest(store: Store, manifest: Manifest, output: Path) -> list[str]:
+    """Write ``parents/`` of the directory ``output`` for ``manifest`` of the directory ``store``.
+
+    Returns the names of the files, relative to ``output``. Raises DataError where what ``store`` carries of
+    its own ancestors has changed.
+    """
+    names = {_write(output, manifest.identity, MANIFEST_NAME, manifest.to_bytes())}
+    return sorted(names | _carry_further(output, store, manifest))
 
 
 def _write(output: Path, identity: str, name: str, content: bytes) -> str:
@@ -66,14 +76,14 @@ def _write(output: Path, identity: str, name: str, content: bytes) -> str:
     return path.relative_to(output).as_posix()
 
 
-def _carry_further(output: Path, directory: Path, manifest: Manifest) -> set[str]:
+def _carry_further(output: Path, store: Store, manifest: Manifest) -> set[str]:
     names = set()
     for entry in manifest.outputs:
         folder, _, rest = entry.name.partition("/")
         if folder == PARENTS_NAME:
-            content = (directory / entry.name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != entry.sha256:
-                raise DataError(f"{directory / entry.name}: damaged; make {directory} again")
+            content = store.read(entry.name)
+            if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
+                raise DataError(f"{store.name}/{entry.name}: missing or damaged; make {store.name} again")
             identity, _, name = rest.partition("/")
             names.add(_write(output, identity, name, content))
     return names
@@ -137,17 +147,25 @@ class History:
             if found is None:
                 raise UnfinishedError(f"{store.name}/{MANIFEST_NAME}: missing; its history is not known")
             own = found
+        return cls._of(store, own)
+
+    @classmethod
+    def of_ancestor(cls, store: Store, identity: str) -> Self:
+        """Return the history of the ancestor ``identity``, of which ``store`` carries the manifest."""
+        own = _ancestor(store, identity)
+        if own is None:
+            name = f"{store.name}/{PARENTS_NAME}/{identity}/{MANIFEST_NAME}"
+            raise DataError(f"{name}: missing; copy it too, or make its directory again")
+        return cls._of(store, own)
+
+    @classmethod
+    def _of(cls, store: Store, own: Manifest) -> Self:
         ancestors: dict[str, Manifest] = {}
         todo = list(own.parents)
         while todo:
             identity = todo.pop()
-            name = f"{PARENTS_NAME}/{identity}/{MANIFEST_NAME}"
-            manifest = None if identity in ancestors else _manifest(store, name)
+            manifest = None if identity in ancestors else _ancestor(store, identity)
             if manifest is not None:
-                if manifest.identity != identity:
-                    raise DataError(
-                        f"{store.name}/{name}: not the manifest of {identity[:12]}…; it was changed"
-                    )
                 ancestors[identity] = manifest
                 todo += manifest.parents
         return cls(store, own, ancestors)
@@ -176,6 +194,15 @@ class History:
                 raise DataError(f"{self.store.name}/{name}: missing; copy or make the dataset again")
             self._removed[key] = next(_rows_of([pa.BufferReader(content)], shard))
         return self._removed[key]
+
+
+def _ancestor(store: Store, identity: str) -> Manifest | None:
+    """Read the manifest of an ancestor; None where it is not carried, DataError where it is another."""
+    name = f"{PARENTS_NAME}/{identity}/{MANIFEST_NAME}"
+    manifest = _manifest(store, name)
+    if manifest is not None and manifest.identity != identity:
+        raise DataError(f"{store.name}/{name}: not the manifest of {identity[:12]}…; it was changed")
+    return manifest
 
 
 def _manifest(store: Store, name: str) -> Manifest | None:

@@ -57,7 +57,8 @@ class OrderRecord:
     behind a URL), which has so many ``sequences`` and ``data_bytes``, and ``manifest`` that of its manifest,
     if it has one. ``digests`` is the root of the digests of its steps, once they
     have been made (see ``formats.digest_files``). ``like`` is the order whose documents it keeps, if any:
-    of such a one ``epochs`` is a parameter, and not what ``num_samples`` needs.
+    of such a one ``epochs`` is a parameter, and not what ``num_samples`` needs. ``origins``: the identity of
+    ``origins.json``, which says what documents the sequences are pieces of, where they were fetched.
     """
 
     label: str
@@ -81,6 +82,7 @@ class OrderRecord:
     first_sample: int = 0
     digests: str | None = None
     like: KeptOrder | None = None
+    origins: str | None = None
 
     def to_bytes(self) -> bytes:
         return _to_bytes(self, _ORDER_FORMAT)
@@ -131,6 +133,7 @@ class OrderRecord:
             and isinstance(self.split, str | None)
             and isinstance(self.digests, str | None)
             and (self.like is None or self.like._is_sound())
+            and isinstance(self.origins, str | None)
             and self.first_sample + self.samples <= self.num_samples
             and self.steps == self.samples // self.batch_size
         )
@@ -190,8 +193,9 @@ class BlendRecord:
 
 def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
     value = asdict(record) | {"format": form, "files": [entry.to_json() for entry in record.files]}
-    # Absent until the steps have been digested, and of an order that keeps no other's documents.
-    for name in ("digests", "like"):
+    # Absent until the steps have been digested, of an order that keeps no other's documents, and of all that
+    # was not fetched.
+    for name in ("digests", "like", "origins"):
         if value.get(name, "") is None:
             del value[name]
     return canonical_json(value)

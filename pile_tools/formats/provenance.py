@@ -115,24 +115,30 @@ def _strings(values: Sequence[str]) -> pa.Array:
 
 
 class ProvenanceWriter:
-    """Write ``documents.parquet`` into an open binary file; a context manager. ``rows`` counts them."""
+    """Write ``documents.parquet`` into an open binary file; a context manager. ``rows`` counts them.
 
-    def __init__(self, file: BinaryIO) -> None:
+    ``schema``: that of the rows, where they have further columns of whole numbers.
+    """
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema = PROVENANCE_SCHEMA) -> None:
         self.rows = 0
+        self._schema = schema
         self._held: list[pa.Table] = []
         self._held_rows = 0
         self._writer = pq.ParquetWriter(
             file,
-            PROVENANCE_SCHEMA,
+            schema,
             compression="zstd",
             use_dictionary=["shard", "source"],
-            column_encoding={"row": "DELTA_BINARY_PACKED", "n_tokens": "DELTA_BINARY_PACKED"},
+            column_encoding={
+                field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_integer(field.type)
+            },
             write_page_checksum=True,
         )
 
     def write(self, table: pa.Table) -> None:
-        """Add the rows of ``table``, which has the schema ``PROVENANCE_SCHEMA``."""
-        if not table.schema.equals(PROVENANCE_SCHEMA):
+        """Add the rows of ``table``, which has the writer's schema."""
+        if not table.schema.equals(self._schema):
             raise ParameterError(f"{PROVENANCE_NAME}: rows with the columns {table.schema.names}")
         self.rows += table.num_rows
         while table.num_rows:
@@ -149,7 +155,7 @@ class ProvenanceWriter:
             # Encoded anew: the dictionary of a group holds the names in it, in the order of their first row.
             place = group.schema.get_field_index(name)
             column = group.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
-            group = group.set_column(place, PROVENANCE_SCHEMA.field(name), column)
+            group = group.set_column(place, self._schema.field(name), column)
         self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
         self._held, self._held_rows = [], 0
 
@@ -172,6 +178,8 @@ class Provenance:
     Raises DataError for a file that is not of this form.
     """
 
+    _schema = PROVENANCE_SCHEMA
+
     def __init__(self, source: Path | BinaryIO, name: str | None = None) -> None:
         self.name = name or str(source)
         try:
@@ -181,7 +189,7 @@ class Provenance:
             raise PileToolsError(f"{self.name}: no such file; the dataset has no provenance") from None
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
-        for field in PROVENANCE_SCHEMA:
+        for field in self._schema:
             index = found.get_field_index(field.name)
             if index < 0 or found.field(index).type != field.type:
                 problem = "is missing" if index < 0 else f"holds {found.field(index).type}"
@@ -217,27 +225,35 @@ class Provenance:
 
         Raises OutOfRangeError for a number that the dataset does not have.
         """
-        wanted = np.atleast_1d(np.asarray(documents, np.int64))
-        outside = wanted[(wanted < 0) | (wanted >= len(self))]
-        if len(outside):
-            raise OutOfRangeError(
-                f"{self.name}: document {outside[0]}, but there are {len(self)} documents, from 0"
-            )
-        groups = np.searchsorted(self._starts, wanted, side="right") - 1
-        parts: list[pa.Table] = [PROVENANCE_SCHEMA.empty_table().select(list(columns))]
+        groups, rows = self._find(np.atleast_1d(np.asarray(documents, np.int64)))
+        parts: list[pa.Table] = [self._schema.empty_table().select(list(columns))]
         places: list[npt.NDArray[np.int64]] = []
         for group in np.unique(groups).tolist():
             here = np.flatnonzero(groups == group)
             places.append(here)
             table = self._group(group, tuple(columns))
-            parts.append(table.take(pa.array(wanted[here] - self._starts[group])))
+            parts.append(table.take(pa.array(rows[here])))
         joined = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
         back = np.argsort(np.concatenate(places)) if places else np.empty(0, np.int64)
         return joined.take(pa.array(back))
 
+    def _find(self, documents: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return row group and row in it of each of ``documents``; OutOfRangeError for one without a row."""
+        outside = documents[(documents < 0) | (documents >= len(self))]
+        if len(outside):
+            raise OutOfRangeError(
+                f"{self.name}: document {outside[0]}, but there are {len(self)} documents, from 0"
+            )
+        groups = np.searchsorted(self._starts, documents, side="right") - 1
+        return groups, documents - self._starts[groups]
+
+    def _number(self, group: int, row: int) -> int:
+        """Return the document of row ``row`` of a row group."""
+        return int(self._starts[group]) + row
+
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield all rows in order, a table for each row group."""
-        chosen = tuple(columns or PROVENANCE_SCHEMA.names)
+        chosen = tuple(columns or self._schema.names)
         for group in range(self._file.metadata.num_row_groups):
             try:
                 yield self._file.read_row_group(group, columns=list(chosen))
@@ -257,7 +273,7 @@ class Provenance:
             table = self._group(group, ("shard", "row"))
             for place in np.flatnonzero(integers(table, "row") == row).tolist():
                 if table.column("shard")[place].as_py() == shard:
-                    return int(self._starts[group]) + place
+                    return self._number(group, place)
         return None
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pile_tools.algorithms.inverse import document_pieces, find_places, samples_of_spans
 from pile_tools.errors import DataError
@@ -34,13 +35,23 @@ def show_documents(part: Part, documents: Int64Array, seq_length: int) -> Shown:
     below = part.below()
     if below is not None:
         return _show_changed(part, *below, documents, seq_length)
+    listed = part.listed()
     maps = part.maps()
-    if maps is None:
+    if listed is not None:
+        sequences = np.searchsorted(listed.starts, find_places(listed.pieces[:, 0], documents), side="right")
+        sequences = np.unique(sequences) - 1
+        pieces, epochs = listed.of(sequences)
+        mine = np.isin(pieces.document, documents)
+        stream = part.positions(sequences)[pieces.row]
+        columns = [stream, pieces.document, pieces.position, pieces.offset, pieces.n_tokens, epochs]
+        columns = [column[mine] for column in columns]
+        stream = stream[mine]
+    elif maps is None:
         stream = part.positions(documents)
         zeros = np.zeros_like(documents)
         columns = [stream, documents, zeros, zeros, zeros + seq_length + 1, zeros]
     else:
-        places, epochs = document_places(maps, documents)
+        places, epochs = document_places(maps.doc_idx, documents)
         found = document_pieces(places, maps.sample_idx, maps.doc_idx, maps.sizes)
         stream = _positions(part, maps, found.sample)
         epoch = epochs[np.searchsorted(places, found.place)]
@@ -91,7 +102,7 @@ def show_spans(
         span = np.flatnonzero(offsets + lengths <= seq_length + 1)
         stream, position = part.positions(documents[span]), offsets[span]
     else:
-        places, _ = document_places(maps, np.unique(documents))
+        places, _ = document_places(maps.doc_idx, np.unique(documents))
         place_documents = maps.doc_idx[places].astype(np.int64)
         order = np.argsort(place_documents, kind="stable")
         sorted_documents = place_documents[order]
@@ -108,10 +119,10 @@ def show_spans(
     return span[read], stream[read], position[read]
 
 
-def document_places(maps: Maps, documents: Int64Array) -> tuple[Int64Array, Int64Array]:
+def document_places(doc_idx: npt.NDArray[np.int32], documents: Int64Array) -> tuple[Int64Array, Int64Array]:
     """Return the places of ``documents`` in doc_idx, ascending, and which of its document's each is."""
-    places = find_places(maps.doc_idx, documents)
-    numbers = maps.doc_idx[places]
+    places = find_places(doc_idx, documents)
+    numbers = doc_idx[places]
     order = np.argsort(numbers, kind="stable")
     in_order = numbers[order]
     first = np.searchsorted(in_order, in_order)

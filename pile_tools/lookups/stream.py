@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.lookups.listed import Listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,7 +105,13 @@ class Part(Protocol):
         it is no overlay."""
 
     def maps(self) -> Maps | None:
-        """Return the maps, None where sample k is sequence k of the data, and of an overlay."""
+        """Return the maps, None where sample k is sequence k of the data, and of an overlay.
+
+        Of a sequential order a document is one sequence, unless their pieces are ``listed``.
+        """
+
+    def listed(self) -> Listed | None:
+        """Return the pieces of its samples where they are listed; ``maps`` is None then."""
 
     def read(self, start: int, stop: int) -> Tokens:
         """Return tokens [``start``, ``stop``) of the data, in the order of the file."""

@@ -6,7 +6,7 @@ A text is read again in the shard that was tokenized, and proved by its hash and
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +62,22 @@ class TracedPiece:
         return self.addresses[-1] if len(self.addresses) > 1 else None
 
 
+class TracedPart(Protocol):
+    """A token dataset as a stream reads it (`BatchViewer.parts`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dataset(self) -> TokenDataset | None:
+        """The dataset; None where only steps of it were fetched."""
+
+    def history(self) -> History | None:
+        """Return what the dataset was made from; None of one of another tool."""
+
+
 def trace_pieces(
-    datasets: Sequence[TokenDataset],
+    parts: Sequence[TracedPart],
     table: "pa.Table",
     tokens: npt.NDArray[Any],
     *,
@@ -73,27 +87,32 @@ def trace_pieces(
 ) -> list[TracedPiece]:
     """Follow the pieces of the sequence ``tokens`` to where they came from.
 
-    ``datasets`` are those that the stream reads and ``table`` is what `BatchViewer.trace` gives for the
-    sequence. With ``context`` not None the text of each piece is read, with so many characters before
-    and after, in ``corpora`` (see `SourceTexts`).
+    ``parts`` are those of the stream and ``table`` is what `BatchViewer.trace` gives for the sequence. With
+    ``context`` not None the text of each piece is read, with so many characters before and after, in
+    ``corpora`` (see `SourceTexts`). Raises PileToolsError for texts of steps that were fetched.
     """
     histories: dict[int, History | None] = {}
     texts: dict[int, SourceTexts] = {}
     found = []
     for piece in table.to_pylist():
         number = piece.get("dataset") or 0
-        dataset = datasets[number]
+        part = parts[number]
         if number not in histories:
-            histories[number] = History.open(dataset.store) if dataset.manifest else None
+            histories[number] = part.history()
         chain: list[Address] = []
         history, span = histories[number], None
         if history is not None and piece["shard"] is not None:
             chain = addresses(history, piece["shard"], piece["row"])
         if context is not None:
             if number not in texts:
-                texts[number] = SourceTexts(dataset, corpora, tokenizer)
-            part = tokens[piece["position"] : piece["position"] + piece["n_tokens"]]
-            span = texts[number].span(piece["document"], piece["offset"], part, context)
+                if part.dataset is None:
+                    raise PileToolsError(
+                        f"{part.name}: fetched steps name the shard and row of a piece, but do not carry the "
+                        "hash that proves its text; trace it in the dataset that they were fetched from"
+                    )
+                texts[number] = SourceTexts(part.dataset, corpora, tokenizer)
+            ids = tokens[piece["position"] : piece["position"] + piece["n_tokens"]]
+            span = texts[number].span(piece["document"], piece["offset"], ids, context)
         found.append(TracedPiece(**piece, addresses=tuple(chain), span=span))
     return found
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pile_tools.errors import OutOfRangeError
+from pile_tools.errors import OutOfRangeError, PileToolsError
 from pile_tools.viewer import BatchViewer
 
 __all__ = ["last_seen", "times_seen"]
@@ -43,6 +43,11 @@ def _readings(
     if not 0 <= until <= viewer.steps:
         raise OutOfRangeError(
             f"{viewer.order.name}: a checkpoint after {until} steps, but the stream has {viewer.steps}"
+        )
+    if viewer.first_step > 0:
+        raise PileToolsError(
+            f"{viewer.order.name}: begins with step {viewer.first_step}, and what earlier ones read is not "
+            "known; name the whole stream"
         )
     document, offset, length = (
         sequences.column(name).to_numpy() for name in ("document", "offset", "n_tokens")

@@ -17,7 +17,7 @@ from pile_tools.formats.store import is_url
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.overlay import OverlayComponent
-from pile_tools.viewer.parts import ViewedPart
+from pile_tools.viewer.parts import FetchedPart, ViewedPart
 from pile_tools.viewer.reading import Decoder
 from pile_tools.viewer.torch_data import StreamDataset
 
@@ -89,13 +89,20 @@ class Asking:
 
     @property
     def parts(self) -> tuple[ViewedPart, ...]:
-        """The datasets of the stream, as the lookups see them."""
+        """The datasets of the stream, as the lookups see them; of fetched steps those of the whole stream."""
         if self._parts is None:
             bounds = (self.first_step * self.batch_size, self.steps * self.batch_size)
-            self._parts = tuple(
-                ViewedPart(self._stream, place, decoder, self._lock, bounds)
-                for place, decoder in enumerate(self._decoders)
-            )
+            origins = self._stream.origins
+            if origins is None:
+                self._parts = tuple(
+                    ViewedPart(self._stream, place, decoder, self._lock, bounds)
+                    for place, decoder in enumerate(self._decoders)
+                )
+            else:
+                self._parts = tuple(
+                    FetchedPart(self._stream, origins, place, self._decoders[0], self._lock, bounds)
+                    for place in range(len(origins.record.datasets))
+                )
         return self._parts
 
     def samples_at(self, positions: Int64Array) -> tuple[Int64Array, Int64Array]:
@@ -105,7 +112,9 @@ class Asking:
         """
         if self._stream.blend is not None:
             return self._stream.blend.parts(positions)
-        return np.zeros_like(positions), positions - self._stream.first_sample
+        samples = positions - self._stream.first_sample
+        origins = self._stream.origins
+        return np.zeros_like(samples) if origins is None else origins.which(samples), samples
 
     def occurrences(
         self,
@@ -212,7 +221,7 @@ class Asking:
         times. Of a blend that lists a dataset twice all of its parts count together; samples do where both
         pack it alike.
         """
-        from pile_tools.lookups.exposure import repeats
+        from pile_tools.lookups.repeats import repeats
 
         return repeats(self, every=every, progress=progress)
 
@@ -224,7 +233,7 @@ class Asking:
         cumulative (int64, since the first step). The largest source first. Raises PileToolsError where the
         sources are not known.
         """
-        from pile_tools.lookups.exposure import mixture
+        from pile_tools.lookups.mixture import mixture
 
         return mixture(self, every=every, progress=progress)
 

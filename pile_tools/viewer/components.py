@@ -14,8 +14,10 @@ from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.algorithms.locate import Pieces, check_pointers, check_samples, copy_pieces, locate
 from pile_tools.errors import DataError
 from pile_tools.formats.order_files import OrderMaps, OrderPlace
+from pile_tools.formats.order_record import OrderRecord
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
+from pile_tools.lookups.places import document_places
 
 __all__ = ["UNKNOWN", "Component", "MapsComponent", "SequentialComponent", "read_pieces"]
 
@@ -43,6 +45,11 @@ class Component(ABC):
     @abstractmethod
     def pieces(self, positions: Int64Array) -> Pieces:
         """Return the pieces of documents of the samples at ``positions`` [n] of the stream."""
+
+    @abstractmethod
+    def epochs(self, positions: Int64Array) -> Int64Array:
+        """Return of each of ``pieces(positions)`` which of its document's places in doc_idx it is from,
+        counted from 0; UNKNOWN where documents are not known and where an overlay has packed it anew."""
 
     @abstractmethod
     def tokens(self, positions: Int64Array) -> Tokens:
@@ -175,13 +182,25 @@ class MapsComponent(Component):
         except DataError as error:
             raise self._damaged(error) from None
 
+    def epochs(self, positions: Int64Array) -> Int64Array:
+        try:
+            pieces, _, places = self._taken_pieces(positions)
+        except DataError as error:
+            raise self._damaged(error) from None
+        record = self.place.record
+        if isinstance(record, OrderRecord) and record.epochs == 1 and record.like is None:
+            return np.zeros_like(places)  # no document has a second place, so doc_idx need not be read
+        all_places, epochs = document_places(self._maps.doc_idx.whole(), np.unique(pieces.document))
+        found: Int64Array = epochs[np.searchsorted(all_places, places)]
+        return found
+
     def tokens(self, positions: Int64Array) -> Tokens:
         try:
             if self._is_mapped:
                 pieces = self._mapped_pieces(positions)
                 pointers = self._mapped_pointers(pieces)
             else:
-                pieces, pointers = self._taken_pieces(positions)
+                pieces, pointers, _ = self._taken_pieces(positions)
         except DataError as error:
             raise self._damaged(error) from None
         itemsize = self.dataset.dtype.itemsize
@@ -217,8 +236,9 @@ class MapsComponent(Component):
         )
         return found
 
-    def _taken_pieces(self, positions: Int64Array) -> tuple[Pieces, Int64Array]:
-        """Return the pieces and the pointers of their documents, of entries taken from each array."""
+    def _taken_pieces(self, positions: Int64Array) -> tuple[Pieces, Int64Array, Int64Array]:
+        """Return the pieces, the pointers of their documents and their places in doc_idx, of entries taken
+        from each array."""
         maps, dataset = self._maps, self.dataset
         samples = maps.shuffle_idx.take(positions, np.ones_like(positions)).astype(np.int64)
         check_samples(samples, maps.n_samples)
@@ -255,12 +275,14 @@ class MapsComponent(Component):
             dataset.data_bytes,
         )
         # The same walk as over whole arrays, with documents called by their places in what was taken.
-        bounds[:, 0, 0] = np.cumsum(counts) - counts
-        bounds[:, 1, 0] = np.cumsum(counts) - 1
-        places = np.arange(len(documents), dtype=np.int32)
-        found = locate(bounds[:, 0], bounds[:, 1], places, sizes[ends], self.seq_length, samples)
+        heads = np.cumsum(counts) - counts
+        places = np.arange(len(documents)) + np.repeat(first - heads, counts)
+        bounds[:, 0, 0] = heads
+        bounds[:, 1, 0] = heads + counts - 1
+        taken = np.arange(len(documents), dtype=np.int32)
+        found = locate(bounds[:, 0], bounds[:, 1], taken, sizes[ends], self.seq_length, samples)
         pieces = Pieces(found.row, found.position, documents[found.document], found.offset, found.n_tokens)
-        return pieces, pointers[ends][found.document]
+        return pieces, pointers[ends][found.document], places[found.document]
 
 
 class SequentialComponent(Component):
@@ -293,6 +315,9 @@ class SequentialComponent(Component):
         documents = positions if self.knows_documents else zeros + UNKNOWN
         offsets = zeros if self.knows_documents else zeros + UNKNOWN
         return Pieces(np.arange(len(positions)), zeros, documents, offsets, zeros + self.seq_length + 1)
+
+    def epochs(self, positions: Int64Array) -> Int64Array:
+        return np.full_like(positions, 0 if self.knows_documents else UNKNOWN)
 
     def tokens(self, positions: Int64Array) -> Tokens:
         rows = _consecutive(positions)

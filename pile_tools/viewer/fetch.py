@@ -18,6 +18,7 @@ from pile_tools.formats.order_files import SEQUENTIAL
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.viewer.fetch_origins import has_origins, write_origins
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["Fetched", "fetch_steps", "parse_steps"]
@@ -55,9 +56,11 @@ def fetch_steps(
     """Write steps [start, stop) of ``viewer`` into the directory ``output`` as a token dataset with an order.
 
     The dataset holds the samples themselves, one after the other, and its order numbers its steps as the
-    stream does. ``progress`` is told the steps done and their number. A run that was interrupted goes on
-    where it ended; a finished directory is left as it is. Raises OutOfRangeError for steps that the
-    stream does not have and PileToolsError where ``output`` holds something else.
+    stream does. Where the stream knows documents, what pieces of them the samples are comes along, with their
+    addresses and sources (see ``formats.origins``), so that the steps answer what the stream does.
+    ``progress`` is told the steps done and their number. A run that was interrupted goes on where it ended; a
+    finished directory is left as it is. Raises OutOfRangeError for steps that the stream does not have and
+    PileToolsError where ``output`` holds something else.
     """
     viewer.batches(start, stop)
     parameters = {
@@ -68,6 +71,7 @@ def fetch_steps(
         "batch_size": viewer.batch_size,
         "seq_length": viewer.seq_length,
         "dtype": viewer.dtype.name,
+        "origins": has_origins(viewer),
     }
     work = output / UNFINISHED_NAME
     if (output / MANIFEST_NAME).is_file():
@@ -129,6 +133,11 @@ def _finish(
                 shutil.copyfileobj(source, target, 1 << 20)
     write_index(output / f"{_PREFIX}.idx", viewer.dtype, np.full(rows, row_tokens, np.int32))
     names = [f"{_PREFIX}.bin", f"{_PREFIX}.idx", ORDER_NAME]
+    origins, parents = None, []
+    if parameters["origins"]:
+        origins, others = write_origins(viewer, start, stop, output, lambda done, total: None)
+        names += others
+        parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:
         tokenizer, reason = viewer.tokenizer_content(), None
     except PileToolsError as error:
@@ -158,8 +167,10 @@ def _finish(
         data_bytes=dataset.data_bytes,
         files=(),
         first_sample=start * viewer.batch_size,
+        origins=None if origins is None else origins.identity,
     ).write(output / ORDER_NAME)
-    manifest = Manifest("fetch", parameters, [], [file_entry(output / name) for name in names])
+    entries = [file_entry(output / name, name) for name in names]
+    manifest = Manifest("fetch", parameters, [], entries, parents=parents)
     manifest.write(output)
     shutil.rmtree(work)
     return Fetched(manifest, reason)

@@ -18,6 +18,7 @@ from pile_tools.formats.store import Io, Store, is_url, joined, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
+from pile_tools.viewer.origins import Origins
 from pile_tools.viewer.overlay import OverlayComponent, overlay_at
 
 __all__ = ["Stream", "open_component", "open_stream"]
@@ -27,7 +28,8 @@ __all__ = ["Stream", "open_component", "open_stream"]
 class Stream:
     """What a viewer looks at: the samples [first_sample, first_sample + samples) of components in an order.
 
-    ``batch_size`` is None where it is not recorded; ``blend`` is None for a single component.
+    ``batch_size`` is None where it is not recorded; ``blend`` is None for a single component; ``origins`` is
+    known of steps that were fetched.
     """
 
     components: tuple[Component, ...]
@@ -36,6 +38,7 @@ class Stream:
     batch_size: int | None
     first_sample: int
     samples: int
+    origins: Origins | None = None
 
     def identity(self) -> str:
         """SHA-256 that names datasets and order by content, 64 hexadecimal digits."""
@@ -94,7 +97,10 @@ def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | N
     if component.n_samples < samples:
         raise DataError(f"{place.name}: {component.n_samples} samples, but {samples} are recorded")
     batch_size = record.batch_size if record is not None else None
-    return Stream((component,), place, None, batch_size, first, samples)
+    origins = None
+    if record is not None and record.origins is not None:
+        origins = Origins(place.store, record.origins, dataset.n_sequences, component.seq_length + 1)
+    return Stream((component,), place, None, batch_size, first, samples, origins)
 
 
 def _open_overlay(store: Store, record: OverlayRecord, parent: Stream) -> Stream:
@@ -107,7 +113,8 @@ def _open_overlay(store: Store, record: OverlayRecord, parent: Stream) -> Stream
     if parent.blend is not None:
         raise DataError(f"{store.name}: an overlay of a blend, which this version does not read")
     component = OverlayComponent(parent.components[0], store, record, parent.first_sample, parent.samples)
-    return replace(parent, components=(component,))
+    # Fetched sequences are changed as sequences: of which documents they were pieces is not followed.
+    return replace(parent, components=(component,), origins=None)
 
 
 def _told_samples(component: Component) -> int:

@@ -154,6 +154,14 @@ class OverlayComponent(Component):
         order = np.argsort(joined["row"], kind="stable")
         return Pieces(*(joined[name][order] for name in columns))
 
+    def epochs(self, positions: Int64Array) -> Int64Array:
+        rows, _, counts = self._listed(positions)
+        others = np.setdiff1d(np.arange(len(positions)), rows)
+        # In the order of ``pieces``: by row.
+        row = np.concatenate([others[self.parent.pieces(positions[others]).row], np.repeat(rows, counts)])
+        found = np.concatenate([self.parent.epochs(positions[others]), np.full(counts.sum(), UNKNOWN)])
+        return found[np.argsort(row, kind="stable")]
+
     def tokens(self, positions: Int64Array) -> Tokens:
         rows, starts, counts = self._listed(positions)
         if not len(rows):

@@ -2,25 +2,33 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
+from pile_tools.formats.history import History, carry_manifest
+from pile_tools.formats.origins import OriginDataset
 from pile_tools.formats.sources import MappedFile
+from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.lookups.listed import Listed
 from pile_tools.lookups.stream import Maps
 from pile_tools.viewer.blend import Blend
-from pile_tools.viewer.components import Component, Int64Array, MapsComponent, Tokens
+from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, MapsComponent, Tokens
 from pile_tools.viewer.opening import Stream
+from pile_tools.viewer.origins import Origins
 from pile_tools.viewer.overlay import OverlayComponent
-from pile_tools.viewer.reading import Decoder, Table, provenance_of
+from pile_tools.viewer.reading import Decoder, DocumentTable, Table, provenance_of
 
-__all__ = ["ViewedPart"]
+__all__ = ["FetchedPart", "ViewedPart"]
 
 
 class ViewedPart:
     """Component ``place`` of ``stream``, of which positions [bounds) are read (``lookups.stream.Part``)."""
+
+    number: int | None
 
     def __init__(
         self,
@@ -42,6 +50,11 @@ class ViewedPart:
     @property
     def name(self) -> str:
         return self.component.dataset.name
+
+    @property
+    def dataset(self) -> TokenDataset | None:
+        """The dataset; None where only steps of it were fetched."""
+        return self.component.dataset
 
     @property
     def identity(self) -> str:
@@ -105,6 +118,39 @@ class ViewedPart:
     def pieces(self, samples: Int64Array) -> Pieces:
         return self.component.pieces(samples)
 
+    def epochs(self, samples: Int64Array) -> Int64Array:
+        """Return the epoch of each of ``pieces(samples)`` (see ``lookups.places.Shown``)."""
+        return self.component.epochs(samples)
+
+    def document_tokens(self, documents: Int64Array) -> Int64Array:
+        """Return the sizes of documents, UNKNOWN for UNKNOWN."""
+        return self.component.document_tokens(documents)
+
+    def listed(self) -> Listed | None:
+        return None
+
+    def history(self) -> History | None:
+        """Return what the dataset was made from; None of one of another tool."""
+        dataset = self.component.dataset
+        return None if dataset.manifest is None else History.open(dataset.store)
+
+    def origin(self) -> OriginDataset:
+        """Return what fetched steps say of the dataset, as if it were the only one."""
+        manifest = self.component.dataset.manifest
+        return OriginDataset(
+            documents=self.n_documents,
+            tokens=self.n_tokens,
+            samples=self.component.n_samples,
+            addresses=self.provenance() is not None,
+            manifest=None if manifest is None else manifest.identity,
+            first=0,
+        )
+
+    def carry(self, output: Path) -> list[str]:
+        """Write what is known of the dataset's making into ``output``/parents; return the files' names."""
+        dataset = self.component.dataset
+        return [] if dataset.manifest is None else carry_manifest(dataset.store, dataset.manifest, output)
+
     def positions(self, samples: Int64Array) -> Int64Array:
         blend = self._stream.blend
         if blend is None:
@@ -136,3 +182,78 @@ class ViewedPart:
 
     def tokenizer(self) -> tuple[Any, int]:
         return self._decoder.tokenizer()
+
+    @property
+    def decoder(self) -> Decoder:
+        return self._decoder
+
+
+class FetchedPart(ViewedPart):
+    """Dataset ``place`` of the stream that ``stream``, sequences with ``origins``, was fetched from.
+
+    Its samples are the sequences, those of other datasets of a blend included: their positions are −1.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        origins: Origins,
+        place: int,
+        decoder: Decoder,
+        lock: threading.Lock,
+        bounds: tuple[int, int],
+    ) -> None:
+        super().__init__(stream, 0, decoder, lock, bounds)
+        self.number = place if origins.record.blend else None
+        self._origins = origins
+        self._place = place
+        self._dataset = origins.dataset(place)
+
+    @property
+    def dataset(self) -> TokenDataset | None:
+        return None
+
+    @property
+    def identity(self) -> str:
+        return f"{self._dataset.first} of {super().identity}"
+
+    @property
+    def n_documents(self) -> int | None:
+        return self._dataset.documents
+
+    def positions(self, samples: Int64Array) -> Int64Array:
+        found = super().positions(samples)
+        return np.where(self._origins.which(samples) == self._place, found, -1)
+
+    def pieces(self, samples: Int64Array) -> Pieces:
+        return self._origins.pieces(self._place, samples)[0]
+
+    def epochs(self, samples: Int64Array) -> Int64Array:
+        return self._origins.pieces(self._place, samples)[1]
+
+    def document_tokens(self, documents: Int64Array) -> Int64Array:
+        sizes = np.full(len(documents), UNKNOWN, np.int64)
+        known = documents != UNKNOWN
+        table = self._table()
+        if table is not None and known.any():
+            sizes[known] = table.lookup(documents[known], ["n_tokens"]).column(0).to_numpy()
+        return sizes
+
+    def listed(self) -> Listed | None:
+        return self._origins.listed(self._place)
+
+    def _table(self) -> DocumentTable | None:
+        table = self._origins.documents(self._place)
+        return None if table is None else DocumentTable(table, self._lock)
+
+    def provenance(self) -> Table | None:
+        return self._table() if self._dataset.addresses else None
+
+    def history(self) -> History | None:
+        return self._origins.history(self._place)
+
+    def origin(self) -> OriginDataset:
+        return self._dataset
+
+    def carry(self, output: Path) -> list[str]:
+        return self._origins.carry(self._place, output)

@@ -19,7 +19,7 @@ from pile_tools.suites import Suite, load_suite
 from pile_tools.viewer.asking import Asking
 from pile_tools.viewer.components import UNKNOWN, Int64Array, Tokens
 from pile_tools.viewer.opening import Stream, open_stream
-from pile_tools.viewer.reading import Decoder, Pieces, provenance_of
+from pile_tools.viewer.reading import Decoder, Pieces
 from pile_tools.viewer.suite_stream import open_suite
 
 if TYPE_CHECKING:
@@ -303,9 +303,10 @@ class BatchViewer(Asking):
         )
 
     def _row_view(self, row: int, tokens: Tokens, which: int, pieces: Pieces) -> RowView:
-        decode = self._decoders[which] if self.has_tokenizer else None
+        viewed = self.parts[which]
+        decode = viewed.decoder if self.has_tokenizer else None
         rows = self._table(which, pieces).to_pylist()
-        sizes = self._stream.components[which].document_tokens(pieces.found.document).tolist()
+        sizes = viewed.document_tokens(pieces.found.document).tolist()
         views = []
         for piece, size in zip(rows, sizes, strict=True):
             part = tokens[piece["position"] : piece["position"] + piece["n_tokens"]]
@@ -321,7 +322,7 @@ class BatchViewer(Asking):
     @property
     def knows_documents(self) -> bool:
         """Whether it is known where documents begin and end."""
-        return all(component.knows_documents for component in self._stream.components)
+        return all(part.n_documents is not None for part in self.parts)
 
     def tokenizer_content(self) -> bytes | None:
         """Return the bytes of the tokenizer; None where none is known. Raises as ``text`` does."""
@@ -352,21 +353,18 @@ class BatchViewer(Asking):
         return self._stream.components[0].tokens(positions) if blend is None else blend.tokens(positions)
 
     def _located(self, positions: Int64Array) -> list[tuple[int, Pieces]]:
-        """Return component and pieces of each of ``positions`` [n] of the stream."""
-        if self._stream.blend is None:
-            which, numbers = np.zeros_like(positions), positions
-        else:
-            which, numbers = self._stream.blend.parts(positions)
+        """Return part and pieces of each of ``positions`` [n] of the stream."""
+        which, samples = self.samples_at(positions + self._stream.first_sample)
         found: dict[int, tuple[int, Pieces]] = {}
-        for component in np.unique(which).tolist():
-            rows = np.flatnonzero(which == component)
-            pieces = Pieces(self._stream.components[component].pieces(numbers[rows]))
-            found |= {row: (component, pieces.of_row(place)) for place, row in enumerate(rows.tolist())}
+        for number in np.unique(which).tolist():
+            rows = np.flatnonzero(which == number)
+            pieces = Pieces(self.parts[number].pieces(samples[rows]))
+            found |= {row: (number, pieces.of_row(place)) for place, row in enumerate(rows.tolist())}
         return [found[row] for row in range(len(positions))]
 
     def _table(self, which: int, pieces: Pieces) -> "pa.Table":
-        provenance = provenance_of(self._stream.components[which], self._lock)
-        return pieces.table(provenance, None if self._stream.blend is None else which)
+        part = self.parts[which]
+        return pieces.table(part.provenance(), part.number)
 
     def _decoder(self, position: Int64Array) -> Decoder:
         blend = self._stream.blend

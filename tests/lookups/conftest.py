@@ -12,13 +12,14 @@ from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.provenance import ProvenanceWriter, provenance_table
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
+from pile_tools.viewer.fetch import fetch_steps
 from tests.token_data import write_dataset
 
 # Short tokens that overlap in many ways; two of them are halves of a character.
 VOCABULARY = ["a", "b", "ab", "ba", "aa", "aba", "c", "Ġ", "Ġa", "bab", "Ã", "©", "<|end|>"]
 
 RECIPES = ("neox", "megatron-core", "sequential")
-FORMS = (*RECIPES, "shards", "pread", "blend")
+FORMS = (*RECIPES, "shards", "pread", "blend", "fetched", "fetched blend")
 """Recipes, and other ways in which a stream lies on disk."""
 
 MakeStream = Callable[..., BatchViewer]
@@ -91,6 +92,22 @@ def make_stream(tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
         form: str = "neox",
     ) -> BatchViewer:
         directory = tmp_path_factory.mktemp("stream")
+        fetched, form = form.startswith("fetched"), form.removeprefix("fetched").strip() or "neox"
+        if fetched:
+            whole = make(
+                documents,
+                seq_length=seq_length,
+                batch_size=batch_size,
+                num_samples=num_samples,
+                dtype=dtype,
+                provenance=provenance,
+                tokenizer=tokenizer,
+                form=form,
+            )
+            if whole.steps == 0:  # nothing can be fetched of it
+                return whole
+            fetch_steps(whole, 0, whole.steps, directory / "steps", lambda done, total: None)
+            return BatchViewer.open(directory / "steps")
         shape = {"seq_length": seq_length, "batch_size": batch_size, "num_samples": num_samples}
         parts = [documents]
         if form == "blend":

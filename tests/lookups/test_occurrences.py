@@ -95,7 +95,9 @@ def test_every_piece_of_every_document(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 30)),
 )
-@pytest.mark.parametrize("form", ["megatron-core", "shards", "pread", "blend"])
+@pytest.mark.parametrize(
+    "form", ["megatron-core", "shards", "pread", "blend", "fetched", "fetched megatron-core", "fetched blend"]
+)
 def test_every_form_of_a_stream(
     form: str, sizes: list[int], shape: tuple[int, int, int], make_stream: MakeStream
 ) -> None:

@@ -27,6 +27,7 @@ from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.studies.intervene import Intervention, intervene
 from pile_tools.viewer import BatchViewer
+from pile_tools.viewer.fetch import fetch_steps
 from pile_tools.viewer.opening import open_stream
 
 SENTENCES = (
@@ -438,10 +439,31 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
         assert [[hit["step"], hit["row"], hit["position"]] for hit in hits] == places
     with pytest.raises(PileToolsError, match="an overlay that packs"):
         viewer.repeats()
+    mixture = [row for row in viewer.mixture(every=5).to_pylist() if row["tokens"]]
+    read_tokens: Counter[tuple[int, str]] = Counter()
+    for step in range(viewer.steps):
+        for row in range(4):
+            for piece in viewer.trace(step, row).to_pylist():
+                inputs = min(piece["n_tokens"], 32 - piece["position"])
+                read_tokens[min(step // 5 * 5 + 5, viewer.steps), piece["source"]] += inputs
+    assert {(row["checkpoint"], row["source"]): row["tokens"] for row in mixture} == read_tokens
     intervene(data, tmp_path / "p", Intervention(swap=str(tmp_path / "table.tsv")), from_step=3)
     swapped = BatchViewer.open(tmp_path / "p")
     assert swapped.repeats(every=5).equals(parent.repeats(every=5))
     assert swapped.mixture(every=5).equals(parent.mixture(every=5))
+    for whole, name in ((viewer, "of o"), (swapped, "of p")):
+        fetch_steps(whole, 0, whole.steps, tmp_path / name, lambda done, total: None)
+        fetched = BatchViewer.open(tmp_path / name)
+        assert [fetched.trace(s, r) for s in range(9) for r in range(4)] == [
+            whole.trace(s, r) for s in range(9) for r in range(4)
+        ]
+        everything = range(whole.parts[0].n_documents or 0)
+        assert fetched.occurrences(documents=everything) == whole.occurrences(documents=everything)
+        assert fetched.find(tokens=[he]) == whole.find(tokens=[he])
+        assert fetched.mixture(every=5).to_pylist() == whole.mixture(every=5).to_pylist()
+    with pytest.raises(PileToolsError, match="fetched from an overlay that packs samples anew"):
+        BatchViewer.open(tmp_path / "of o").repeats()
+    assert BatchViewer.open(tmp_path / "of p").repeats(every=5) == parent.repeats(every=5)
 
 
 def test_every_command_reads_an_overlay(

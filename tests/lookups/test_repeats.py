@@ -167,7 +167,9 @@ def test_no_step_at_all(make_stream: MakeStream) -> None:
     ]
 
 
-@pytest.mark.parametrize("form", ["neox", "megatron-core", "blend", "pread"])
+@pytest.mark.parametrize(
+    "form", ["neox", "megatron-core", "blend", "pread", "fetched", "fetched megatron-core", "fetched blend"]
+)
 def test_mixture(form: str, make_stream: MakeStream) -> None:
     documents = [[1] * size for size in (9, 4, 0, 17, 3, 8, 2, 30, 5)]
     viewer = make_stream(documents, form=form, provenance=True, num_samples=40)
@@ -189,7 +191,10 @@ def test_mixture(form: str, make_stream: MakeStream) -> None:
         assert rows[-1]["source"] is None
 
 
-@pytest.mark.parametrize("form", ["megatron-core", "blend", "pread", "sequential"])
+@pytest.mark.parametrize(
+    "form",
+    ["megatron-core", "blend", "pread", "sequential", "fetched", "fetched sequential", "fetched blend"],
+)
 def test_repeats_of_every_form(form: str, make_stream: MakeStream) -> None:
     documents = [[1] * size for size in (9, 4, 0, 17, 3, 8, 2, 30, 5)]
     viewer = make_stream(documents, form=form, num_samples=40)
@@ -203,7 +208,7 @@ def test_repeats_of_every_form(form: str, make_stream: MakeStream) -> None:
         for piece in inputs(viewer, step):
             span = range(piece["offset"] or 0, (piece["offset"] or 0) + (piece["n_tokens"] or 0))
             tokens.update((piece.get("dataset"), piece["document"], token) for token in span)
-    if form == "sequential":
+    if form.endswith("sequential"):
         assert (viewer.steps, "documents") not in kinds
         assert viewer.parts[0].n_documents is None
         return

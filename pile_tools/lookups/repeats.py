@@ -1,15 +1,15 @@
-"""What the model had seen by each checkpoint: how often, and from which source."""
+"""What the model had seen how often by each checkpoint: documents, samples and tokens."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pile_tools.algorithms.exposure import repetition, tokens_by_source
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.algorithms.exposure import repetition, repetition_of_spans
+from pile_tools.errors import PileToolsError
+from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
+from pile_tools.lookups.listed import Listed
 from pile_tools.lookups.stream import (
     Int64Array,
     Maps,
@@ -21,44 +21,7 @@ from pile_tools.lookups.stream import (
     same_documents,
 )
 
-__all__ = ["mixture", "repeats"]
-
-_BLOCK: Final = 1 << 22
-
-
-def _intervals(
-    stream: Stream, part: Part, rows: int, marks: Int64Array
-) -> Iterator[tuple[int, npt.NDArray[np.int32]]]:
-    """Yield, block by block, the intervals of steps, cut at ``marks``, that read samples of ``part``.
-
-    Each time the first sample and int32[n], −1 for a sample that is not read; none past ``rows``.
-    """
-    for start in range(0, min(part.samples, rows), _BLOCK):
-        positions = part.positions(np.arange(start, min(start + _BLOCK, part.samples, rows)))
-        found = np.searchsorted(marks, positions // stream.batch_size, side="right")
-        yield start, np.where(positions < 0, -1, found).astype(np.int32)
-
-
-def _row_intervals(stream: Stream, part: Part, maps: Maps, marks: Int64Array) -> npt.NDArray[np.int32]:
-    """Return the same for each row of sample_idx."""
-    rows = len(maps.sample_idx) - 1
-    out = np.full(rows, -1, np.int32)
-    for start, intervals in _intervals(stream, part, rows, marks):
-        shuffled = maps.shuffle_idx[start : start + len(intervals)]
-        outside = np.flatnonzero((shuffled < 0) | (shuffled >= rows))
-        if len(outside):
-            raise DataError(
-                f"{part.name}: shuffle_idx holds sample {shuffled[outside[0]]}, but there are {rows}; the "
-                "order is damaged, make it again"
-            )
-        out[shuffled] = intervals
-    return out
-
-
-def _sample_intervals(stream: Stream, part: Part, marks: Int64Array) -> npt.NDArray[np.int32]:
-    """Return the same for each sample of a sequential part."""
-    parts = [intervals for _, intervals in _intervals(stream, part, part.samples, marks)]
-    return np.concatenate([np.empty(0, np.int32), *parts])
+__all__ = ["repeats"]
 
 
 def _by_times(several: list[npt.NDArray[np.int32]], n_intervals: int) -> Int64Array:
@@ -121,16 +84,18 @@ def _repeats_of(
             "cannot be told; ask for occurrences of documents (`pile-tools seen`)"
         )
     part = parts[0]
+    if (listed := part.listed()) is not None:
+        return _repeats_of_listed(stream, parts, listed, marks)
     totals = {"tokens": part.n_tokens}
     if not several:
-        read = _by_times([_sample_intervals(stream, one, marks) for one in parts], len(marks))
+        read = _by_times([sample_intervals(stream, one, marks) for one in parts], len(marks))
         found = {"samples": read, "tokens": read * stream.seq_length}
         totals["samples"] = part.n_tokens // (stream.seq_length + 1)
         if part.n_documents is not None:  # a document a sequence
             found["documents"] = read
             totals["documents"] = part.n_documents
         return totals, found
-    rows = [_row_intervals(stream, one, maps, marks) for one, maps in zip(parts, several, strict=True)]
+    rows = [row_intervals(stream, one, maps, marks) for one, maps in zip(parts, several, strict=True)]
     packings = _same_packings(several)
     totals["samples"] = sum(len(rows[group[0]]) for group in packings)
     totals["documents"] = len(several[0].sizes)
@@ -139,6 +104,43 @@ def _repeats_of(
     for group in packings:
         read = _by_times([rows[number] for number in group], len(marks))
         found["samples"] = _added(found["samples"], read)
+    return totals, found
+
+
+def _repeats_of_listed(
+    stream: Stream, parts: list[Part], listed: Listed, marks: Int64Array
+) -> tuple[dict[str, int], dict[str, Int64Array]]:
+    """The same of steps that were fetched: of the whole dataset, what these steps read how often."""
+    part = parts[0]
+    if len(parts) > 1:
+        raise PileToolsError(
+            f"{part.name}: fetched from a blend that lists a dataset twice, so that repeats cannot be told; "
+            "ask them of the blend itself, or ask for occurrences of documents (`pile-tools seen`)"
+        )
+    intervals = sample_intervals(stream, part, marks)
+    read = _by_times([intervals], len(marks))
+    found = {"samples": read, "tokens": read * stream.seq_length}
+    totals = {"samples": listed.samples, "tokens": listed.tokens}
+    if part.n_documents is None:
+        return totals, found
+    totals["documents"] = part.n_documents
+    sequences = np.flatnonzero(intervals >= 0)
+    pieces, epochs = listed.of(sequences)
+    if np.any(epochs < 0):
+        raise PileToolsError(
+            f"{part.name}: fetched from an overlay that packs samples anew, of which this cannot be told; "
+            "ask for occurrences of documents (`pile-tools seen`)"
+        )
+    n_inputs = inputs(pieces, stream.seq_length)
+    shown = np.flatnonzero(n_inputs)
+    found["documents"], found["tokens"] = repetition_of_spans(
+        pieces.document[shown],
+        epochs[shown],
+        pieces.offset[shown],
+        (pieces.offset + n_inputs)[shown],
+        intervals[sequences[pieces.row[shown]]].astype(np.int64),
+        len(marks),
+    )
     return totals, found
 
 
@@ -186,68 +188,3 @@ def _times_table(marks: Int64Array, totals: dict[str, int], seen: dict[str, Int6
                     for values, value in zip(columns.values(), row, strict=True):
                         values.append(value)
     return pa.table(columns)
-
-
-def mixture(stream: Stream, *, every: int | None = None, progress: Progress = no_progress) -> pa.Table:
-    """Return the tokens by source over training (see ``BatchViewer.mixture``)."""
-    marks = checkpoints(stream.first_step, stream.steps, every)
-    counts: dict[str | None, Int64Array] = {}
-    for number, part in enumerate(map(same_documents, stream.parts)):
-        progress("mixture", number, len(stream.parts))
-        if part.n_documents is None:
-            raise PileToolsError(
-                f"{part.name}: the boundaries of its documents are not known, so neither are their sources"
-            )
-        names, codes = _sources(part)
-        maps = part.maps()
-        if maps is None:
-            found = np.zeros((len(marks), len(names)), np.int64)
-            intervals = _sample_intervals(stream, part, marks)
-            read = np.flatnonzero(intervals >= 0)
-            np.add.at(found, (intervals[read], codes[read]), stream.seq_length)
-        else:
-            found = tokens_by_source(
-                maps.doc_idx,
-                maps.sample_idx,
-                maps.sizes,
-                codes,
-                _row_intervals(stream, part, maps, marks),
-                len(marks),
-                len(names),
-            )
-        for name, column in zip(names, found.T, strict=True):
-            counts[name] = counts.get(name, np.zeros(len(marks), np.int64)) + column
-    progress("mixture", len(stream.parts), len(stream.parts))
-    # The largest first; of documents without a source last.
-    names = sorted(counts, key=lambda name: (name is None, -int(counts[name].sum()), name))
-    starts = np.concatenate([[stream.first_step], marks[:-1]])
-    tokens = np.stack([counts[name] for name in names], axis=1)
-    return pa.table(
-        {
-            "start": np.repeat(starts, len(names)),
-            "checkpoint": np.repeat(marks, len(names)),
-            "source": pa.array(names * len(marks), pa.string()),
-            "tokens": tokens.reshape(-1),
-            "share": (tokens / np.maximum(tokens.sum(axis=1, keepdims=True), 1)).reshape(-1),
-            "cumulative": np.cumsum(tokens, axis=0).reshape(-1),
-        }
-    )
-
-
-def _sources(part: Part) -> tuple[list[str | None], npt.NDArray[np.int32]]:
-    """Return the names of the sources of a part and, for each document, which of them it is from."""
-    provenance = part.provenance()
-    if provenance is None:
-        raise PileToolsError(
-            f"{part.name}: no documents.parquet, so it is not known which source a document is from"
-        )
-    names: dict[str | None, int] = {}
-    codes = []
-    for chunk in provenance.column("source").chunks:
-        # A chunk has its own dictionary; the names in it are few, the rows many.
-        own = [names.setdefault(name, len(names)) for name in chunk.dictionary.to_pylist()]
-        if chunk.null_count:
-            own.append(names.setdefault(None, len(names)))
-        indices = pc.fill_null(chunk.indices, len(own) - 1).to_numpy(zero_copy_only=False)
-        codes.append(np.array(own, np.int32)[indices])
-    return list(names), np.concatenate([np.empty(0, np.int32), *codes])
