@@ -23,6 +23,9 @@ import orjson
 
 from pile_tools.errors import DataError
 from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.map_files import read_array
+from pile_tools.formats.sources import ArrayView, Source, bytes_between
+from pile_tools.formats.store import Store
 
 __all__ = [
     "DATASETS_NAME",
@@ -30,6 +33,7 @@ __all__ = [
     "PIECES_NAME",
     "STARTS_NAME",
     "OriginDataset",
+    "OriginFiles",
     "OriginsRecord",
     "documents_name",
 ]
@@ -39,6 +43,8 @@ STARTS_NAME: Final = "piece_starts.npy"
 PIECES_NAME: Final = "pieces.npy"
 DATASETS_NAME: Final = "datasets.npy"
 _FORMAT: Final = "pile-tools origins 1"
+# An array of this machine up to this long is hashed when it is opened (some 10 ms).
+_HASHED: Final = 16 << 20
 
 
 def documents_name(number: int) -> str:
@@ -131,3 +137,49 @@ class OriginsRecord:
     def entry(self, name: str) -> FileEntry | None:
         """Return the entry of a file, None where there is none of that name."""
         return next((entry for entry in self.files if entry.name == name), None)
+
+
+class OriginFiles:
+    """``origins.json`` in ``store``, whose identity ``order.json`` names, and the arrays that it names.
+
+    ``starts``, ``pieces`` and ``datasets`` (None but of a blend) are views of the arrays, as described above.
+    """
+
+    def __init__(self, store: Store, identity: str, sequences: int) -> None:
+        self.name = f"{store.name}/{ORIGINS_NAME}"
+        self._store = store
+        content = store.read(ORIGINS_NAME)
+        if content is None:
+            raise DataError(f"{self.name}: missing; copy it too, or fetch the steps again")
+        self.record = OriginsRecord.parse(content, self.name)
+        if self.record.identity != identity or self.record.sequences != sequences:
+            raise DataError(f"{self.name}: of other steps than those beside it; fetch the steps again")
+        self.starts = self._array(STARTS_NAME, 1, "int64")
+        self.pieces = self._array(PIECES_NAME, 2, "int32")
+        self.datasets = self._array(DATASETS_NAME, 1, "int16") if self.record.blend else None
+        if (
+            len(self.starts) != sequences + 1
+            or self.pieces.shape[1:] != (4,)
+            or (self.datasets is not None and len(self.datasets) != sequences)
+        ):
+            raise DataError(
+                f"{self.name}: names arrays that are not of {sequences} sequences; fetch them again"
+            )
+
+    def _array(self, name: str, ndim: int, dtype: str) -> ArrayView:
+        entry, source = self.record.entry(name), self.open(name)
+        if entry is None or source is None:
+            raise DataError(f"{self.name}: does not name {name}; fetch the steps again")
+        if self._store.path is not None and source.size <= _HASHED:
+            found = hashlib.sha256(bytes_between(source, 0, source.size)).hexdigest()
+            if found != entry.sha256:
+                raise DataError(
+                    f"{source.name}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; copy it "
+                    "again, or fetch the steps again"
+                )
+        return read_array(source, ndim, (dtype,))
+
+    def open(self, name: str) -> Source | None:
+        """Open a file that the record names; None where it names none of that name."""
+        entry = self.record.entry(name)
+        return None if entry is None else self._store.open(entry.name, entry.bytes)

@@ -42,8 +42,8 @@ def document_at(part: Part, shard: str, row: int) -> int:
     found = provenance.document_of(shard, row)
     if found is None and part.listed() is not None:
         raise OutOfRangeError(
-            f"{provenance.name}: no document from row {row} of shard {shard!r} is shown by these steps; whether "
-            "the whole dataset has one is not known here"
+            f"{provenance.name}: no document from row {row} of shard {shard!r} is shown by these steps; "
+            "whether the whole dataset has one is not known here"
         )
     if found is None:
         raise OutOfRangeError(f"{provenance.name}: no document from row {row} of shard {shard!r}")

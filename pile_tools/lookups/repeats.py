@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pile_tools.algorithms.exposure import repetition, repetition_of_spans
+from pile_tools.algorithms.listed import Listed
 from pile_tools.errors import PileToolsError
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
-from pile_tools.lookups.listed import Listed
 from pile_tools.lookups.stream import (
     Int64Array,
     Maps,

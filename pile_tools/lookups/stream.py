@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.listed import Listed
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.lookups.listed import Listed
 
 if TYPE_CHECKING:
     import pyarrow as pa

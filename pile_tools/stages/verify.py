@@ -24,6 +24,7 @@ from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.executor import Progress, default_workers, no_progress
 from pile_tools.stages.verify_order import verify_blend, verify_recipe
+from pile_tools.stages.verify_origins import check_origins, has_origins
 from pile_tools.stages.verify_tokens import check_provenance, check_tokenizer, check_tokens
 
 __all__ = ["CHECKS", "Check", "Finding", "verify"]
@@ -173,6 +174,7 @@ CHECKS: Final = (
     Check("tokens", _has_dataset, check_tokens),
     Check("provenance", _is_stage("tokenize"), check_provenance),
     Check("tokenizer", _is_stage("tokenize"), check_tokenizer),
+    Check("origins", has_origins, check_origins),
     Check("orders", lambda directory: bool(_orders(directory)), _check_orders),
 )
 

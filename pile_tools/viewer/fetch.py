@@ -51,13 +51,21 @@ class Fetched:
 
 
 def fetch_steps(
-    viewer: BatchViewer, start: int, stop: int, output: Path, progress: Callable[[int, int], None]
+    viewer: BatchViewer,
+    start: int,
+    stop: int,
+    output: Path,
+    progress: Callable[[int, int], None],
+    *,
+    tokens_only: bool = False,
 ) -> Fetched:
     """Write steps [start, stop) of ``viewer`` into the directory ``output`` as a token dataset with an order.
 
     The dataset holds the samples themselves, one after the other, and its order numbers its steps as the
     stream does. Where the stream knows documents, what pieces of them the samples are comes along, with their
-    addresses and sources (see ``formats.origins``), so that the steps answer what the stream does.
+    addresses and sources (see ``formats.origins``), so that the steps answer what the stream does; unless
+    ``tokens_only``, which of a stream behind a URL spares reading where its documents came from.
+
     ``progress`` is told the steps done and their number. A run that was interrupted goes on where it ended; a
     finished directory is left as it is. Raises OutOfRangeError for steps that the stream does not have and
     PileToolsError where ``output`` holds something else.
@@ -71,7 +79,7 @@ def fetch_steps(
         "batch_size": viewer.batch_size,
         "seq_length": viewer.seq_length,
         "dtype": viewer.dtype.name,
-        "origins": has_origins(viewer),
+        "origins": not tokens_only and has_origins(viewer),
     }
     work = output / UNFINISHED_NAME
     if (output / MANIFEST_NAME).is_file():

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from pile_tools.algorithms.listed import Listed
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
 from pile_tools.formats.history import History, carry_manifest
 from pile_tools.formats.origins import OriginDataset
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.lookups.listed import Listed
 from pile_tools.lookups.stream import Maps
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, MapsComponent, Tokens

@@ -19,7 +19,8 @@ from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.demo import TOKENIZER_NAME
 from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
-from tests.hub_server import Hub, running_hub, use_as_hub
+from tests.hub_server import running_hub, use_as_hub
+from tests.viewer.test_opening import publish
 
 STEPS = 12
 PHRASE = "raise ValueError"
@@ -329,13 +330,6 @@ def test_behind_a_url(
         assert kept.read_bytes() == old.read_bytes()
 
 
-def publish(hub: Hub, directory: Path) -> str:
-    hub.repositories["owner/name"] = {
-        path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()
-    }
-    return "hf://datasets/owner/name"
-
-
 def test_the_same_documents_under_another_tokenizer(root: Path, ask: Ask, tmp_path: Path) -> None:
     # Merges of half of the vocabulary only: other tokens of the same texts.
     value = json.loads(Tokenizer.from_file(str(root / TOKENIZER_NAME)).to_str())
@@ -418,9 +412,61 @@ def test_terms_that_cannot_be_counted(data: str, ask: Ask, tmp_path: Path) -> No
         assert message in ask.error(2, "count", "--data", data, "--terms", path)
 
 
-def test_without_documents_or_their_boundaries(root: Path, ask: Ask) -> None:
-    """The pre-shuffled form has no boundaries of documents, and says so."""
-    place = root / "shuffled"
+@pytest.mark.parametrize("form", ["shuffled", "fetched", "behind a url"])
+def test_steps_elsewhere_answer_what_the_stream_does(
+    form: str, root: Path, data: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of documents, too: exported as a token dataset, fetched, and fetched and put behind a URL."""
+    place: object = root / ("shuffled" if form == "shuffled" else "fetched")
+    with running_hub() as hub:
+        if form == "behind a url":
+            use_as_hub(monkeypatch, hub)
+            place = publish(hub, root / "fetched")
+        viewer = BatchViewer.open(str(place))
+        steps = range(viewer.first_step, viewer.steps)
+        document = BatchViewer.open(data).trace(3, 1).column("document")[0].as_py()
+        for arguments in (["--document", document], ["--document", document, "--document", 1]):
+            here = ask.json("seen", *arguments, "--data", place)
+            whole = ask.json("seen", *arguments, "--data", data)["occurrences"]
+            assert here["steps"] == [steps.start, steps.stop]
+            assert here["occurrences"] == [row for row in whole if row["step"] in steps]
+        tokenizer = ["--tokenizer", root / TOKENIZER_NAME]
+        found = ask.json("find", PHRASE, "--data", place, *tokenizer)["occurrences"]
+        whole = ask.json("find", PHRASE, "--data", data)["occurrences"]
+        assert found == [row for row in whole if row["step"] in steps]
+        trace = ["trace", "--step", 3, "--row", 7]
+        assert ask.json(*trace, "--data", place) == ask.json(*trace, "--data", data)
+        piece = ask.json(*trace, "--data", data)["pieces"][0]
+        address = ["--shard", piece["shard"], "--row", piece["row"]]
+        assert ask.json("seen", *address, "--data", place)["occurrences"]
+        message = "is shown by these steps; whether the whole dataset has one is not known here"
+        assert message in ask.error(1, "seen", "--shard", "another", "--row", 0, "--data", place)
+        by_source = [
+            {
+                (row["start"], row["source"]): row["tokens"]
+                for row in ask.json("mixture", "--every", "1", "--data", stream)["mixture"]
+                if row["start"] in steps and row["tokens"]
+            }
+            for stream in (place, data)
+        ]
+        assert by_source[0] == by_source[1]
+        repeats = ask.json("repeats", "--data", place)["repeats"]
+        if form == "shuffled":
+            assert repeats == ask.json("repeats", "--data", data)["repeats"]
+        tokens = [row for row in repeats if row["kind"] == "tokens"]
+        assert sum(row["times"] * row["count"] for row in tokens) == len(steps) * 8 * 256
+        message = "trace it in the dataset that they were fetched from"
+        assert message in ask.error(1, *trace, "--text", "--data", place)
+
+
+def test_without_documents_or_their_boundaries(root: Path, ask: Ask, tmp_path: Path) -> None:
+    """A pre-shuffled dataset of another tool has no boundaries of documents, and says so."""
+    place = tmp_path / "bare"
+    place.mkdir()
+    for name in ("document.bin", "document.idx", TOKENIZER_NAME):
+        (place / name).write_bytes((root / "shuffled" / name).read_bytes())
+    shape = ["--seq-length", 256, "--batch-size", 8, "--steps", STEPS]
+    ask.text("order", place, "--recipe", "sequential", *shape)
     assert "boundaries of its documents are not known" in ask.error(
         1, "seen", "--data", place, "--document", 0
     )

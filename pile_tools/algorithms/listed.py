@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
 
-__all__ = ["Listed", "check_listed", "listed_pieces"]
+__all__ = ["Listed", "check_listed", "check_starts", "listed_pieces"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -43,6 +43,12 @@ def listed_pieces(counts: Int64Array, rows: npt.NDArray[np.int32]) -> tuple[Piec
     position = before[:-1] - np.repeat(before[heads], counts)
     row = np.repeat(np.arange(len(counts)), counts)
     return Pieces(row, position, found[:, 0], found[:, 1], found[:, 2]), found[:, 3]
+
+
+def check_starts(name: str, starts: Int64Array, pieces: int) -> None:
+    """Check ``starts`` of the sequences of so many ``pieces``; DataError, naming ``name``, unless right."""
+    if starts[0] != 0 or starts[-1] != pieces or np.any(np.diff(starts) < 1):
+        raise DataError(f"{name}: not the starts of {pieces} pieces; it is damaged, fetch the steps again")
 
 
 def check_listed(
