@@ -4,7 +4,7 @@ A text is read again in the shard that was tokenized, and proved by its hash and
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,7 +101,7 @@ def trace_pieces(
             histories[number] = part.history()
         chain: list[Address] = []
         history, span = histories[number], None
-        if history is not None and piece["shard"] is not None:
+        if history is not None and piece["shard"] is not None and _was_tokenized(history, piece):
             chain = addresses(history, piece["shard"], piece["row"])
         if context is not None:
             if number not in texts:
@@ -115,6 +115,13 @@ def trace_pieces(
             span = texts[number].span(piece["document"], piece["offset"], ids, context)
         found.append(TracedPiece(**piece, addresses=tuple(chain), span=span))
     return found
+
+
+def _was_tokenized(history: History, piece: Mapping[str, Any]) -> bool:
+    """Whether a piece is from an input of the tokenization, and not from a file that an overlay shows."""
+    if piece["document"] < history.own.counts["documents"]:
+        return True
+    return any(entry.name == piece["shard"] for entry in history.own.inputs)
 
 
 class SourceTexts:
@@ -146,6 +153,11 @@ class SourceTexts:
 
     def text(self, document: int) -> str:
         """Return the text of ``document``; DataError where the corpus no longer holds it."""
+        if document >= len(self._provenance):
+            raise PileToolsError(
+                f"{self._name}: document {document} was made by an overlay and is no text of the corpus; "
+                "leave --text out"
+            )
         address = self._provenance.lookup(document, ("shard", "row", "text_xxh3_128")).to_pylist()[0]
         entry = self._entries.get(address["shard"])
         if entry is None:

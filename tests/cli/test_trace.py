@@ -51,6 +51,30 @@ def test_text_and_json(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"--- document {piece['document']} from its token {piece['offset']}, in.jsonl:" in printed
 
 
+def test_fetched_steps_are_traced_as_far(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = str(tmp_path / "steps")
+    assert run(["fetch", "--data", str(made / "tokens"), "--steps", "2:4", "-o", steps]) == 0
+    printed = []
+    for data in (str(made / "tokens"), steps):
+        capsys.readouterr()
+        assert run(["trace", "--data", data, "--step", "2", "--row", "1", "--json"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert len(json.loads(printed[1])["pieces"][0]["addresses"]) == 2
+    assert run(["lineage", steps]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
+        "order",
+        "fetch",
+        "tokenize",
+        "dedup",
+    ]
+    assert run(["verify", steps]) == 0
+    assert "origins" in capsys.readouterr().out
+
+
 def test_lineage(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["lineage", str(made / "tokens")]) == 0
     printed = capsys.readouterr().out

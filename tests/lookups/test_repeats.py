@@ -1,4 +1,4 @@
-"""Repeats and mixture, against the inputs of every sequence, token by token."""
+"""Repeats, against the inputs of every sequence, token by token."""
 
 from collections import Counter
 
@@ -13,19 +13,10 @@ from pile_tools.algorithms import exposure
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.stages.blend import make_blend
 from tests.lookups.conftest import MakeStream
+from tests.lookups.test_mixture import inputs
 from tests.reference import orders
 from tests.reference.asking import sample_tokens
 from tests.token_data import write_dataset
-
-
-def inputs(viewer: BatchViewer, step: int) -> list[dict[str, int | None]]:
-    """The pieces of all sequences of a step, without the last token of each sequence."""
-    found = []
-    for row in range(viewer.batch_size):
-        for piece in viewer.trace(step, row).to_pylist():
-            cut = max(0, piece["position"] + piece["n_tokens"] - viewer.seq_length)
-            found.append(piece | {"n_tokens": piece["n_tokens"] - cut})
-    return found
 
 
 def by_kind(table: pa.Table) -> dict[tuple[int, str], Counter[int]]:
@@ -168,30 +159,6 @@ def test_no_step_at_all(make_stream: MakeStream) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["neox", "megatron-core", "blend", "pread", "fetched", "fetched megatron-core", "fetched blend"]
-)
-def test_mixture(form: str, make_stream: MakeStream) -> None:
-    documents = [[1] * size for size in (9, 4, 0, 17, 3, 8, 2, 30, 5)]
-    viewer = make_stream(documents, form=form, provenance=True, num_samples=40)
-    table = viewer.mixture(every=6)
-    assert table.column("checkpoint").unique().to_pylist() == [6, 12, 18, 20]
-    total: Counter[str | None] = Counter()
-    for start, stop in ((0, 6), (6, 12), (12, 18), (18, 20)):
-        expected: Counter[str | None] = Counter()
-        for step in range(start, stop):
-            for piece in inputs(viewer, step):
-                expected[piece["source"]] += piece["n_tokens"]  # type: ignore[index,operator]
-        rows = [row for row in table.to_pylist() if row["start"] == start]
-        total += expected
-        assert {row["source"]: row["tokens"] for row in rows if row["tokens"]} == dict(+expected)
-        assert sum(row["tokens"] for row in rows) == (stop - start) * 2 * 5
-        assert {row["source"]: row["cumulative"] for row in rows if row["cumulative"]} == dict(+total)
-        assert sum(row["share"] for row in rows) == pytest.approx(1)
-        assert all(row["checkpoint"] == stop for row in rows)
-        assert rows[-1]["source"] is None
-
-
-@pytest.mark.parametrize(
     "form",
     ["megatron-core", "blend", "pread", "sequential", "fetched", "fetched sequential", "fetched blend"],
 )
@@ -218,10 +185,6 @@ def test_repeats_of_every_form(form: str, make_stream: MakeStream) -> None:
     assert sum(kinds[viewer.steps, "documents"].values()) == len(documents)
 
 
-def test_what_cannot_be_known(make_stream: MakeStream) -> None:
-    with pytest.raises(PileToolsError, match=r"no documents.parquet, so it is not known which source"):
-        make_stream([[1] * 30]).mixture()
-    with pytest.raises(PileToolsError, match="boundaries of its documents are not known"):
-        make_stream([[1] * 30], form="sequential", provenance=True).mixture()
+def test_every_needs_a_step(make_stream: MakeStream) -> None:
     with pytest.raises(ParameterError, match="every 0"):
         make_stream([[1] * 30]).repeats(every=0)

@@ -25,6 +25,7 @@ from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
+from pile_tools.stages.trace import trace_pieces
 from pile_tools.studies.intervene import Intervention, intervene
 from pile_tools.viewer import BatchViewer
 from pile_tools.viewer.fetch import fetch_steps
@@ -200,6 +201,14 @@ def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     text = "".join(viewer.text(s, r) for s in range(viewer.steps) for r in range(4))
     assert "the dog heard nothing<|endoftext|>" in text
     check_traces(viewer, parent, range(viewer.steps))
+    # It is of no shard that was tokenized, and leads no further back.
+    place = viewer.occurrences(added[0]["document"]).to_pylist()[0]
+    row = place["step"], place["row"]
+    pieces = trace_pieces(viewer.parts, viewer.trace(*row), viewer.sequence(*row))
+    assert {bool(piece.addresses) for piece in pieces if piece.shard == "new.txt"} == {False}
+    assert {bool(piece.addresses) for piece in pieces if piece.shard != "new.txt"} <= {True}
+    with pytest.raises(PileToolsError, match="was made by an overlay and is no text of the corpus"):
+        trace_pieces(viewer.parts, viewer.trace(*row), viewer.sequence(*row), context=3)
 
 
 def test_moved_documents_change_places_with_what_was_there(data: Path, tmp_path: Path) -> None:
