@@ -2,15 +2,18 @@
 
     python benchmarks/seen.py --documents 210000000 --samples 147000000 --directory /large/temporary
 
-Sizes are spread exponentially (mean 990 tokens); the data is a sparse file, since no token is read. Opening
-is timed in new processes, warm: from `BatchViewer.open` to the number of steps, and what the resident memory
-of the process grows by. The other side of `occurrences` is plain NumPy over the same mapped arrays: places by
-comparing all of doc_idx, samples by `searchsorted`, positions in the stream by `isin` over all of
-shuffle_idx. All of that is in the page cache. 8.4 GB are written for the sizes above, and removed.
+Sizes are spread exponentially (mean 990 tokens); the data is a sparse file, since its tokens do not matter.
+Opening is timed in new processes, warm: from `BatchViewer.open` to the number of steps, and what the resident
+memory of the process grows by. The other side of `occurrences` is plain NumPy over the same mapped arrays:
+places by comparing all of doc_idx, samples by `searchsorted`, positions in the stream by `isin` over all of
+shuffle_idx. With ``--fetch N``, N steps are fetched with the pieces, addresses and sources of their documents
+and without (``tokens_only``). All of that is in the page cache. ``--make DIR`` writes the dataset to DIR and
+ends, ``--data DIR`` reads it. 13 GB are written for the sizes above, and removed.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,7 +27,9 @@ import numpy as np
 
 from pile_tools import BatchViewer
 from pile_tools.formats.mmidx import write_index
+from pile_tools.formats.provenance import PROVENANCE_NAME, ProvenanceWriter, provenance_table
 from pile_tools.stages.order import make_order
+from pile_tools.viewer.fetch import fetch_steps
 
 OPEN = """
 import sys, time
@@ -52,7 +57,45 @@ def make(directory: Path, documents: int, samples: int) -> None:
     write_index(directory / "document.idx", np.uint16, sizes)
     with (directory / "document.bin").open("wb") as file:
         file.truncate(int(sizes.sum(dtype=np.int64)) * 2)
+    with (directory / PROVENANCE_NAME).open("wb") as file, ProvenanceWriter(file) as writer:
+        for start in range(0, documents, 1 << 16):
+            part = sizes[start : start + (1 << 16)]
+            names = [f"Source {number}" for number in generator.integers(0, 22, len(part)).tolist()]
+            noise = generator.bytes(16 * len(part))
+            digests = [noise[place : place + 16] for place in range(0, len(noise), 16)]
+            rows = np.arange(start, start + len(part)) % 7_000_000
+            shard = f"{start // 7_000_000:02}.jsonl.zst"
+            writer.write(provenance_table(shard, rows, names, part, digests))
     make_order(directory, num_samples=samples)
+
+
+def fetching(viewer: BatchViewer, steps: int, directory: Path) -> None:
+    """Time fetching the first steps with and without origins, and asking the ones with them."""
+    times: dict[bool, list[float]] = {False: [], True: []}
+    size = {}
+    for round_number in range(4):
+        for tokens_only in (True, False) if round_number % 2 else (False, True):
+            output = directory / f"{tokens_only}-{round_number}"
+            start = time.perf_counter()
+            fetched = fetch_steps(viewer, 0, steps, output, lambda done, total: None, tokens_only=tokens_only)
+            if round_number:  # the first one reads from the disk
+                times[tokens_only].append(time.perf_counter() - start)
+            size[tokens_only] = sum(entry.bytes for entry in fetched.manifest.outputs)
+            if round_number < 3:
+                shutil.rmtree(output)
+    mine, other = (statistics.median(times[tokens_only]) for tokens_only in (False, True))
+    print(
+        f"fetch {steps} steps    {mine:9.3f} s, {size[False]:,} bytes; tokens only {other:.3f} s, "
+        f"{size[True]:,} bytes; ratio {mine / other:.2f}, bytes {size[False] / size[True]:.4f}"
+    )
+    opened = BatchViewer.open(directory / "False-3")
+    documents = opened.trace(0, 0).column("document").to_numpy()
+    for label, ask in (
+        ("occurrences", partial(opened.occurrences, documents=documents)),
+        ("mixture", opened.mixture),
+        ("repeats", opened.repeats),
+    ):
+        print(f"  {label:15} {statistics.median(timed(ask) for _ in range(5)) * 1e3:9.1f} ms of these steps")
 
 
 def plain(viewer: BatchViewer, documents: np.ndarray) -> int:
@@ -85,7 +128,13 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=10_000, help="documents asked for at once")
     parser.add_argument("--directory", type=Path, default=None, help="for temporary files")
     parser.add_argument("--data", type=Path, default=None, help="a dataset that is there already")
+    parser.add_argument("--fetch", type=int, default=0, help="steps to fetch")
+    parser.add_argument("--make", type=Path, default=None, help="only write the dataset to this directory")
     options = parser.parse_args()
+    if options.make is not None:
+        options.make.mkdir(parents=True)
+        make(options.make, options.documents, options.samples)
+        return
     with tempfile.TemporaryDirectory(dir=options.directory) as temporary:
         name = str(options.data or temporary)
         if options.data is None:
@@ -119,6 +168,8 @@ def main() -> None:
                 f"{count:6,} documents  {mine:9.3f} s (first time {first:.3f} s), {table.num_rows:,} pieces; "
                 f"plain NumPy {other:.3f} s, ratio {other / mine:.1f}"
             )
+        if options.fetch:
+            fetching(BatchViewer.open(name, io="pread"), options.fetch, Path(temporary) / "fetched")
 
 
 if __name__ == "__main__":
