@@ -49,7 +49,8 @@ def _check_dataset(path: Path, progress: Progress) -> str:
                 raise DataError(
                     f"{path}: {found} {what}, but {MANIFEST_NAME} says {written}; make {path.parent} again"
                 )
-    return f"{dataset.n_sequences:,} documents, {dataset.n_tokens:,} tokens, largest id {largest}"
+    kind = "sequences" if manifest is None else "documents"
+    return f"{dataset.n_sequences:,} {kind}, {dataset.n_tokens:,} tokens, largest id {largest}"
 
 
 def _scan(dataset: TokenDataset, eod: int | None, progress: Progress) -> int:
