@@ -1,5 +1,6 @@
 """``card``: a directory described for others, as ``croissant.json`` and as the Hub's ``README.md``."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ __all__ = ["CARD_NAME", "chain_table", "description_header", "markdown_table", "
 
 CARD_NAME: Final = "README.md"
 _MARK: Final = "<!-- written by `pile-tools card` from manifest.json -->"
+_TABLE: Final = re.compile(r"documents(-\d+)?\.parquet|dedup\.parquet")
 _SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 
 
@@ -58,7 +60,7 @@ def _files(directory: Path, manifest: Manifest) -> list[FileEntry]:
     files = [*manifest.outputs, file_entry(directory / MANIFEST_NAME)]
     for path in sorted([*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]):
         files += [*parse_record(path.read_bytes(), str(path)).files, file_entry(path)]
-    return files
+    return list({entry.name: entry for entry in files}.values())  # of fetched steps the order is an output
 
 
 def description_header(description: Description) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _header(manifest: Manifest, files: Sequence[FileEntry]) -> dict[str, Any]:
     if documents is not None:
         size = next((name for power, name in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
         values["size_categories"] = [size]
-    tables = [entry.name for entry in files if entry.name in ("documents.parquet", "dedup.parquet")]
+    tables = [entry.name for entry in files if _TABLE.fullmatch(entry.name)]
     values["configs"] = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
     return values
 

@@ -18,9 +18,11 @@ import numpy.typing as npt
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.digest_files import digest_names, list_records
+from pile_tools.formats.history import PARENTS_NAME
 from pile_tools.formats.locations import move_locations
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
+from pile_tools.formats.origins import ORIGINS_NAME, OriginsRecord
 from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes
 from pile_tools.formats.provenance import PROVENANCE_NAME
 from pile_tools.formats.sources import MappedFile
@@ -70,12 +72,16 @@ def recut(
         entries = _copy_data(source, space, shard_bytes, progress)
         if planned is None:
             names = [index, PROVENANCE_NAME, TOKENIZER_NAME]
-            others = [_copy(directory, name, output) for name in names if (directory / name).is_file()]
+            origins, parents = _origins(directory)
+            others = [
+                _copy(directory, name, output) for name in [*names, *origins] if (directory / name).is_file()
+            ]
             manifest = Manifest(
                 stage,
                 parameters,
                 space.input_entries,
                 [*others, *entries],
+                parents=parents,
                 versions=versions,
             )
         else:
@@ -178,6 +184,18 @@ def _with_data(
         elif data[0] not in entries:
             entries += data
     return entries
+
+
+def _origins(directory: Path) -> tuple[list[str], list[str]]:
+    """Return the names of what says which documents fetched sequences show, and the manifests behind them."""
+    path = directory / ORIGINS_NAME
+    if not path.is_file():
+        return [], []
+    record = OriginsRecord.parse(path.read_bytes(), str(path))
+    carried = sorted(found for found in (directory / PARENTS_NAME).rglob("*") if found.is_file())
+    names = [ORIGINS_NAME, *(entry.name for entry in record.files)]
+    names += [found.relative_to(directory).as_posix() for found in carried]
+    return names, sorted({dataset.manifest for dataset in record.datasets if dataset.manifest is not None})
 
 
 def _copy(directory: Path, name: str, output: Path) -> FileEntry:

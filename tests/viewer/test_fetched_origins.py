@@ -24,6 +24,7 @@ from pile_tools.formats.origin_documents import ORIGIN_SCHEMA
 from pile_tools.formats.origins import ORIGINS_NAME, PIECES_NAME, STARTS_NAME, OriginsRecord
 from pile_tools.formats.provenance import ProvenanceWriter
 from pile_tools.stages.blend import make_blend
+from pile_tools.stages.recut import recut
 from pile_tools.stages.verify import verify
 from pile_tools.studies.intervene import Intervention, intervene
 from pile_tools.viewer import fetch_origins
@@ -269,6 +270,15 @@ def test_fetched_from_behind_a_url(
     for name in (*ARRAYS, "documents-0.parquet"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
     assert not BatchViewer.open(tmp_path / "bare").knows_documents
+
+
+def test_cut_into_other_files_they_answer_the_same(whole: BatchViewer, tmp_path: Path) -> None:
+    expected = everything(fetched(whole, 3, 9, tmp_path / "steps"))
+    recut(tmp_path / "steps", tmp_path / "split", shard_bytes=20)
+    recut(tmp_path / "split", tmp_path / "merged", shard_bytes=None)
+    for name in ("split", "merged"):
+        assert everything(BatchViewer.open(tmp_path / name)) == expected
+        assert "origins" in [finding.check for finding in verify([tmp_path / name])]
 
 
 def test_a_blend_that_lists_a_dataset_twice(whole: BatchViewer, tmp_path: Path) -> None:
