@@ -4,7 +4,8 @@
 
 The stream is 0.6 GB of random tokens in documents of random sizes (mean 990 tokens), one epoch in the order
 `neox`, all in the page cache. Token search: one thread in file order, one pattern and eight in one pass,
-against comparing whole arrays with NumPy. `find`: the whole question on all cores, against searching each
+against comparing whole arrays with NumPy; with ``--data`` the tokens of that dataset, which has an order,
+again and again up to 268 MB. `find`: the whole question on all cores, against searching each
 step by NumPy. Then digests against reading the same steps, `torch_dataset` against a plain loop that gathers
 each sequence piece by piece, and a regular expression with one process and with two.
 """
@@ -59,7 +60,7 @@ def plain_search(tokens: npt.NDArray[Any], pattern: list[int]) -> int:
 
 def scan(viewer: BatchViewer, tokenizer: bool, rounds: int) -> None:
     part = viewer.parts[0]
-    tokens = part.read(0, min(part.n_tokens, 128 << 20))
+    tokens = np.resize(part.read(0, min(part.n_tokens, 128 << 20)), 128 << 20)
     generator = np.random.default_rng(0)
     starts = generator.integers(0, len(tokens) - 9, 8)
     patterns = [tokens[start : start + 4].tolist() for start in starts]
@@ -160,8 +161,13 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=None, help="tokenizer.json, for texts and expressions")
     parser.add_argument("--regex-steps", type=int, default=4)
     parser.add_argument("--only", default="scan,find,digest,torch,regex")
+    parser.add_argument("--data", default=None, help="scan only this token dataset, of real text")
     parser.add_argument("--directory", type=Path, default=None, help="for temporary files")
     options = parser.parse_args()
+    if options.data is not None:
+        viewer = BatchViewer.open(options.data, tokenizer=options.tokenizer)
+        scan(viewer, options.tokenizer is not None or viewer.has_tokenizer, options.rounds)
+        return
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
         steps = options.documents * 990 // 2049 // 1024 - 1
         scattered, sequential = make_datasets(Path(name), options.documents, steps)
