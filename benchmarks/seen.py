@@ -77,7 +77,7 @@ def fetching(viewer: BatchViewer, steps: int, directory: Path) -> None:
         for tokens_only in (True, False) if round_number % 2 else (False, True):
             output = directory / f"{tokens_only}-{round_number}"
             start = time.perf_counter()
-            fetched = fetch_steps(viewer, 0, steps, output, lambda done, total: None, tokens_only=tokens_only)
+            fetched = fetch_steps(viewer, 0, steps, output, tokens_only=tokens_only)
             if round_number:  # the first one reads from the disk
                 times[tokens_only].append(time.perf_counter() - start)
             size[tokens_only] = sum(entry.bytes for entry in fetched.manifest.outputs)

@@ -28,14 +28,7 @@ def command(steps: str, output: Path, tokens_only: bool, as_json: bool, **stream
     start, stop = parse_steps(steps)
     viewer = open_viewer(**stream)
     with options.progress_bar() as progress:
-        fetched = fetch_steps(
-            viewer,
-            start,
-            stop,
-            output,
-            lambda done, total: progress("fetch", done, total),
-            tokens_only=tokens_only,
-        )
+        fetched = fetch_steps(viewer, start, stop, output, progress, tokens_only=tokens_only)
     files = fetched.manifest.outputs
     if as_json:
         options.print_json(

@@ -125,7 +125,7 @@ def _show(table: "pa.Table", as_json: bool) -> None:
         if row["document"] is not None:
             place += f", document {row['document']}"
         if row["shard"] is not None:
-            place += f", from {row['shard']}:{row['shard_row']}"
+            place += f", from {options.address(row['shard'], row['shard_row'])}"
         if row["source"] is not None:
             place += f", source {row['source']}"
         found = row["pattern"]

@@ -46,11 +46,13 @@ def command(
     and a step counts as seen only where its bytes are those. --plot draws the loss against the steps since
     a sequence was last read, which is refused where the checkpoint has read other streams, too.
     """
-    from pile_tools.studies.loss import loss_by_exposure, plot_exposure
+    from pile_tools.studies.loss import check_plot, loss_by_exposure, plot_exposure
     from pile_tools.studies.model_name import ModelName
     from pile_tools.studies.stream_place import StreamPlace
 
     place = StreamPlace(data, order, batch_size)
+    if plot is not None:
+        check_plot(place)  # before hours of measuring
     with options.progress_bar() as progress:
         report = loss_by_exposure(
             place,

@@ -205,6 +205,11 @@ def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def address(shard: str | None, row: int | None) -> str:
+    """A place in a corpus as it is shown: SHARD:ROW, or a file that is shown whole."""
+    return f"{shard}" if row is None else f"{shard}:{row}"
+
+
 def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Print left-aligned first column and right-aligned others under a header."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]

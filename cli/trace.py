@@ -86,7 +86,8 @@ def command(
     for piece in pieces:
         if piece.span is not None:
             click.echo(
-                f"\n--- document {piece.document} from its token {piece.offset}, {piece.shard}:{piece.row}"
+                f"\n--- document {piece.document} from its token {piece.offset}, "
+                f"{options.address(piece.shard, piece.row)}"
             )
             click.echo(f"{piece.span.before}⟦{piece.span.text}⟧{piece.span.after}")
 

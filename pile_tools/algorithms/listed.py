@@ -19,13 +19,15 @@ class Listed:
 
     Those of sequence k are rows [``starts[k]``, ``starts[k + 1]``) of ``pieces``, int32[p, 4]: document,
     offset, n_tokens and epoch (see ``places.Shown``), −1 what is not known. ``tokens`` and ``samples`` count
-    those of the whole dataset in its order, of which this is a part.
+    those of the whole dataset in its order, of which this is a part; ``packed_anew``: an overlay packs some
+    of these anew.
     """
 
     starts: Int64Array
     pieces: npt.NDArray[np.int32]
     tokens: int
     samples: int
+    packed_anew: bool
 
     def of(self, sequences: Int64Array) -> tuple[Pieces, Int64Array]:
         """Return the pieces of ``sequences`` [n], and the epoch of each."""

@@ -59,7 +59,8 @@ class OriginDataset:
     ``documents`` that it has (None where their boundaries are not known), ``tokens`` of its data, ``samples``
     that its order packs; ``addresses``: it is recorded where its documents came from; ``manifest``: the
     identity of its manifest, carried in ``parents/``, if it has one; ``first``: the number of the first
-    dataset of a blend that is the same one, listed once more.
+    dataset of a blend that is the same one, listed once more; ``packed_anew``: an overlay packs some of its
+    samples anew.
     """
 
     documents: int | None
@@ -68,12 +69,14 @@ class OriginDataset:
     addresses: bool
     manifest: str | None
     first: int
+    packed_anew: bool
 
     def is_sound(self, number: int) -> bool:
         counts = (self.tokens, self.samples, *([] if self.documents is None else [self.documents]))
         return (
             all(type(count) is int and count >= 0 for count in counts)
             and isinstance(self.addresses, bool)
+            and isinstance(self.packed_anew, bool)
             and isinstance(self.manifest, str | None)
             and type(self.first) is int
             and 0 <= self.first <= number

@@ -21,6 +21,7 @@ from pile_tools.formats.manifest import FileEntry, canonical_json
 __all__ = [
     "ADDED_NAME",
     "DOCUMENTS_NAME",
+    "NO_ROW",
     "OVERLAY_NAME",
     "PARENT_NAME",
     "PIECES_NAME",
@@ -35,6 +36,9 @@ SAMPLES_NAME: Final = "samples.npy"
 PIECES_NAME: Final = "pieces.npy"
 DOCUMENTS_NAME: Final = "documents.npy"
 ADDED_NAME: Final = "added"
+NO_ROW: Final = -1
+"""Stands for the row of a document that is the text of a whole file, in ``added/documents.parquet``."""
+
 _FORMAT: Final = "pile-tools overlay 1"
 
 

@@ -37,7 +37,8 @@ def mixture(stream: Stream, *, every: int | None = None, progress: Progress = no
     # The largest first; of documents without a source last.
     names = sorted(counts, key=lambda name: (name is None, -int(counts[name].sum()), name))
     starts = np.concatenate([[stream.first_step], marks[:-1]])
-    tokens = np.stack([counts[name] for name in names], axis=1)
+    # Of fetched steps only the sources that they show have a name, and no whole step may show none.
+    tokens = np.stack([counts[name] for name in names] or [np.empty((len(marks), 0), np.int64)], axis=1)
     return pa.table(
         {
             "start": np.repeat(starts, len(names)),

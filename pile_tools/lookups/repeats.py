@@ -117,6 +117,11 @@ def _repeats_of_listed(
             f"{part.name}: fetched from a blend that lists a dataset twice, so that repeats cannot be told; "
             "ask them of the blend itself, or ask for occurrences of documents (`pile-tools seen`)"
         )
+    if listed.packed_anew:
+        raise PileToolsError(
+            f"{part.name}: fetched from an overlay that packs samples anew, of which this cannot be told; "
+            "ask for occurrences of documents (`pile-tools seen`)"
+        )
     intervals = sample_intervals(stream, part, marks)
     read = _by_times([intervals], len(marks))
     found = {"samples": read, "tokens": read * stream.seq_length}
@@ -126,11 +131,6 @@ def _repeats_of_listed(
     totals["documents"] = part.n_documents
     sequences = np.flatnonzero(intervals >= 0)
     pieces, epochs = listed.of(sequences)
-    if np.any(epochs < 0):
-        raise PileToolsError(
-            f"{part.name}: fetched from an overlay that packs samples anew, of which this cannot be told; "
-            "ask for occurrences of documents (`pile-tools seen`)"
-        )
     n_inputs = inputs(pieces, stream.seq_length)
     shown = np.flatnonzero(n_inputs)
     found["documents"], found["tokens"] = repetition_of_spans(

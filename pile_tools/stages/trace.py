@@ -4,7 +4,7 @@ A text is read again in the shard that was tokenized, and proved by its hash and
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,7 +101,8 @@ def trace_pieces(
             histories[number] = part.history()
         chain: list[Address] = []
         history, span = histories[number], None
-        if history is not None and piece["shard"] is not None and _was_tokenized(history, piece):
+        # What an overlay shows of a file has no row, and was in no corpus.
+        if history is not None and piece["row"] is not None:
             chain = addresses(history, piece["shard"], piece["row"])
         if context is not None:
             if number not in texts:
@@ -115,13 +116,6 @@ def trace_pieces(
             span = texts[number].span(piece["document"], piece["offset"], ids, context)
         found.append(TracedPiece(**piece, addresses=tuple(chain), span=span))
     return found
-
-
-def _was_tokenized(history: History, piece: Mapping[str, Any]) -> bool:
-    """Whether a piece is from an input of the tokenization, and not from a file that an overlay shows."""
-    if piece["document"] < history.own.counts["documents"]:
-        return True
-    return any(entry.name == piece["shard"] for entry in history.own.inputs)
 
 
 class SourceTexts:

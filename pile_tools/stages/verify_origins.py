@@ -18,14 +18,20 @@ __all__ = ["check_origins", "has_origins"]
 
 
 def has_origins(directory: Path) -> bool:
-    return (directory / ORIGINS_NAME).is_file() and (directory / ORDER_NAME).is_file()
+    """Whether there are origins, or an order that names them."""
+    if (directory / ORIGINS_NAME).is_file():
+        return True
+    path = directory / ORDER_NAME
+    record = parse_record(path.read_bytes(), str(path)) if path.is_file() else None
+    return isinstance(record, OrderRecord) and record.origins is not None
 
 
 def check_origins(directory: Path, progress: Progress) -> str:
     """Check the pieces of all sequences, and that the tables describe the documents that they are of."""
-    order = parse_record((directory / ORDER_NAME).read_bytes(), str(directory / ORDER_NAME))
+    path = directory / ORDER_NAME
+    order = parse_record(path.read_bytes(), str(path)) if path.is_file() else None
     if not isinstance(order, OrderRecord) or order.origins is None:
-        raise DataError(f"{directory / ORDER_NAME}: does not name {ORIGINS_NAME}; fetch the steps again")
+        raise DataError(f"{path}: missing, or does not name {ORIGINS_NAME}; fetch the steps again")
     files = OriginFiles(LocalStore(directory), order.origins, order.sequences)
     starts, pieces = files.starts.whole(), files.pieces.whole()
     check_starts(files.starts.source.name, starts, len(pieces))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import FileEntry, file_entry
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.overlay import ADDED_NAME
+from pile_tools.formats.overlay import ADDED_NAME, NO_ROW
 from pile_tools.formats.provenance import PROVENANCE_NAME, ProvenanceWriter, provenance_table, text_digest
 from pile_tools.viewer.components import Component
 from pile_tools.viewer.reading import provenance_of
@@ -71,6 +71,10 @@ class AddedDocuments:
                 for tokens, (shard, row, source) in zip(self._documents, self._addresses, strict=True):
                     # What became of a part of a text has no text of its own: its tokens stand for it.
                     digest = text_digest(tokens.tobytes())
-                    writer.write(provenance_table(str(shard), [row or 0], [source], [len(tokens)], [digest]))
+                    writer.write(
+                        provenance_table(
+                            str(shard), [NO_ROW if row is None else row], [source], [len(tokens)], [digest]
+                        )
+                    )
             names.append(PROVENANCE_NAME)
         return [file_entry(folder / name, f"{ADDED_NAME}/{name}") for name in names]

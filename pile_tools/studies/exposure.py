@@ -13,9 +13,18 @@ import pyarrow.compute as pc
 from pile_tools.errors import OutOfRangeError, PileToolsError
 from pile_tools.viewer import BatchViewer
 
-__all__ = ["last_seen", "times_seen"]
+__all__ = ["check_begins", "last_seen", "times_seen"]
 
 Int64Array = npt.NDArray[np.int64]
+
+
+def check_begins(viewer: BatchViewer) -> None:
+    """Raise PileToolsError for steps that were fetched from the middle of a stream."""
+    if viewer.first_step > 0:
+        raise PileToolsError(
+            f"{viewer.order.name}: begins with step {viewer.first_step}, and what earlier ones read is not "
+            "known; name the whole stream"
+        )
 
 
 def times_seen(viewer: BatchViewer, sequences: pa.Table, until: int) -> Int64Array:
@@ -44,11 +53,7 @@ def _readings(
         raise OutOfRangeError(
             f"{viewer.order.name}: a checkpoint after {until} steps, but the stream has {viewer.steps}"
         )
-    if viewer.first_step > 0:
-        raise PileToolsError(
-            f"{viewer.order.name}: begins with step {viewer.first_step}, and what earlier ones read is not "
-            "known; name the whole stream"
-        )
+    check_begins(viewer)
     document, offset, length = (
         sequences.column(name).to_numpy() for name in ("document", "offset", "n_tokens")
     )

@@ -323,7 +323,7 @@ class _Work:
         ids += [token for token in end if token in special and special[token].special]
         if not ids:
             raise ParameterError(f"{path}: no token in it; to leave a document out, --drop it")
-        number = self.added.add(np.array(ids, self.component.dataset.dtype), path.name, 0, None)
+        number = self.added.add(np.array(ids, self.component.dataset.dtype), path.name, None, None)
         return number, len(ids)
 
     def _positions(self, samples: Int64Array) -> Int64Array:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pile_tools.errors import ParameterError
 from pile_tools.stages.executor import Progress, no_progress
-from pile_tools.studies.exposure import last_seen
+from pile_tools.studies.exposure import check_begins, last_seen
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import model_identity
 from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
@@ -21,8 +21,9 @@ from pile_tools.studies.reading import Reading, check_lineage
 from pile_tools.studies.resumable import Part, make_table, step_parts, write_table
 from pile_tools.studies.stream_place import StreamPlace, check_steps
 from pile_tools.studies.worker import open_here
+from pile_tools.viewer import BatchViewer
 
-__all__ = ["LossGroup", "LossReport", "loss_by_exposure", "plot_exposure"]
+__all__ = ["LossGroup", "LossReport", "check_plot", "loss_by_exposure", "plot_exposure"]
 
 _PART_SEQUENCES: Final = 1024
 _SCHEMA: Final = pa.schema(
@@ -160,20 +161,28 @@ def _groups(table: pa.Table, keys: list[str]) -> tuple[LossGroup, ...]:
     return tuple(sorted(groups, key=lambda group: (group.source or "", group.seen is not True)))
 
 
+def check_plot(place: StreamPlace) -> BatchViewer:
+    """Return the stream, of which ``plot_exposure`` can be asked; raise what it raises of any other."""
+    viewer = place.open()
+    if not any(part.n_documents is not None for part in viewer.parts):
+        raise ParameterError(
+            f"{viewer.order.name}: boundaries of documents are not known, so it is not known when a "
+            "sequence was last read; leave --plot out"
+        )
+    check_begins(viewer)
+    return viewer
+
+
 def plot_exposure(report: LossReport, place: StreamPlace, path: Path) -> None:
     """Draw the loss of the sequences against the steps since they were last read, into a PNG file.
 
     Steps since last seen are counted from the checkpoint back: 1 for the last step that it has read.
     Sequences that were not read yet are drawn apart, as a line at their mean loss. Raises DataError where the
-    checkpoint has read anything but this stream, ParameterError where boundaries of documents are not known.
+    checkpoint has read anything but this stream, ParameterError where boundaries of documents are not known
+    and PileToolsError of steps that do not begin with the stream.
     """
-    viewer = place.open()
+    viewer = check_plot(place)
     table = report.table.filter(pc.is_valid(report.table.column("document")))
-    if table.num_rows == 0:
-        raise ParameterError(
-            f"{viewer.order.name}: boundaries of documents are not known, so it is not known when a "
-            "sequence was last read; leave --plot out"
-        )
     until, record = report.reading.steps, report.reading.record
     if record is not None:
         check_lineage(viewer, record.lineage, record.digest)

@@ -62,9 +62,7 @@ def export_steps(
     start, stop = step_range(viewer, steps)
     count = (stop - start) * viewer.batch_size
     if form == "mmidx":
-        fetched = fetch_steps(
-            viewer, start, stop, output, lambda done, total: progress("export", done, total)
-        )
+        fetched = fetch_steps(viewer, start, stop, output, progress, label="export")
         size = sum(entry.bytes for entry in fetched.manifest.outputs)
         return Exported(output, (start, stop), count, size)
     if output.is_dir():

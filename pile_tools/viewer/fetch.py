@@ -1,7 +1,7 @@
 """Fetch some steps of a stream into a small token dataset that keeps their step numbers."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import write_index
@@ -18,7 +18,8 @@ from pile_tools.formats.order_files import SEQUENTIAL
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.viewer.fetch_origins import has_origins, write_origins
+from pile_tools.lookups.stream import Progress, no_progress
+from pile_tools.viewer.fetch_origins import write_origins
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["Fetched", "fetch_steps", "parse_steps"]
@@ -55,8 +56,9 @@ def fetch_steps(
     start: int,
     stop: int,
     output: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress = no_progress,
     *,
+    label: str = "fetch",
     tokens_only: bool = False,
 ) -> Fetched:
     """Write steps [start, stop) of ``viewer`` into the directory ``output`` as a token dataset with an order.
@@ -66,9 +68,10 @@ def fetch_steps(
     addresses and sources (see ``formats.origins``), so that the steps answer what the stream does; unless
     ``tokens_only``, which of a stream behind a URL spares reading where its documents came from.
 
-    ``progress`` is told the steps done and their number. A run that was interrupted goes on where it ended; a
-    finished directory is left as it is. Raises OutOfRangeError for steps that the stream does not have and
-    PileToolsError where ``output`` holds something else.
+    ``progress`` is told of the steps as ``label``, then of the "origins" of sequences and of "documents". A
+    run that was interrupted goes on where it ended; a finished directory is left as it is. Raises
+    OutOfRangeError for steps that the stream does not have and PileToolsError where ``output`` holds
+    something else.
     """
     viewer.batches(start, stop)
     parameters = {
@@ -79,7 +82,7 @@ def fetch_steps(
         "batch_size": viewer.batch_size,
         "seq_length": viewer.seq_length,
         "dtype": viewer.dtype.name,
-        "origins": not tokens_only and has_origins(viewer),
+        "origins": not tokens_only,
     }
     work = output / UNFINISHED_NAME
     if (output / MANIFEST_NAME).is_file():
@@ -87,11 +90,12 @@ def fetch_steps(
         if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
             raise PileToolsError(f"{output}: holds something else; choose another directory")
         if work.exists():  # killed in its last moment, with all in its place
+            _sweep(output)
             shutil.rmtree(work)
         return Fetched(manifest, None)
     _begin(output, work, canonical_json(parameters))
     missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
-    progress(stop - start - len(missing), stop - start)
+    progress(label, stop - start - len(missing), stop - start)
 
     def one(step: int) -> None:
         tokens = viewer.batch(step)
@@ -103,11 +107,11 @@ def fetch_steps(
         try:
             for left, future in zip(reversed(range(len(missing))), futures, strict=True):
                 future.result()
-                progress(stop - start - left, stop - start)
+                progress(label, stop - start - left, stop - start)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return _finish(viewer, start, stop, output, parameters)
+    return _finish(viewer, start, stop, output, parameters, progress)
 
 
 def _part(work: Path, step: int) -> Path:
@@ -116,18 +120,41 @@ def _part(work: Path, step: int) -> Path:
 
 def _begin(output: Path, work: Path, job: bytes) -> None:
     """Make the work directory, or take up that of the same job."""
-    if output.is_dir() and any(output.iterdir()) and not (work / _JOB_NAME).is_file():
+    path = work / _JOB_NAME
+    if path.is_file():
+        if path.read_bytes() != job:
+            raise PileToolsError(
+                f"{output}: begun with other steps or another stream; choose another directory"
+            )
+        _sweep(output)
+    elif output.is_dir() and not _is_empty(output, work):
         raise PileToolsError(f"{output}: holds something else; choose another directory")
     work.mkdir(parents=True, exist_ok=True)
-    path = work / _JOB_NAME
-    if path.is_file() and path.read_bytes() != job:
-        raise PileToolsError(f"{output}: begun with other steps or another stream; choose another directory")
     with atomic_write(path) as file:
         file.write(job)
 
 
+def _is_empty(output: Path, work: Path) -> bool:
+    """Whether nothing is in ``output``, or only what is left where a run was killed as it began."""
+    found = list(output.iterdir())
+    if found == [work]:
+        found = [path for path in work.iterdir() if not path.name.endswith(PARTIAL_SUFFIX)]
+    return not found
+
+
+def _sweep(output: Path) -> None:
+    """Remove what a killed run had begun to write."""
+    for partial in output.rglob(f"*{PARTIAL_SUFFIX}"):
+        partial.unlink()
+
+
 def _finish(
-    viewer: BatchViewer, start: int, stop: int, output: Path, parameters: Mapping[str, Any]
+    viewer: BatchViewer,
+    start: int,
+    stop: int,
+    output: Path,
+    parameters: Mapping[str, Any],
+    progress: Progress,
 ) -> Fetched:
     """Lay the steps end to end, describe them, and remove the work directory."""
     work = output / UNFINISHED_NAME
@@ -143,7 +170,7 @@ def _finish(
     names = [f"{_PREFIX}.bin", f"{_PREFIX}.idx", ORDER_NAME]
     origins, parents = None, []
     if parameters["origins"]:
-        origins, others = write_origins(viewer, start, stop, output, lambda done, total: None)
+        origins, others = write_origins(viewer, start, stop, output, progress)
         names += others
         parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:

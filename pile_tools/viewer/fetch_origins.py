@@ -1,6 +1,6 @@
 """Write the origins of fetched steps: the pieces of documents that they show (``formats.origins``)."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,10 +24,11 @@ from pile_tools.formats.origins import (
     documents_name,
 )
 from pile_tools.formats.provenance import ROW_GROUP_ROWS, ProvenanceWriter
+from pile_tools.lookups.stream import Progress
 from pile_tools.viewer.parts import ViewedPart
 from pile_tools.viewer.view import BatchViewer
 
-__all__ = ["has_origins", "write_origins"]
+__all__ = ["write_origins"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -35,17 +36,12 @@ Int64Array = npt.NDArray[np.int64]
 _BLOCK: Final = 1 << 18
 
 
-def has_origins(viewer: BatchViewer) -> bool:
-    """Whether more is known of the sequences of ``viewer`` than their tokens."""
-    return any(part.n_documents is not None or part.number is not None for part in viewer.parts)
-
-
 def write_origins(
-    viewer: BatchViewer, start: int, stop: int, output: Path, progress: Callable[[int, int], None]
+    viewer: BatchViewer, start: int, stop: int, output: Path, progress: Progress
 ) -> tuple[OriginsRecord, list[str]]:
     """Write the origins of steps [start, stop) into ``output``; return their record and the files' names.
 
-    ``progress`` is told the sequences done and their number.
+    ``progress`` is told of the sequences as "origins" and of the "documents".
     """
     first, last = start * viewer.batch_size, stop * viewer.batch_size
     shown = [np.zeros(part.n_documents or 0, np.bool_) for part in viewer.parts]
@@ -63,17 +59,20 @@ def write_origins(
             counts, rows = _pieces(viewer, positions, shown)
             starts.append(pieces.rows + np.cumsum(counts))
             pieces.append(rows)
-            progress(int(positions[-1]) + 1 - first, last - first)
+            progress("origins", int(positions[-1]) + 1 - first, last - first)
     if blend:
         names.append(DATASETS_NAME)
         with atomic_write(output / DATASETS_NAME) as file, NpyWriter(file, np.int16) as datasets:
             for low in range(first, last, _BLOCK):
                 which, _ = viewer.samples_at(np.arange(low, min(low + _BLOCK, last)))
                 datasets.append(which.astype(np.int16))
+    done, total = 0, int(sum(mask.sum() for mask in shown))
     for number, (part, mask) in enumerate(zip(viewer.parts, shown, strict=True)):
         if part.n_documents is not None:
             names.append(documents_name(number))
-            _write_documents(part, np.flatnonzero(mask), output / names[-1])
+            for written in _write_documents(part, np.flatnonzero(mask), output / names[-1]):
+                done += written
+                progress("documents", done, total)
     entries = tuple(file_entry(output / name) for name in names)
     record = OriginsRecord(last - first, blend, _datasets(viewer), entries)
     with atomic_write(output / ORIGINS_NAME) as file:
@@ -116,7 +115,8 @@ def _pieces(
     return np.bincount(rows, minlength=len(positions)), joined[order].astype(np.int32)
 
 
-def _write_documents(part: ViewedPart, documents: Int64Array, path: Path) -> None:
+def _write_documents(part: ViewedPart, documents: Int64Array, path: Path) -> Iterator[int]:
+    """Write the table of ``documents``, and yield how many of them after each block."""
     provenance = part.provenance()
     with atomic_write(path) as file, ProvenanceWriter(file, ORIGIN_SCHEMA) as writer:
         for low in range(0, len(documents), ROW_GROUP_ROWS):
@@ -133,3 +133,4 @@ def _write_documents(part: ViewedPart, documents: Int64Array, path: Path) -> Non
                 for name in ("shard", "row", "source"):
                     columns[name] = found.column(name).cast(ORIGIN_SCHEMA.field(name).type)
             writer.write(pa.table([columns[name] for name in ORIGIN_SCHEMA.names], schema=ORIGIN_SCHEMA))
+            yield len(block)

@@ -73,7 +73,7 @@ class Origins:
             check_listed(self._files.pieces.source.name, np.diff(starts), pieces, None, self._n_tokens)
             self._listed = starts, pieces
         dataset = self.dataset(number)
-        return Listed(*self._listed, dataset.tokens, dataset.samples)
+        return Listed(*self._listed, dataset.tokens, dataset.samples, dataset.packed_anew)
 
     def documents(self, number: int) -> "OriginDocuments | None":
         """Return the table of the documents of dataset ``number``; None where they are not known."""

@@ -144,6 +144,7 @@ class ViewedPart:
             addresses=self.provenance() is not None,
             manifest=None if manifest is None else manifest.identity,
             first=0,
+            packed_anew=_packs_anew(self.component),
         )
 
     def carry(self, output: Path) -> list[str]:
@@ -186,6 +187,13 @@ class ViewedPart:
     @property
     def decoder(self) -> Decoder:
         return self._decoder
+
+
+def _packs_anew(component: Component) -> bool:
+    """Whether an overlay packs samples of ``component`` anew."""
+    return isinstance(component, OverlayComponent) and (
+        len(component.packed_anew) > 0 or _packs_anew(component.parent)
+    )
 
 
 class FetchedPart(ViewedPart):

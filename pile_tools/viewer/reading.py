@@ -9,6 +9,7 @@ import numpy as np
 
 from pile_tools.algorithms import locate
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.overlay import NO_ROW
 from pile_tools.formats.sources import MissingFileError, SourceFile
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.viewer.components import UNKNOWN, Component, Tokens
@@ -153,6 +154,7 @@ class AddedDocuments:
     def lookup(self, documents: Any, columns: Sequence[str] = ("shard", "row", "source")) -> "pa.Table":
         """Return ``columns`` of ``documents``; null where they are not recorded."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         wanted = np.asarray(documents, np.int64)
         own = wanted >= self._first
@@ -161,7 +163,12 @@ class AddedDocuments:
         parts = []
         for table, numbers in ((self._below, wanted[~own]), (self._added, wanted[own] - self._first)):
             if table is not None:
-                parts.append(table.lookup(numbers).select(schema.names).cast(schema))
+                found = table.lookup(numbers).select(schema.names).cast(schema)
+                if "row" in schema.names:
+                    row = found.column("row")
+                    row = pc.if_else(pc.equal(row, NO_ROW), pa.scalar(None, pa.int64()), row)
+                    found = found.set_column(schema.get_field_index("row"), schema.field("row"), row)
+                parts.append(found)
             else:
                 parts.append(
                     pa.table([pa.nulls(len(numbers), field.type) for field in schema], schema=schema)

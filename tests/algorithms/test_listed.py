@@ -17,7 +17,7 @@ def test_pieces_of_sequences(several: list[list[int]], data: st.DataObject) -> N
     lengths = [np.diff([0, *cut, 6]).tolist() for cut in several]
     rows = [[10 * k + p, k + p, n, p] for k, own in enumerate(lengths) for p, n in enumerate(own)]
     starts = np.cumsum([0, *map(len, lengths)])
-    listed = Listed(starts, np.array(rows, np.int32), 100, 10)
+    listed = Listed(starts, np.array(rows, np.int32), 100, 10, False)
     check_starts("starts", starts, len(rows))
     check_listed("pieces", np.diff(starts), listed.pieces, None, 6)
     wanted = data.draw(st.lists(st.integers(0, len(several) - 1), max_size=6))

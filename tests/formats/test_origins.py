@@ -8,7 +8,9 @@ from pile_tools.errors import DataError
 from pile_tools.formats.manifest import FileEntry, canonical_json
 from pile_tools.formats.origins import OriginDataset, OriginsRecord
 
-DATASET = OriginDataset(documents=7, tokens=90, samples=11, addresses=True, manifest="a" * 64, first=0)
+DATASET = OriginDataset(
+    documents=7, tokens=90, samples=11, addresses=True, manifest="a" * 64, first=0, packed_anew=False
+)
 FILES = tuple(FileEntry(name, 3, "b" * 64) for name in ("piece_starts.npy", "pieces.npy"))
 RECORD = OriginsRecord(sequences=4, blend=False, datasets=(DATASET,), files=FILES)
 BLEND = replace(

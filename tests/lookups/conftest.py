@@ -106,7 +106,7 @@ def make_stream(tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
             )
             if whole.steps == 0:  # nothing can be fetched of it
                 return whole
-            fetch_steps(whole, 0, whole.steps, directory / "steps", lambda done, total: None)
+            fetch_steps(whole, 0, whole.steps, directory / "steps")
             return BatchViewer.open(directory / "steps")
         shape = {"seq_length": seq_length, "batch_size": batch_size, "num_samples": num_samples}
         parts = [documents]

@@ -190,14 +190,15 @@ def test_numbers_are_numbers_however_many_and_files_are_files(
 
 def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     parent = BatchViewer.open(data)
-    (tmp_path / "new.txt").write_text("the dog heard nothing")
-    intervention = Intervention(replace=[("10", "11"), ("12,13", str(tmp_path / "new.txt"))])
+    # Called like a shard of the corpus, of which it is no row all the same.
+    (tmp_path / "a.jsonl").write_text("the dog heard nothing")
+    intervention = Intervention(replace=[("10", "11"), ("12,13", str(tmp_path / "a.jsonl"))])
     intervene(data, tmp_path / "o", intervention, from_step=0)
     viewer = BatchViewer.open(tmp_path / "o")
     shown = [p for s in range(viewer.steps) for r in range(4) for p in viewer.trace(s, r).to_pylist()]
     assert not {p["document"] for p in shown} & {10, 12, 13}
     added = [p for p in shown if p["document"] >= 60]
-    assert {p["shard"] for p in added} == {"new.txt"}
+    assert {(p["shard"], p["row"]) for p in added} == {("a.jsonl", None)}
     text = "".join(viewer.text(s, r) for s in range(viewer.steps) for r in range(4))
     assert "the dog heard nothing<|endoftext|>" in text
     check_traces(viewer, parent, range(viewer.steps))
@@ -205,8 +206,10 @@ def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     place = viewer.occurrences(added[0]["document"]).to_pylist()[0]
     row = place["step"], place["row"]
     pieces = trace_pieces(viewer.parts, viewer.trace(*row), viewer.sequence(*row))
-    assert {bool(piece.addresses) for piece in pieces if piece.shard == "new.txt"} == {False}
-    assert {bool(piece.addresses) for piece in pieces if piece.shard != "new.txt"} <= {True}
+    assert {bool(piece.addresses) for piece in pieces if piece.document == added[0]["document"]} == {False}
+    assert {bool(piece.addresses) for piece in pieces if (piece.document or 0) < 60} <= {True}
+    fetch_steps(viewer, row[0], row[0] + 1, tmp_path / "steps")
+    assert BatchViewer.open(tmp_path / "steps").trace(*row) == viewer.trace(*row)
     with pytest.raises(PileToolsError, match="was made by an overlay and is no text of the corpus"):
         trace_pieces(viewer.parts, viewer.trace(*row), viewer.sequence(*row), context=3)
 
@@ -461,7 +464,7 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
     assert swapped.repeats(every=5).equals(parent.repeats(every=5))
     assert swapped.mixture(every=5).equals(parent.mixture(every=5))
     for whole, name in ((viewer, "of o"), (swapped, "of p")):
-        fetch_steps(whole, 0, whole.steps, tmp_path / name, lambda done, total: None)
+        fetch_steps(whole, 0, whole.steps, tmp_path / name)
         fetched = BatchViewer.open(tmp_path / name)
         assert [fetched.trace(s, r) for s in range(9) for r in range(4)] == [
             whole.trace(s, r) for s in range(9) for r in range(4)
@@ -470,8 +473,10 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
         assert fetched.occurrences(documents=everything) == whole.occurrences(documents=everything)
         assert fetched.find(tokens=[he]) == whole.find(tokens=[he])
         assert fetched.mixture(every=5).to_pylist() == whole.mixture(every=5).to_pylist()
-    with pytest.raises(PileToolsError, match="fetched from an overlay that packs samples anew"):
-        BatchViewer.open(tmp_path / "of o").repeats()
+    fetch_steps(viewer, 0, 2, tmp_path / "before")  # these steps are as they were, and not what the rest is
+    for name in ("of o", "before"):
+        with pytest.raises(PileToolsError, match="fetched from an overlay that packs samples anew"):
+            BatchViewer.open(tmp_path / name).repeats()
     assert BatchViewer.open(tmp_path / "of p").repeats(every=5) == parent.repeats(every=5)
 
 

@@ -4,16 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.stages.order import make_order
 from pile_tools.studies.exposure import last_seen, times_seen
-from pile_tools.studies.loss import loss_by_exposure, plot_exposure
+from pile_tools.studies.loss import check_plot, loss_by_exposure, plot_exposure
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import open_model
 from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
 from pile_tools.studies.stream_place import StreamPlace
 from pile_tools.train import train
 from pile_tools.viewer import BatchViewer
+from pile_tools.viewer.fetch import fetch_steps
 from tests.studies.small import make_own, make_stream
 from tests.token_data import write_dataset
 
@@ -102,3 +103,21 @@ def test_in_one_epoch_a_sequence_is_read_once_or_not_at_all(tmp_path: Path) -> N
         sequences = pa.concat_tables(tables)
         assert times_seen(viewer, sequences, until).tolist() == (steps < until).tolist()
         assert last_seen(viewer, sequences, until).tolist() == np.where(steps < until, steps, -1).tolist()
+
+
+def test_what_can_be_drawn_is_known_before_it_is_measured(place: StreamPlace, tmp_path: Path) -> None:
+    viewer = place.open()
+    fetch_steps(viewer, 0, 2, tmp_path / "first")
+    fetch_steps(viewer, 1, 3, tmp_path / "later")
+    fetch_steps(viewer, 0, 2, tmp_path / "bare", tokens_only=True)
+    assert check_plot(StreamPlace(str(tmp_path / "first"))).steps == 2
+    with pytest.raises(PileToolsError, match="begins with step 1, and what earlier ones read is not known"):
+        check_plot(StreamPlace(str(tmp_path / "later")))
+    with pytest.raises(ParameterError, match="leave --plot out"):
+        check_plot(StreamPlace(str(tmp_path / "bare")))
+    sequences = viewer.trace(1, 0).select(["document", "offset", "n_tokens"])
+    expected = times_seen(viewer, sequences, 2)
+    assert expected.any()
+    assert np.array_equal(times_seen(BatchViewer.open(tmp_path / "first"), sequences, 2), expected)
+    with pytest.raises(PileToolsError, match="begins with step 1"):
+        times_seen(BatchViewer.open(tmp_path / "later"), sequences, 2)

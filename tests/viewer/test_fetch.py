@@ -25,7 +25,12 @@ def viewer(tmp_path: Path) -> BatchViewer:
 
 def fetch(viewer: BatchViewer, start: int, stop: int, output: Path) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
-    fetch_steps(viewer, start, stop, output, lambda done, total: seen.append((done, total)))
+
+    def progress(label: str, done: int, total: int) -> None:
+        if label == "fetch":
+            seen.append((done, total))
+
+    fetch_steps(viewer, start, stop, output, progress)
     return seen
 
 
@@ -76,7 +81,7 @@ def test_a_tokenizer_comes_along(viewer: BatchViewer, tmp_path: Path) -> None:
     assert BatchViewer.open(tmp_path / "out").text(4, 1) == viewer.text(4, 1)
     (tmp_path / "bad.json").write_text("{}")
     named = BatchViewer.open(viewer.dataset.name, tokenizer=tmp_path / "bad.json")
-    fetched = fetch_steps(named, 0, 1, tmp_path / "without", lambda done, total: None)
+    fetched = fetch_steps(named, 0, 1, tmp_path / "without")
     assert "not a usable tokenizer" in str(fetched.no_tokenizer)
     assert BatchViewer.open(tmp_path / "without").batch(0).shape == (4, 9)
 

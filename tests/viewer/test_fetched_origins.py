@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ FORMS = ("neox", "megatron-core", "blend", "pread")
 
 
 def fetched(viewer: BatchViewer, start: int, stop: int, output: Path) -> BatchViewer:
-    fetch_steps(viewer, start, stop, output, lambda done, total: None)
+    fetch_steps(viewer, start, stop, output)
     return BatchViewer.open(output)
 
 
@@ -185,6 +187,8 @@ def test_damage_is_met_or_harmless(
             with pytest.raises(DataError):
                 everything(BatchViewer.open(tmp_path / "steps"))
         path.unlink()
+        with pytest.raises(DataError, match=name):
+            verify([tmp_path / "steps"])
         with pytest.raises(PileToolsError, match=name):
             everything(BatchViewer.open(tmp_path / "steps"))
         path.write_bytes(content)
@@ -263,9 +267,7 @@ def test_fetched_from_behind_a_url(
         again = publish(hub, tmp_path / "here", "owner/steps")
         assert everything(BatchViewer.open(again)) == everything(there)
         hub.sent.clear()
-        fetch_steps(
-            BatchViewer.open(url), 3, 4, tmp_path / "bare", lambda done, total: None, tokens_only=True
-        )
+        fetch_steps(BatchViewer.open(url), 3, 4, tmp_path / "bare", tokens_only=True)
         assert not [name for name in hub.sent if "documents" in name]
     for name in (*ARRAYS, "documents-0.parquet"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
@@ -298,7 +300,7 @@ def test_a_blend_that_lists_a_dataset_twice(whole: BatchViewer, tmp_path: Path) 
 
 
 def test_addresses_that_are_not_known(make_stream: MakeStream, tmp_path: Path) -> None:
-    """Documents without documents.parquet are numbers; sequences without documents carry no origins."""
+    """Without documents.parquet documents are numbers; without documents the whole is counted still."""
     bare = make_stream([[1] * 30, [2] * 9], num_samples=6)
     steps = fetched(bare, 0, 2, tmp_path / "steps")
     assert steps.occurrences(1) == bare.occurrences(1).slice(0, steps.occurrences(1).num_rows)
@@ -309,10 +311,31 @@ def test_addresses_that_are_not_known(make_stream: MakeStream, tmp_path: Path) -
         steps.occurrences(shard="0.jsonl", row=0)
     with pytest.raises(OutOfRangeError, match="no document 2; there are 2"):
         steps.occurrences(2)
-    sequential = make_stream([[1] * 30], form="sequential")
-    steps = fetched(sequential, 0, 1, tmp_path / "sequences")
+    sequential = make_stream([[1] * 60], form="sequential")
+    steps = fetched(sequential, 0, 2, tmp_path / "sequences")
     assert not steps.knows_documents
-    assert not (tmp_path / "sequences" / ORIGINS_NAME).exists()
+    assert steps.trace(1, 1) == sequential.trace(1, 1)
+    marks = [row for row in sequential.repeats(every=1).to_pylist() if row["checkpoint"] <= 2]
+    assert steps.repeats(every=1).to_pylist() == marks
+    assert "origins" in [finding.check for finding in verify([tmp_path / "sequences"])]
+
+
+def test_a_batch_that_is_larger_than_the_steps(whole: BatchViewer, tmp_path: Path) -> None:
+    fetched(whole, 3, 9, tmp_path / "steps")
+    for batch_size in (7, 12, 13, 100):
+        steps = BatchViewer.open(tmp_path / "steps", batch_size=batch_size)
+        other = BatchViewer.open(whole.dataset.directory, batch_size=batch_size)
+        read = range(steps.first_step, steps.steps)
+        assert (batch_size < 12) == bool(read)
+        table = steps.occurrences(documents=range(9))
+        assert table.to_pylist() == of_steps(
+            other.occurrences(documents=range(9)), steps.first_step, steps.steps
+        )
+        assert sum(steps.mixture().column("tokens").to_pylist()) == len(read) * batch_size * 5
+        times = {
+            row["times"]: row["count"] for row in steps.repeats().to_pylist() if row["kind"] == "samples"
+        }
+        assert times.get(1, 0) == len(read) * batch_size
 
 
 def test_a_killed_run_ends_with_the_same_bytes(
@@ -341,7 +364,68 @@ def test_a_killed_run_ends_with_the_same_bytes(
     ]
     assert contents[0] == contents[1]
     with pytest.raises(PileToolsError, match="holds something else"):
-        fetch_steps(whole, 3, 9, tmp_path / "steps", lambda done, total: None, tokens_only=True)
+        fetch_steps(whole, 3, 9, tmp_path / "steps", tokens_only=True)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pile_tools import BatchViewer
+from pile_tools.viewer.fetch import fetch_steps
+
+data, output, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def hook(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(output):
+        left -= 1
+        if left == 0:
+            os._exit(9)
+
+viewer = BatchViewer.open(data)
+sys.addaudithook(hook)
+fetch_steps(viewer, 3, 9, Path(output))
+print(left)
+"""
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(whole: BatchViewer, tmp_path: Path) -> None:
+    fetched(whole, 3, 9, tmp_path / "whole")
+
+    def contents(name: str) -> dict[str, bytes]:
+        paths = (path for path in (tmp_path / name).rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in paths}
+
+    def run(name: str, left: int) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-c",
+            KILLED,
+            str(whole.dataset.directory),
+            str(tmp_path / name),
+            str(left),
+        ]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    events = 10_000 - int(run("counted", 10_000).stdout)
+    expected = contents("whole")
+    assert contents("counted") == expected
+    for place, left in enumerate(np.linspace(1, events, 8).astype(int).tolist()):
+        name = f"killed-{place}"
+        assert run(name, left).returncode == 9
+        fetched(whole, 3, 9, tmp_path / name)
+        assert contents(name) == expected
+
+
+def test_other_half_finished_work_is_left_alone(whole: BatchViewer, tmp_path: Path) -> None:
+    for name in ("job.json", "shard.bin"):
+        work = tmp_path / name / ".unfinished"
+        work.mkdir(parents=True)
+        (work / name).write_bytes(b"{}")
+        (work / "x.7.partial").touch()
+        with pytest.raises(PileToolsError, match="choose another directory"):
+            fetch_steps(whole, 3, 9, tmp_path / name)
+        assert sorted(path.name for path in work.iterdir()) == sorted([name, "x.7.partial"])
 
 
 def test_an_overlay_of_fetched_steps_has_no_documents(whole: BatchViewer, tmp_path: Path) -> None:
