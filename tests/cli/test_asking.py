@@ -168,6 +168,20 @@ def test_diff_of_an_overlay_by_digests(root: Path, ask: Ask) -> None:
     assert f"the first is step {differing[0]}" in ask.text("diff", root / "tokens", root / "overlay")
 
 
+def test_diff_of_what_is_no_stream(
+    root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PILE_TOOLS_DATA", raising=False)
+    message = "nope: no token dataset; if it is an order of one, name that dataset with --data"
+    assert message in ask.error(1, "diff", root / "tokens", "nope")
+    # Where the dataset is known it is its orders that lack the name.
+    assert "no order 'nope'" in ask.error(2, "diff", root / "tokens", "nope", "--data", root / "tokens")
+    monkeypatch.chdir(root / "tokens")
+    assert "no order 'nope'" in ask.error(2, "diff", ".", "nope")
+    assert ask.json("diff", ".", "train_0")["first_step"] is None
+
+
 def test_a_step_that_was_changed(root: Path, ask: Ask, tmp_path: Path) -> None:
     ask.text("export", "--data", root / "tokens", "--format", "mmidx", "-o", tmp_path / "copy")
     ask.text("digest", tmp_path / "copy")
