@@ -62,11 +62,15 @@ def diff(
     """
     if limit < 0:
         raise ParameterError(f"limit {limit} must not be negative")
-    shapes = [(stream.batch_size, stream.seq_length) for stream in (one, two)]
-    if shapes[0] != shapes[1]:
+    if one.seq_length != two.seq_length:
         raise ParameterError(
-            f"steps of {shapes[0][0]} sequences of {shapes[0][1]} tokens and of {shapes[1][0]} of "
-            f"{shapes[1][1]} cannot be compared; open both at one batch size (--batch-size)"
+            f"sequence lengths {one.seq_length} and {two.seq_length}: streams of different sequence lengths "
+            "cannot be compared"
+        )
+    if one.batch_size != two.batch_size:
+        raise ParameterError(
+            f"steps of {one.batch_size} and of {two.batch_size} sequences cannot be compared; open both at "
+            "one batch size (--batch-size)"
         )
     spans = (one.first_step, one.steps), (two.first_step, two.steps)
     common = max(spans[0][0], spans[1][0]), min(spans[0][1], spans[1][1])
