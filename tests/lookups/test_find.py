@@ -1,7 +1,7 @@
 """Finding texts and tokens, against a search in every decoded sequence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,20 @@ def test_steps_that_the_stream_does_not_have(steps: Sequence[int | None], make_s
     viewer = make_stream([[0, 1, 6], [6, 10, 11, 0]])
     with pytest.raises((OutOfRangeError, ParameterError), match=r"no steps|hold no step"):
         viewer.find("a", steps=(steps[0], steps[1]))
+
+
+def test_a_batch_size_larger_than_the_stream(make_stream: MakeStream) -> None:
+    stream = make_stream([[0, 1, 6], [6, 10, 11, 0]])
+    viewer = BatchViewer.open(stream.dataset.store.name, batch_size=99)
+    ask: list[Callable[..., Any]] = [
+        lambda **steps: viewer.find("a", **steps),
+        lambda **steps: viewer.count("a", **steps),
+        lambda **steps: viewer.term_counts(["a"], **steps),
+    ]
+    for question in ask:
+        for steps in ({}, {"steps": (0, 1)}):
+            with pytest.raises(ParameterError, match="not one whole batch of 99, so no step"):
+                question(**steps)
 
 
 def test_ids_beyond_the_tokenizer(make_stream: MakeStream) -> None:
