@@ -121,7 +121,10 @@ def make_digests(
             f"{stream.name}: its steps have {own.batch_size} samples; digests of steps of "
             f"{stream.batch_size} go elsewhere: name a directory with -o"
         )
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ParameterError(f"{directory}: no directory; name one to write the digests to with -o") from None
     prefix = digest_prefix(directory, record.label) if output is None else ""
     found = read_digests(directory, prefix)
     if found is not None and replace(found[0], root="") != record:

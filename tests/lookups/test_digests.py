@@ -164,6 +164,15 @@ def test_another_batch_size_or_place(tmp_path: Path, make_stream: MakeStream) ->
         viewer.verify_digests((0, 9), directory=tmp_path)
 
 
+def test_a_file_where_digests_should_go(tmp_path: Path, make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS)
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", Path("/dev/null")):
+        with pytest.raises(ParameterError, match=f"{place}: no directory; name one to write .* with -o"):
+            viewer.make_digests(place)
+
+
 def test_several_orders_have_digests_of_their_own(make_stream: MakeStream) -> None:
     directory = directory_of(make_stream(DOCUMENTS))
     make_order(directory, seq_length=3, batch_size=4, num_samples=9, name="other")
