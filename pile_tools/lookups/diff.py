@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pile_tools.errors import DataError, ParameterError
-from pile_tools.lookups.digests import DigestedStream, stored_digests
+from pile_tools.errors import ParameterError
+from pile_tools.lookups.digests import DigestedStream, trusted_digests
 from pile_tools.lookups.stream import Int64Array, Progress, Stream, in_threads, no_progress, step_range
 
 __all__ = ["Difference", "diff"]
@@ -92,21 +92,15 @@ def diff(
 
 
 def _by_digests(one: DigestedStream, two: DigestedStream, start: int, stop: int) -> Int64Array | None:
-    """Return the differing steps by the stored digests, None where they cannot tell.
-
-    Digests of what a stream was before its files were changed say nothing of what it is.
-    """
+    """Return the differing steps by the stored digests, None where they cannot tell."""
     if one.dtype != two.dtype:
         return None
     rows = []
     for stream in (one, two):
-        try:
-            found = stored_digests(stream)
-        except DataError:
+        digests = trusted_digests(stream)
+        if digests is None:
             return None
-        if found is None or found[0].batch_size != stream.batch_size:
-            return None
-        rows.append(found[1][start - found[0].first_step : stop - found[0].first_step])
+        rows.append(digests[start - stream.first_step : stop - stream.first_step])
     return start + np.flatnonzero((rows[0] != rows[1]).any(axis=1))
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pile_tools.errors import ParameterError
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
-from pile_tools.formats.store import is_url
+from pile_tools.formats.store import Store
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.overlay import OverlayComponent
@@ -74,12 +74,10 @@ class Asking:
         return self._stream.place.name
 
     @property
-    def home(self) -> Path | None:
-        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+    def home(self) -> Store:
+        """The files that are the stream's own: those of its order, or of the overlay."""
         component = self._stream.components[0]
-        if isinstance(component, OverlayComponent):
-            return None if is_url(component.name) else Path(component.name)
-        return self._stream.place.store.path
+        return component.store if isinstance(component, OverlayComponent) else self._stream.place.store
 
     @property
     def record(self) -> OrderRecord | BlendRecord | None:
@@ -286,6 +284,7 @@ class Asking:
     ) -> str:
         """Compare steps with the digests stored with the order, or in ``directory``.
 
+        Those in ``directory`` may be of the same stream in another storage, and of more steps than it has.
         Returns what was found right, in a line. Raises DataError for the first step that differs.
         """
         from pile_tools.lookups.digests import verify_digests
