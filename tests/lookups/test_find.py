@@ -255,6 +255,20 @@ def test_numbers_of_other_kinds_are_whole_numbers_too(make_stream: MakeStream) -
         viewer.count("a", every=1.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("way", ["gather", "scan in small blocks"])
+def test_ids_of_any_size(way: str, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(way, monkeypatch)
+    several = {"<i4": [2**31 - 1, 65_535, 7], "<i8": [2**63 - 1, 2**62, 2**62 + 65_536, 65_535, 0]}
+    for dtype, ids in several.items():
+        viewer = make_stream([[*ids, 1], ids[::-1], ids], dtype=dtype, tokenizer=False)
+        sequences = [row.tolist() for step in range(viewer.steps) for row in viewer.batch(step)]
+        for pattern in [[number] for number in ids] + [ids[:2], ids[1:3]]:
+            expected = sum(len(token_matches(row, pattern)) for row in sequences)
+            assert expected > 0
+            assert viewer.find(tokens=pattern).num_rows == expected
+        assert viewer.count(tokens=[2**31 - 2]).totals == {str(2**31 - 2): 0}
+
+
 def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
     made = make_stream([[0, 10, 11, 1] * 9])
     path = Path(made.parts[0].component.dataset.store.name, "tokenizer.json")
