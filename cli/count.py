@@ -51,8 +51,11 @@ def command(
 ) -> None:
     """Count how often the model had read each term by each checkpoint.
 
-    A term matches whole words, whatever their case: "1" is not in "2013". With --window, two terms that
-    lie within so many words of one text are counted as a pair.
+    A term is a word or several in a row, written with spaces: "1" is not in "2013". A word is a longest run
+    of letters, digits and "_", whatever their case, with the marks on them, such as the vowel signs of Hindi;
+    a Han, Hiragana or Katakana character is a word alone. Anything else in a term ("don't", "C++") is
+    refused: `pile-tools find --count` counts texts. With --window, two terms that lie within so many words of
+    one text are counted as a pair.
     """
     from pile_tools.formats.tables import write_table
     from pile_tools.lookups.terms import read_terms

@@ -50,8 +50,10 @@ def command(
     from pile_tools.lookups.diff import diff
     from pile_tools.viewer.naming import open_named
 
+    source = click.get_current_context().get_parameter_source("data")
+    place = None if source == click.core.ParameterSource.DEFAULT else data
     viewers = [
-        open_named(name, data, order=order, batch_size=batch_size)
+        open_named(name, place, order=order, batch_size=batch_size)
         for name, order in ((one, order_a), (two, order_b))
     ]
     with options.progress_bar() as progress:

@@ -59,11 +59,13 @@ def command(
     or one of its checkpoints.
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
     Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
-    nothing else is checked. With --digests, DIR may be a URL. Ends with 3 at the first file or step
-    that is not right, and names it; with 4 where --data is not all that a checkpoint has read, so that a
-    part of it is not proved.
+    nothing else is checked. Of a stream behind a URL, the steps are compared with the digests that are stored
+    there, or with --digests, and nothing else is checked. Digests of the same stream in another storage serve
+    as well. Ends with 3 at the first file or step that is not right, and names it; with 4 where --data is
+    not all that a checkpoint has read, so that a part of it is not proved.
     """
     from pile_tools.stages.verify import CHECKS, verify
+    from pile_tools.viewer.digested import verify_url
 
     if digests is not None:
         _compare_with(digests, directories, steps, order, as_json)
@@ -72,9 +74,13 @@ def command(
     unproved: list[str] = []
     if steps is None:
         checks = [*CHECKS, *checks, *_training_checks(streams, order, unproved)]
+    places = [Path(name) for name in directories if not is_url(name)]
     with options.progress_bar() as progress:
-        findings = verify([_directory(name) for name in directories], checks=checks, progress=progress)
-    _report([(str(finding.directory), finding.check, finding.message) for finding in findings], as_json)
+        findings = verify(places, checks=checks, progress=progress) if places else []
+        found = [(str(finding.directory), finding.check, finding.message) for finding in findings]
+        for name in filter(is_url, directories):
+            found.append((name, "digests", verify_url(name, steps, order, progress)))
+    _report(found, as_json)
     if streams and unproved:
         raise UnfinishedError(
             f"{unproved[0]}, so they are not proved; give the stream that they are of with --data, too"
@@ -90,25 +96,17 @@ def _report(findings: list[tuple[str, str, str]], as_json: bool) -> None:
         click.echo(f"{path}: {check}: {message}")
 
 
-def _directory(name: str) -> Path:
-    if is_url(name):
-        raise ParameterError(
-            f"{name}: behind a URL, a stream can be compared with digests that are here: `pile-tools digest "
-            "-o DIR` makes them, and --digests DIR compares"
-        )
-    return Path(name)
-
-
 def _compare_with(
     digests: Path, directories: tuple[str, ...], steps: "Steps | None", order: str | None, as_json: bool
 ) -> None:
     """Compare one stream, here or behind a URL, with the digests in a directory."""
     from pile_tools.formats.digest_files import read_digests
+    from pile_tools.formats.store import LocalStore
     from pile_tools.viewer import BatchViewer
 
     if len(directories) != 1:
         raise ParameterError(f"--digests are of one stream, but {len(directories)} are named")
-    found = read_digests(digests, "")
+    found = read_digests(LocalStore(digests), "")
     if found is None:
         raise ParameterError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
     viewer = BatchViewer.open(directories[0], order=order, batch_size=found[0].batch_size)

@@ -1,5 +1,6 @@
 """The notebook in the docs runs on the demo's data, and says what the library answers."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -27,38 +28,101 @@ def tokens(demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_the_notebook_runs(
-    tokens: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PILE_TOOLS_DATA", str(tokens))
-    shown: list[Any] = []
+class Notebook:
+    """Runs the notebook: what its cells print, and the lines in each plot."""
 
-    def show() -> None:
-        plt.gcf().canvas.draw()
-        shown.append([len(axes.lines) for axes in plt.gcf().axes])
-        plt.close()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
 
-    plt.switch_backend("agg")
-    monkeypatch.setattr(plt, "show", show)
-    namespace: dict[str, Any] = {}
-    printed = {}
-    for cell in CODE:
-        exec(compile("".join(cell["source"]), cell["id"], "exec"), namespace)
-        printed[cell["id"]] = capsys.readouterr().out
+    def run(self, **environment: str) -> tuple[dict[str, str], list[list[int]]]:
+        for name in ("DATA", "BATCH_SIZE", "PHRASE"):
+            self._monkeypatch.delenv(f"PILE_TOOLS_{name}", raising=False)
+        for name, value in environment.items():
+            self._monkeypatch.setenv(f"PILE_TOOLS_{name}", value)
+        shown: list[list[int]] = []
+
+        def show() -> None:
+            plt.gcf().canvas.draw()
+            shown.append([len(axes.lines) for axes in plt.gcf().axes])
+            plt.close()
+
+        plt.switch_backend("agg")
+        self._monkeypatch.setattr(plt, "show", show)
+        namespace: dict[str, Any] = {}
+        printed = {}
+        for cell in CODE:
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), namespace)
+            printed[cell["id"]] = self._capsys.readouterr().out
+        return printed, shown
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Notebook:
+    return Notebook(monkeypatch, capsys)
+
+
+def texts_of(viewer: BatchViewer) -> list[str]:
+    return [viewer.text(step, row) for step in range(viewer.steps) for row in range(viewer.batch_size)]
+
+
+def test_the_notebook_runs(tokens: Path, notebook: Notebook) -> None:
+    phrase = "raise ValueError"
+    printed, shown = notebook.run(DATA=str(tokens), PHRASE=phrase)
     viewer = BatchViewer.open(tokens)
     assert f"{viewer.steps} steps of 8 sequences of 257 tokens" in printed["open"]
+    assert "epochs: 2" in printed["open"]
     piece = max(viewer.trace(viewer.steps // 2, 0).to_pylist(), key=lambda piece: piece["n_tokens"])
     assert f"document {piece['document']}: {piece['shard']}, row {piece['row']}" in printed["choose"]
     seen = viewer.occurrences(document=piece["document"])
     assert f"{seen.num_rows} pieces in" in printed["occurrences"]
-    texts = [viewer.text(step, row) for step in range(viewer.steps) for row in range(8)]
-    total = sum(text.count("raise ValueError") for text in texts)
+    total = sum(text.count(phrase) for text in texts_of(viewer))
     assert total > 0
-    assert f"'raise ValueError': {total}," in printed["count"]
+    assert f"'{phrase}': {total}," in printed["count"]
     # A line for each piece, for each phrase, for each number of times, and for each source.
     assert shown[:2] == [[seen.num_rows], [2]]
     assert shown[2][0] >= 2
     assert shown[3][0] >= 4
+    with pytest.raises(ValueError, match="'xyzzy plugh' is nowhere in the stream; set PILE_TOOLS_PHRASE"):
+        notebook.run(DATA=str(tokens), PHRASE="xyzzy plugh")
+
+
+OTHERS = {
+    "words": "The quick brown fox jumps over the lazy dog, and the quick brown fox sleeps. ",
+    "no spaces": "широкаястраналесовполейирек",
+    "no words": "$?! ... ;-) $ ",
+}
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_the_notebook_looks_at_any_dataset(
+    text: str, demo_corpus: Path, notebook: Notebook, tmp_path: Path
+) -> None:
+    """Of other texts, and once more as another tool's: maps without a record, no addresses of documents."""
+    corpus, data = tmp_path / "corpus", tmp_path / "data"
+    corpus.mkdir()
+    lines = [json.dumps({"text": f"{number}{text * (number % 5 + 1)}"}) for number in range(60)]
+    (corpus / "a.jsonl").write_text("\n".join(lines) + "\n")
+    tokenize([corpus], data, tokenizer=str(demo_corpus / TOKENIZER_NAME), workers=1)
+    make_order(data, seq_length=64, batch_size=2, steps=TokenDataset.open(data).n_tokens // 128 - 1)
+    viewer = BatchViewer.open(data)
+    printed, shown = notebook.run(DATA=str(data))
+    assert f"{viewer.steps} steps of 2 sequences of 65 tokens" in printed["open"]
+    (phrase, count), *_ = ast.literal_eval(printed["count"].partition("} ")[0] + "}").items()
+    assert phrase in viewer.text(viewer.steps // 2, 0)
+    assert count == sum(occurrences(found, phrase) for found in texts_of(viewer)) > 0
+    assert len(shown) == 4
+    for name in ("order.json", "documents.parquet", "manifest.json"):
+        (data / name).unlink()
+    again, shown = notebook.run(DATA=str(data), BATCH_SIZE="2")
+    assert "epochs: not known" in again["open"]
+    assert "documents.parquet" in again["mixture"]
+    assert again["count"] == printed["count"]
+    assert len(shown) == 3
+
+
+def occurrences(text: str, phrase: str) -> int:
+    return sum(text.startswith(phrase, place) for place in range(len(text)))
 
 
 def test_the_notebook_is_clean() -> None:

@@ -1,8 +1,10 @@
 """Count terms, which are words or runs of words, and their co-occurrence, in the text of tokens.
 
-A word is what ``words`` says. Texts are counted apart from each other: no word and no window spans two.
+A word of a term is what ``words`` says. Texts are counted apart from each other: no word and no window spans
+two.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.token_search import TokenBytes
-from pile_tools.algorithms.words import WORD_SEED, character_table, scan_words
+from pile_tools.algorithms.words import split_term, term_character_table, term_word_hashes
 from pile_tools.errors import DataError, ParameterError
 
-__all__ = ["Terms", "count_terms", "split_texts"]
+__all__ = ["Terms", "check_term", "count_terms", "split_texts"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -109,20 +111,21 @@ def split_texts(
     return out[: bounds[-1]], bounds
 
 
-@numba.njit(cache=True, nogil=True)
-def _words_of(text, table, words):  # type: ignore[no-untyped-def]
-    """Put the hashes of the words of ``text`` into ``words``, which has room for all; return how many."""
-    position, filled = 0, 0
-    state, inside = WORD_SEED, False
-    while position < len(text):
-        position, count, state, inside = scan_words(
-            text, position, len(text), table, state, inside, words[filled:]
+def check_term(term: str) -> None:
+    """Raise ParameterError for a term in which anything but words and white space is, or no word."""
+    if term.strip() and re.fullmatch(r"[\w\s]+", term):
+        return
+    words, others = split_term(term)
+    if not words:
+        raise ParameterError(
+            f"term {term!r} has no word in it; `pile-tools find --count` counts a text as it is written"
         )
-        filled += count
-    if inside:
-        words[filled] = state
-        filled += 1
-    return filled
+    if others:
+        these = "this word" if len(words) == 1 else "these words in a row"
+        raise ParameterError(
+            f"term {term!r}: {others[0]!r} is no part of a word; write {' '.join(words)!r} to count {these}, "
+            "or count the text itself with `pile-tools find --count`"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +149,14 @@ class Terms:
 
     @classmethod
     def of(cls, terms: Sequence[str]) -> "Terms":
-        """Compile ``terms``; ParameterError for one without a word, or the same words twice."""
-        table = character_table()
+        """Compile ``terms``; ParameterError for one that ``check_term`` refuses, or the same words twice."""
+        table = term_character_table()
         found: dict[tuple[int, ...], str] = {}
         for term in terms:
-            text = np.frombuffer(term.encode(errors="replace"), np.uint8)
+            check_term(term)
+            text = np.frombuffer(term.encode(), np.uint8)
             words = np.empty(len(text) + 3, np.uint64)
-            own = tuple(words[: _words_of(text, table, words)].tolist())
-            if not own:
-                raise ParameterError(f"term {term!r} has no word in it")
+            own = tuple(words[: term_word_hashes(text, table, words)].tolist())
             if own in found:
                 raise ParameterError(f"term {term!r} has the words of {found[own]!r}")
             found[own] = term
@@ -200,7 +202,7 @@ def _count(  # type: ignore[no-untyped-def]
     # The occurrences of the text so far: term, first and last word.
     met = np.empty((0, 3), np.int64)
     for text in range(len(bounds) - 1):
-        n_words = _words_of(content[bounds[text] : bounds[text + 1]], table, hashes)
+        n_words = term_word_hashes(content[bounds[text] : bounds[text + 1]], table, hashes)
         n_met = 0
         for place in range(n_words):
             number = _number(hashes[place], slots, ids)
@@ -246,7 +248,7 @@ def count_terms(
     counts = np.zeros(len(terms), np.int64)
     pairs = np.zeros((len(terms), len(terms)) if window else (0, 0), np.int64)
     _count(
-        content, bounds, character_table(), terms.slots, terms.ids, terms.words, terms.bounds, terms.ending,
-        terms.heads, window, counts, pairs,
+        content, bounds, term_character_table(), terms.slots, terms.ids, terms.words, terms.bounds,
+        terms.ending, terms.heads, window, counts, pairs,
     )  # fmt: skip
     return counts, pairs

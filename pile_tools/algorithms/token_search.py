@@ -88,7 +88,7 @@ def _compare(tokens, start, limit, skip, texts, pattern, starts, content):  # ty
 
 @numba.njit(cache=True, nogil=True)
 def _search(  # type: ignore[no-untyped-def]
-    tokens, begin, stop, table, heads, entries, texts, bounds, patterns, starts, content, out
+    tokens, begin, stop, table, heads, entries, kept, texts, bounds, patterns, starts, content, out
 ):
     """Write matches anchored at tokens [``begin``, ``stop``) until ``out`` may not hold another token's.
 
@@ -119,12 +119,12 @@ def _search(  # type: ignore[no-untyped-def]
                 if not words[word]:
                     continue
                 for i in range(8 * word, 8 * word + 8):
-                    token = np.int64(tokens[begin + i]) if flags[i] else np.int64(-1)
-                    if token < 0 or token >= len(heads) - 1:
+                    key = np.int64(tokens[begin + i]) & kept if flags[i] else np.int64(-1)
+                    if key < 0 or key >= len(heads) - 1:
                         continue
-                    if count + heads[token + 1] - heads[token] > out.shape[1]:
+                    if count + heads[key + 1] - heads[key] > out.shape[1]:
                         return count, begin + i
-                    for entry in range(heads[token], heads[token + 1]):
+                    for entry in range(heads[key], heads[key + 1]):
                         number, back, skip = entries[entry, 0], entries[entry, 1], entries[entry, 2]
                         start = begin + i - back
                         if start < 0:
@@ -145,7 +145,7 @@ def _search(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _open_ends(  # type: ignore[no-untyped-def]
-    tokens, ends, floors, longest, inner, heads, entries, texts, bounds, patterns, starts, content, out
+    tokens, ends, floors, longest, inner, heads, entries, kept, texts, bounds, patterns, starts, content, out
 ):
     """Set ``out[i]`` where a match may begin from ``floors[i]`` on and go on after ``ends[i]``."""
     mask = np.int64(_TABLE - 1)
@@ -154,10 +154,10 @@ def _open_ends(  # type: ignore[no-untyped-def]
         if end <= floors[i] or not inner[np.int64(tokens[end - 1]) & mask]:
             continue
         for place in range(max(floors[i], end - longest), end):
-            token = np.int64(tokens[place])
-            if token < 0 or token >= len(heads) - 1:
+            key = np.int64(tokens[place]) & kept
+            if key < 0 or key >= len(heads) - 1:
                 continue
-            for entry in range(heads[token], heads[token + 1]):
+            for entry in range(heads[key], heads[key + 1]):
                 number, back, skip = entries[entry, 0], entries[entry, 1], entries[entry, 2]
                 if back == 0 and not out[i]:
                     pattern = patterns[bounds[number] : bounds[number + 1]]
@@ -214,10 +214,12 @@ class Matcher:
     texts: bool
     table: npt.NDArray[np.uint16]
     inner: npt.NDArray[np.bool_]
-    # By token: rows of (pattern, tokens before it in the pattern, bytes of it before the pattern), for the
-    # token by which each pattern is sought and for the one with which it begins.
+    # By the bits ``kept`` of a token: rows of (pattern, tokens before it in the pattern, bytes of it before
+    # the pattern), for the token by which each pattern is sought and for the one with which it begins. The
+    # comparison tells apart tokens that share these bits.
     anchors: tuple[Int64Array, Int64Array]
     begins: tuple[Int64Array, Int64Array]
+    kept: int
     bounds: Int64Array
     patterns: npt.NDArray[Any]
     token_bytes: TokenBytes
@@ -234,8 +236,8 @@ class Matcher:
         parts = [np.empty((4, 0), np.int64)]
         while begin < stop:
             count, begin = _search(
-                tokens, begin, stop, self.table, heads, entries, self.texts, self.bounds, self.patterns,
-                self.token_bytes.starts, self.token_bytes.content, out,
+                tokens, begin, stop, self.table, heads, entries, self.kept, self.texts, self.bounds,
+                self.patterns, self.token_bytes.starts, self.token_bytes.content, out,
             )  # fmt: skip
             if count < 0:
                 raise DataError(
@@ -257,19 +259,18 @@ class Matcher:
         """
         out = np.zeros(len(ends), np.bool_)
         _open_ends(
-            tokens, ends, floors, self.longest, self.inner, *self.begins, self.texts, self.bounds,
+            tokens, ends, floors, self.longest, self.inner, *self.begins, self.kept, self.texts, self.bounds,
             self.patterns, self.token_bytes.starts, self.token_bytes.content, out,
         )  # fmt: skip
         return out
 
 
-def _by_token(rows: list[tuple[int, int, int]]) -> tuple[Int64Array, Int64Array]:
-    """Rows of (token, pattern, tokens before it), as numbers of first rows by token, and the rows."""
+def _by_low_bits(rows: list[tuple[int, int, int]]) -> tuple[Int64Array, Int64Array]:
+    """Rows of (low bits of a token, pattern, tokens before it): the first row for each, and the rows."""
     array = np.array(sorted(rows), np.int64).reshape(-1, 3)
-    heads = np.zeros(int(array[-1, 0]) + 2, np.int64)
-    np.add.at(heads, array[:, 0] + 1, 1)
-    entries = np.column_stack([array[:, 1:], np.zeros(len(array), np.int64)])
-    return np.cumsum(heads), entries
+    counts = np.bincount(array[:, 0], minlength=_TABLE)
+    heads = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return heads, np.column_stack([array[:, 1:], np.zeros(len(array), np.int64)])
 
 
 def _joined(patterns: Sequence[npt.NDArray[Any]]) -> tuple[Int64Array, npt.NDArray[Any]]:
@@ -310,13 +311,12 @@ def token_matcher(patterns: Sequence[Sequence[int]], frequencies: npt.NDArray[An
             table[low[anchor]] |= bit
             table[low[anchor + 1]] |= bit << 8
             inner[low[:-1]] = True
-        anchors.append((int(array[anchor]), number, anchor))
-        begins.append((int(array[0]), number, 0))
+        anchors.append((int(low[anchor]), number, anchor))
+        begins.append((int(low[0]), number, 0))
     bounds, joined = _joined(arrays)
     longest = max(len(array) for array in arrays)
-    return Matcher(
-        longest, False, table, inner, _by_token(anchors), _by_token(begins), bounds, joined, TokenBytes.of([])
-    )
+    by_low_bits = _by_low_bits(anchors), _by_low_bits(begins), _TABLE - 1
+    return Matcher(longest, False, table, inner, *by_low_bits, bounds, joined, TokenBytes.of([]))
 
 
 def text_matcher(patterns: Sequence[bytes], token_bytes: TokenBytes) -> Matcher:
@@ -336,6 +336,5 @@ def text_matcher(patterns: Sequence[bytes], token_bytes: TokenBytes) -> Matcher:
     heads = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     inner = (table & np.uint16(0xFFFF ^ 1 << (_ALONE + 8))) != 0
     longest = max(len(pattern) for pattern in patterns)
-    return Matcher(
-        longest, True, table, inner, (heads, entries), (heads, entries), bounds, joined, token_bytes
-    )
+    by_token = (heads, entries), (heads, entries), -1  # all bits of it
+    return Matcher(longest, True, table, inner, *by_token, bounds, joined, token_bytes)

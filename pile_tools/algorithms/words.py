@@ -3,6 +3,10 @@
 A Han, Hiragana or Katakana character is a word alone. Letters are lowered one by one, to the first
 character of their ``str.lower`` (simple lower-casing). The classes of all code points come from the
 running Python's Unicode database, whose version (``UNICODE_VERSION``) therefore belongs in a manifest.
+
+The words of terms that are counted are these with two more rules, for which shingles are frozen: combining
+marks (Unicode's categories M*), which are not ``\\w``, go on the word that they follow, as the vowel signs of
+Hindi do; and ς is lowered to σ, so that a Greek word has the same letters in capitals.
 """
 
 import re
@@ -14,7 +18,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["UNICODE_VERSION", "WORD_SEED", "character_table", "finish_hash", "scan_words", "split_words"]
+__all__ = [
+    "UNICODE_VERSION",
+    "WORD_SEED",
+    "character_table",
+    "finish_hash",
+    "scan_words",
+    "split_term",
+    "split_words",
+    "term_character_table",
+    "term_word_hashes",
+]
 
 UNICODE_VERSION = unicodedata.unidata_version
 
@@ -41,6 +55,7 @@ _KIND_SHIFT = np.uint32(30)
 _CODE_MASK = np.uint32(0x1FFFFF)
 _WORD = np.uint32(1)
 _SINGLE = np.uint32(2)
+_MARK = np.uint32(3)
 
 _WORD_ENTRY = np.uint32(1 << 30)
 _REPLACEMENT = np.uint32(0xFFFD)
@@ -64,6 +79,38 @@ def character_table() -> NDArray[np.uint32]:
     table[codes] = lowered | np.where(single, _SINGLE, _WORD) << _KIND_SHIFT
     table.flags.writeable = False
     return table
+
+
+@cache
+def term_character_table() -> NDArray[np.uint32]:
+    """Return ``character_table`` as terms have it; a fourth kind, 3, is a mark, part of a word before it."""
+    table = character_table().copy()
+    marks = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
+    table[marks] = np.array(marks, np.uint32) | _MARK << _KIND_SHIFT
+    table[ord("ς")] = table[ord("σ")]
+    table.flags.writeable = False
+    return table
+
+
+def split_term(term: str) -> tuple[list[str], str]:
+    """Return the words of ``term`` as they are written, and its characters in none but white space."""
+    words: list[str] = []
+    others: list[str] = []
+    goes_on = False  # whether a letter would go on the last word
+    is_word = False  # whether the character before is in it
+    table = term_character_table()
+    for character in term:
+        kind = table[ord(character)] >> _KIND_SHIFT
+        if (kind == _WORD and goes_on) or (kind == _MARK and is_word):
+            words[-1] += character
+            continue
+        is_word = kind in (_WORD, _SINGLE)
+        goes_on = kind == _WORD
+        if is_word:
+            words.append(character)
+        elif not character.isspace():
+            others.append(character)
+    return words, "".join(others)
 
 
 def split_words(text: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
@@ -158,3 +205,53 @@ def scan_words(
             words[filled] = _step(h, entry & _CODE_MASK)
             filled += 1
     return position, filled, h, inside
+
+
+@njit(cache=True, nogil=True)
+def term_word_hashes(text: NDArray[np.uint8], table: NDArray[np.uint32], words: NDArray[np.uint64]) -> int:
+    """Put the hashes of the words of ``text``, as terms have them, into ``words``; return how many.
+
+    ``table`` is ``term_character_table``, and ``words`` has room for one more than bytes. The hashes are
+    those of ``scan_words``, without ``finish_hash``.
+    """
+    position, filled = 0, 0
+    h, inside = WORD_SEED, False
+    while position < len(text):
+        byte = text[position]
+        if byte < np.uint8(0x80):
+            entry = table[byte]
+            is_word = entry >= _WORD_ENTRY
+            words[filled] = h
+            filled += inside and not is_word
+            stepped = _step(h, entry & _CODE_MASK)
+            h = stepped if is_word else WORD_SEED
+            inside = is_word
+            position += 1
+            continue
+        code, size = _decode(text, position, len(text))
+        position += size
+        entry = table[code]
+        kind = entry >> _KIND_SHIFT
+        if kind == _WORD or (kind == _MARK and inside):
+            h = _step(h, entry & _CODE_MASK)
+            inside = True
+            continue
+        words[filled] = h
+        filled += inside
+        h = WORD_SEED
+        inside = False
+        if kind == _SINGLE:
+            single = _step(h, entry & _CODE_MASK)
+            while position < len(text) and text[position] >= np.uint8(0x80):
+                code, size = _decode(text, position, len(text))
+                entry = table[code]
+                if entry >> _KIND_SHIFT != _MARK:
+                    break
+                single = _step(single, entry & _CODE_MASK)
+                position += size
+            words[filled] = single
+            filled += 1
+    if inside:
+        words[filled] = h
+        filled += 1
+    return filled

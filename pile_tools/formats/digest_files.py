@@ -19,8 +19,11 @@ import orjson
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import canonical_json
-from pile_tools.formats.npy import NpyFile, write_npy
+from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import write_npy
 from pile_tools.formats.order_record import ORDER_NAME, parse_record
+from pile_tools.formats.sources import MissingFileError
+from pile_tools.formats.store import LocalStore, Store
 
 __all__ = [
     "DIGEST_BYTES",
@@ -78,16 +81,16 @@ def root_of(digests: Digests) -> str:
     return hashlib.sha256(np.ascontiguousarray(digests).data).hexdigest()
 
 
-def digest_prefix(directory: Path, label: str) -> str:
-    """Return what the names of the digests of the order ``label`` in ``directory`` begin with."""
-    path = directory / ORDER_NAME
-    is_first = path.is_file() and parse_record(path.read_bytes(), str(path)).label == label
+def digest_prefix(store: Store, label: str) -> str:
+    """Return what the names of the digests of the order ``label`` in ``store`` begin with."""
+    content = store.read(ORDER_NAME)
+    is_first = content is not None and parse_record(content, f"{store.name}/{ORDER_NAME}").label == label
     return "" if is_first else f"{label}_"
 
 
 def digest_names(directory: Path, label: str) -> tuple[str, str]:
     """Return the names of the digests of the order ``label`` in ``directory``, and of their record."""
-    prefix = digest_prefix(directory, label)
+    prefix = digest_prefix(LocalStore(directory), label)
     return f"{prefix}{_ARRAY}", f"{prefix}{_RECORD}"
 
 
@@ -105,22 +108,23 @@ def write_digests(directory: Path, prefix: str, record: DigestRecord, digests: D
     return directory / f"{prefix}{_ARRAY}"
 
 
-def read_digests(directory: Path, prefix: str) -> tuple[DigestRecord, Digests] | None:
-    """Return the record and the digests in ``directory``, None where there is no record.
+def read_digests(store: Store, prefix: str) -> tuple[DigestRecord, Digests] | None:
+    """Return the record and the digests in ``store``, None where there is no record.
 
     Raises DataError unless they belong together.
     """
-    path = directory / f"{prefix}{_RECORD}"
-    if not path.is_file():
+    name, array = (f"{store.name}/{prefix}{file}" for file in (_RECORD, _ARRAY))
+    content = store.read(f"{prefix}{_RECORD}")
+    if content is None:
         return None
-    record = DigestRecord.parse(path.read_bytes(), str(path))
-    array = directory / f"{prefix}{_ARRAY}"
-    if not array.is_file():
-        raise DataError(f"{array}: missing; make the digests again with `pile-tools digest`")
-    file = NpyFile.open(array)
-    if file.dtype != np.uint8 or file.shape != (record.steps - record.first_step, DIGEST_BYTES):
-        raise DataError(f"{array}: {file.dtype} {file.shape}, not the digests that {path.name} describes")
-    digests = file.read()
+    record = DigestRecord.parse(content, name)
+    try:
+        view = read_array(store.open(f"{prefix}{_ARRAY}"), 2, ("uint8",))
+    except MissingFileError:
+        raise DataError(f"{array}: missing; make the digests again with `pile-tools digest`") from None
+    if view.shape != (record.steps - record.first_step, DIGEST_BYTES):
+        raise DataError(f"{array}: shape {view.shape}, not the digests that {prefix}{_RECORD} describes")
+    digests: Digests = view.whole().copy()  # a mapped file may be replaced
     if root_of(digests) != record.root:
-        raise DataError(f"{array}: not the digests whose root is in {path.name}; make them again")
+        raise DataError(f"{array}: not the digests whose root is in {prefix}{_RECORD}; make them again")
     return record, digests

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pile_tools.errors import DataError, ParameterError
-from pile_tools.lookups.digests import DigestedStream, stored_digests
+from pile_tools.errors import ParameterError
+from pile_tools.lookups.digests import DigestedStream, trusted_digests
 from pile_tools.lookups.stream import Int64Array, Progress, Stream, in_threads, no_progress, step_range
 
 __all__ = ["Difference", "diff"]
@@ -62,11 +62,15 @@ def diff(
     """
     if limit < 0:
         raise ParameterError(f"limit {limit} must not be negative")
-    shapes = [(stream.batch_size, stream.seq_length) for stream in (one, two)]
-    if shapes[0] != shapes[1]:
+    if one.seq_length != two.seq_length:
         raise ParameterError(
-            f"steps of {shapes[0][0]} sequences of {shapes[0][1]} tokens and of {shapes[1][0]} of "
-            f"{shapes[1][1]} cannot be compared; open both at one batch size (--batch-size)"
+            f"sequence lengths {one.seq_length} and {two.seq_length}: streams of different sequence lengths "
+            "cannot be compared"
+        )
+    if one.batch_size != two.batch_size:
+        raise ParameterError(
+            f"steps of {one.batch_size} and of {two.batch_size} sequences cannot be compared; open both at "
+            "one batch size (--batch-size)"
         )
     spans = (one.first_step, one.steps), (two.first_step, two.steps)
     common = max(spans[0][0], spans[1][0]), min(spans[0][1], spans[1][1])
@@ -88,21 +92,15 @@ def diff(
 
 
 def _by_digests(one: DigestedStream, two: DigestedStream, start: int, stop: int) -> Int64Array | None:
-    """Return the differing steps by the stored digests, None where they cannot tell.
-
-    Digests of what a stream was before its files were changed say nothing of what it is.
-    """
+    """Return the differing steps by the stored digests, None where they cannot tell."""
     if one.dtype != two.dtype:
         return None
     rows = []
     for stream in (one, two):
-        try:
-            found = stored_digests(stream)
-        except DataError:
+        digests = trusted_digests(stream)
+        if digests is None:
             return None
-        if found is None or found[0].batch_size != stream.batch_size:
-            return None
-        rows.append(found[1][start - found[0].first_step : stop - found[0].first_step])
+        rows.append(digests[start - stream.first_step : stop - stream.first_step])
     return start + np.flatnonzero((rows[0] != rows[1]).any(axis=1))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.digest_files import (
     DIGEST_BYTES,
     DigestRecord,
@@ -23,6 +23,7 @@ from pile_tools.formats.digest_files import (
 from pile_tools.formats.manifest import Manifest, canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
+from pile_tools.formats.store import LocalStore, Store
 from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "digest_steps",
     "make_digests",
     "stored_digests",
+    "trusted_digests",
     "verify_digests",
 ]
 
@@ -47,8 +49,8 @@ class DigestedStream(Stream, Protocol):
     @property
     def order(self) -> OrderPlace: ...
     @property
-    def home(self) -> Path | None:
-        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+    def home(self) -> Store:
+        """The files that are the stream's own: those of its order, or of the overlay."""
 
     @property
     def record(self) -> OrderRecord | BlendRecord | None:
@@ -113,7 +115,7 @@ def make_digests(
             f"{stream.name}: not one whole batch of {stream.batch_size}, so nothing to digest"
         )
     own = stream.record
-    directory = output or stream.home
+    directory = output or stream.home.path
     if directory is None:
         raise ParameterError(f"{stream.name}: it is behind a URL; name a directory to write to with -o")
     if output is None and own is not None and own.batch_size != stream.batch_size:
@@ -121,9 +123,12 @@ def make_digests(
             f"{stream.name}: its steps have {own.batch_size} samples; digests of steps of "
             f"{stream.batch_size} go elsewhere: name a directory with -o"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    prefix = digest_prefix(directory, record.label) if output is None else ""
-    found = read_digests(directory, prefix)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ParameterError(f"{directory}: no directory; name one to write the digests to with -o") from None
+    prefix = digest_prefix(LocalStore(directory), record.label) if output is None else ""
+    found = read_digests(LocalStore(directory), prefix)
     if found is not None and replace(found[0], root="") != record:
         raise DataError(
             f"{directory}: digests of another stream ({_differences(found[0], record)}); remove them, or "
@@ -184,34 +189,52 @@ def _resumed(stream: DigestedStream, path: Path, record: DigestRecord, progress:
         return np.frombuffer(file.read(), np.uint8).reshape(total, DIGEST_BYTES)
 
 
-def stored_digests(
-    stream: DigestedStream, directory: Path | None = None
-) -> tuple[DigestRecord, Digests] | None:
-    """Return the digests of ``stream`` that are stored with its order or in ``directory``, None without any.
+def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | None:
+    """Return the digests of ``stream`` that are stored with its order, None without any.
 
     Raises DataError for digests of another stream, or that the record of the order does not name.
     """
-    place = directory or stream.home
-    if place is None:
-        return None
-    found = read_digests(place, "" if directory is not None else digest_prefix(place, stream.order.label))
+    found = read_digests(stream.home, digest_prefix(stream.home, stream.order.label))
     named = stream.record.digests if stream.record is not None else None
     if found is None:
-        if named is not None and directory is None:
+        if named is not None:
             raise DataError(
                 f"{stream.name}: its digests are missing; make them again with `pile-tools digest`"
             )
         return None
     record = _record(stream)
-    if (found[0].stream, found[0].seq_length, found[0].dtype) != (
-        record.stream,
-        record.seq_length,
-        record.dtype,
-    ):
-        raise DataError(f"{place}: digests of another stream ({_differences(found[0], record)})")
-    if directory is None and named is not None and named != found[0].root:
-        raise DataError(f"{place}: digests whose root is not the one in the record of the order")
+    if stream.home.path is None:  # where the identity is one of versions of files
+        record = replace(record, stream=found[0].stream)
+    if found[0].batch_size != record.batch_size:  # other steps of the same samples
+        steps = {name: getattr(found[0], name) for name in ("batch_size", "first_step", "steps")}
+        record = replace(record, **steps)
+    if replace(found[0], root="") != record:
+        raise DataError(
+            f"{stream.home.name}: digests of another stream ({_differences(found[0], record)}); make them "
+            "again with `pile-tools digest`"
+        )
+    if named is not None and named != found[0].root:
+        raise DataError(
+            f"{stream.home.name}: digests whose root is not the one in the record of the order; make them "
+            "again with `pile-tools digest`"
+        )
     return found
+
+
+def trusted_digests(stream: DigestedStream) -> Digests | None:
+    """Return the stored digests of the steps of ``stream`` where they speak for its tokens, else None.
+
+    Digests of what a stream was before its files were changed do not. Behind a URL, where the tokens are not
+    looked at, they do if the record of the order holds their root.
+    """
+    try:
+        found = stored_digests(stream)
+    except DataError:
+        return None
+    if found is None or found[0].batch_size != stream.batch_size:
+        return None
+    is_named = stream.record is not None and stream.record.digests is not None
+    return found[1] if is_named or stream.home.path is not None else None
 
 
 def verify_digests(
@@ -223,19 +246,36 @@ def verify_digests(
 ) -> str:
     """Compare the steps of ``stream`` with its stored digests; return what was found right, in a line.
 
-    Raises DataError for the first step that differs, PileToolsError where there are no digests.
+    Those in ``directory`` need not be of this storage of the stream: shapes, dtype and numbers of steps must
+    be the stream's. Raises DataError for the first step that differs and for digests of another stream,
+    ParameterError for those of another batch size, OutOfRangeError for steps that have none, PileToolsError
+    where there are no digests.
     """
-    found = stored_digests(stream, directory)
+    found = stored_digests(stream) if directory is None else read_digests(LocalStore(directory), "")
+    where = stream.name if directory is None else str(directory)
     if found is None:
-        raise PileToolsError(f"{stream.name}: no digests; make them with `pile-tools digest`")
+        raise PileToolsError(f"{where}: no digests; make them with `pile-tools digest`")
     record = found[0]
+    if (record.seq_length, record.dtype) != (stream.seq_length, stream.dtype.name):
+        raise DataError(
+            f"{where}: digests of another stream (seq_length {record.seq_length} and dtype {record.dtype}, "
+            f"not {stream.seq_length} and {stream.dtype.name}); name those of {stream.name}"
+        )
     if record.batch_size != stream.batch_size:
         raise ParameterError(
             f"{stream.name}: digests of steps of {record.batch_size} samples; open it at that batch size"
         )
     start, stop = step_range(stream, steps)
+    if start < record.first_step or stop > record.steps:
+        raise OutOfRangeError(
+            f"{where}: digests of steps {record.first_step}:{record.steps}, and not of all of "
+            f"{start}:{stop}; name some of them with --steps"
+        )
     compare_steps(stream, found, start, stop, progress)
-    return f"steps {start}:{stop} as their digests have them, root {record.root[:12]}…"
+    # Behind a URL an identity is of that place alone, so that it tells nothing of digests that lie there.
+    elsewhere = directory is not None and record.stream != stream.identity
+    storage = ", made of another storage of the stream" if elsewhere else ""
+    return f"steps {start}:{stop} as their digests have them, root {record.root[:12]}…{storage}"
 
 
 def compare_steps(

@@ -14,6 +14,7 @@ from pile_tools.lookups.stream import Part, Tokens
 __all__ = ["MAX_TEXT_BYTES", "CompiledPatterns", "check_ids", "compile_texts", "compile_tokens"]
 
 MAX_TEXT_BYTES: Final = 1 << 14
+_HALF: Final = "\ufffd"
 _SAMPLE_BLOCKS: Final = 32
 _SAMPLE_TOKENS: Final = 1 << 14
 
@@ -61,7 +62,10 @@ def _frequencies(part: Part) -> npt.NDArray[Any]:
 
 
 def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
-    """Compile texts; None where tokens of this tokenizer have no bytes of their own: search what it decodes.
+    """Compile texts; None where bytes of tokens are not what is sought: search what is decoded.
+
+    That is where tokens of this tokenizer have no bytes of their own, and for a text that holds U+FFFD, which
+    stands in decoded text for halves of characters, whatever their bytes.
 
     Raises ParameterError for a text that is empty or very long, and of a byte-level tokenizer for one that
     tokenises to nothing or that would have been stored in another form.
@@ -81,11 +85,13 @@ def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
         # Decoding such as SentencePiece's undoes what normalising does ("▁" for a space): no form is wrong.
         if tokens is not None:
             stored = normalized(tokenizer, text)
-            if not tokenizer.encode(text, add_special_tokens=False).ids:
+            if _HALF not in text and not tokenizer.encode(text, add_special_tokens=False).ids:
                 raise ParameterError(f"{text!r} tokenises to nothing, so no sequence can hold it")
             if stored != text and normalized(tokenizer, stored) == stored:
                 raise ParameterError(
                     f"{text!r} is not in the form in which the tokenizer stores text; look for {stored!r}"
                 )
         encoded.append(content)
-    return None if tokens is None else CompiledPatterns(text_matcher(encoded, TokenBytes.of(tokens)), max_id)
+    if tokens is None or any(_HALF in text for text in texts):
+        return None
+    return CompiledPatterns(text_matcher(encoded, TokenBytes.of(tokens)), max_id)

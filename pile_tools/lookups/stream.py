@@ -172,8 +172,14 @@ def same_documents(part: Part) -> Part:
 def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> tuple[int, int]:
     """Return the steps (start, stop) that ``steps`` means, None at an end for the end of the stream.
 
-    Raises OutOfRangeError for steps that the stream does not have, ParameterError for none at all.
+    Raises OutOfRangeError for steps that the stream does not have, ParameterError for none at all, which is
+    also what a stream has that is shorter than a batch.
     """
+    if stream.steps <= stream.first_step:
+        raise ParameterError(
+            f"{stream.name}: not one whole batch of {stream.batch_size}, so no step; read it at a smaller "
+            "batch size (--batch-size)"
+        )
     try:
         first, last = (None, None) if steps is None else steps
         start = stream.first_step if first is None else operator.index(first)

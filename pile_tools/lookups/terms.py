@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pile_tools.algorithms.term_counts import Terms, count_terms, split_texts
+from pile_tools.algorithms.term_counts import Terms, check_term, count_terms, split_texts
 from pile_tools.algorithms.token_search import TokenBytes
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
@@ -38,7 +38,8 @@ Texts = tuple[npt.NDArray[np.uint8], Int64Array]
 def read_terms(path: Path) -> list[str]:
     """Return the terms in the file ``path``: UTF-8, one on each line, which ends with "\\n" or "\\r\\n".
 
-    Raises PileToolsError where there is no such file, ParameterError for an empty line or file.
+    Raises PileToolsError where there is no such file, ParameterError for an empty file and, with its number,
+    for a line that is empty or no term.
     """
     try:
         text = path.read_bytes().decode().removeprefix("\ufeff")
@@ -52,19 +53,27 @@ def read_terms(path: Path) -> list[str]:
     if empty or not lines:
         where = f"line {empty[0]} is empty" if empty else "it is empty"
         raise ParameterError(f"{path}: {where}; it must have a term on each line")
+    for number, line in enumerate(lines, 1):
+        try:
+            _check_term(line)
+        except ParameterError as error:
+            raise ParameterError(f"{path}: line {number}: {error}") from None
     return lines
+
+
+def _check_term(term: str) -> None:
+    if any(character in term for character in "\n\r"):
+        raise ParameterError(f"term {term!r} has a newline in it; a term is one word or several on a line")
+    if len(term) > _MAX_TERM_BYTES:
+        raise ParameterError(f"a term of {len(term)} characters, more than {_MAX_TERM_BYTES}")
+    check_term(term)
 
 
 def _check(terms: Sequence[str], window: int) -> None:
     if not terms:
         raise ParameterError("no term is given")
     for term in terms:
-        if any(character in term for character in "\n\r"):
-            raise ParameterError(
-                f"term {term!r} has a newline in it; a term is one word or several on a line"
-            )
-        if len(term) > _MAX_TERM_BYTES:
-            raise ParameterError(f"a term of {len(term)} characters, more than {_MAX_TERM_BYTES}")
+        _check_term(term)
     if window != 0 and not 2 <= window <= MAX_WINDOW:
         raise ParameterError(f"a window of {window} words: must be from 2 to {MAX_WINDOW}")
     if window and len(terms) > MAX_PAIRED_TERMS:

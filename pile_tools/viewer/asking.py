@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pile_tools.errors import ParameterError
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
-from pile_tools.formats.store import is_url
+from pile_tools.formats.store import Store
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.overlay import OverlayComponent
@@ -74,12 +74,10 @@ class Asking:
         return self._stream.place.name
 
     @property
-    def home(self) -> Path | None:
-        """The directory that is the stream's own: that of its order, or of the overlay; None behind a URL."""
+    def home(self) -> Store:
+        """The files that are the stream's own: those of its order, or of the overlay."""
         component = self._stream.components[0]
-        if isinstance(component, OverlayComponent):
-            return None if is_url(component.name) else Path(component.name)
-        return self._stream.place.store.path
+        return component.store if isinstance(component, OverlayComponent) else self._stream.place.store
 
     @property
     def record(self) -> OrderRecord | BlendRecord | None:
@@ -248,14 +246,18 @@ class Asking:
     ) -> "pa.Table":
         """Count how often the model had read each term, and each pair of terms close together, by checkpoint.
 
-        A term is a word or several in a row, whatever their case; a word is a longest run of ``\\w``
-        characters (a Han, Hiragana or Katakana character is one alone), so that "1" is not found in "2013".
-        Words are those of a sequence's text, cut at special tokens such as EOD. With ``window`` of 2 or more,
-        two occurrences that do not overlap and lie within so many consecutive words count as a pair.
+        A term is a word or several in a row, with white space between them. A word is a longest run of
+        ``\\w`` characters (letters, digits, "_") and the combining marks (Unicode's categories M*) that
+        follow one, so that "1" is not found in "2013"; a Han, Hiragana or Katakana character, with its marks,
+        is one alone. Case does not count: letters are lowered one by one, ς to σ, so that "οδος" is "ΟΔΟΣ",
+        but "straße" and "STRASSE" are two words, and İ is i; no other forms of Unicode are made alike. Words
+        are those of a sequence's text, cut at special tokens such as EOD. With ``window`` of 2 or more, two
+        occurrences that do not overlap and lie within so many consecutive words count as a pair.
 
         Columns: checkpoint (int64), term, other (string; null: the term alone) and count (int64), cumulative
         from the first of ``steps`` on. Of each pair that is met at all, in the order of ``terms``, there is a
-        row for every checkpoint; of any other there is none.
+        row for every checkpoint; of any other there is none. Raises ParameterError for a term with anything
+        but words and white space in it ("don't", "C++"): ``count`` counts texts.
         """
         from pile_tools.lookups.terms import term_counts
 
@@ -282,6 +284,7 @@ class Asking:
     ) -> str:
         """Compare steps with the digests stored with the order, or in ``directory``.
 
+        Those in ``directory`` may be of the same stream in another storage, and of more steps than it has.
         Returns what was found right, in a line. Raises DataError for the first step that differs.
         """
         from pile_tools.lookups.digests import verify_digests

@@ -14,7 +14,7 @@ from pile_tools.lookups.stream import Progress, no_progress, step_range
 from pile_tools.viewer.opening import open_component
 from pile_tools.viewer.view import BatchViewer
 
-__all__ = ["has_digests", "verify_directory"]
+__all__ = ["has_digests", "verify_directory", "verify_url"]
 
 
 def has_digests(directory: Path) -> bool:
@@ -45,7 +45,7 @@ def _name_changed_step(
         record = place.record
         if isinstance(record, BlendRecord):
             return
-        found = read_digests(directory, digest_prefix(directory, label))
+        found = read_digests(LocalStore(directory), digest_prefix(LocalStore(directory), label))
         if found is None or (record is not None and record.digests not in (None, found[0].root)):
             return
         if record is not None:
@@ -91,3 +91,25 @@ def verify_directory(
     if not found:
         raise PileToolsError(f"{directory}: no digests; make them with `pile-tools digest`")
     return "; ".join(found)
+
+
+def verify_url(
+    location: str,
+    steps: tuple[int | None, int | None] | None = None,
+    order: str | None = None,
+    progress: Progress = no_progress,
+) -> str:
+    """Compare the steps of the stream at a URL with the digests that are stored there with its order.
+
+    Returns what was found right, in a line. Raises DataError for the first step that differs, ParameterError
+    where there are no digests.
+    """
+    stream = BatchViewer.open(location, order=order, batch_size=1)
+    found = read_digests(stream.home, digest_prefix(stream.home, stream.order.label))
+    if found is None:
+        raise ParameterError(
+            f"{location}: no digests are stored with it; `pile-tools digest -o DIR` makes them here, and "
+            "--digests DIR compares"
+        )
+    viewer = BatchViewer(stream._stream, batch_size=found[0].batch_size)
+    return f"{viewer.order.label}: {viewer.verify_digests(steps, progress=progress)}"

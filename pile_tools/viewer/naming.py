@@ -13,10 +13,20 @@ from pile_tools.viewer.view import BatchViewer
 __all__ = ["open_named"]
 
 
-def open_named(name: str, data: str, *, order: str | None = None, **options: Any) -> BatchViewer:
-    """Open what ``name`` is: a dataset (or a blend or an overlay) in ``order``, or an order of ``data``."""
+def open_named(name: str, data: str | None, *, order: str | None = None, **options: Any) -> BatchViewer:
+    """Open what ``name`` is: a dataset (or a blend or an overlay) in ``order``, or an order of ``data``.
+
+    Without ``data`` it may be an order of the dataset in the current directory. Raises PileToolsError for
+    what is none of these.
+    """
     if _is_stream(name):
         return BatchViewer.open(name, order=order, **options)
+    if data is None:
+        if not _is_stream("."):
+            raise PileToolsError(
+                f"{name}: no token dataset; if it is an order of one, name that dataset with --data"
+            )
+        data = "."
     return BatchViewer.open(data, order=name, **options)
 
 

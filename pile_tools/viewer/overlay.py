@@ -79,7 +79,7 @@ class OverlayComponent(Component):
             self.added = TokenDataset.open(f"{store.name}/{ADDED_NAME}")
             if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
                 raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
-        self._store = store
+        self.store = store
         self._samples, self._pieces = self._read_samples(store)
 
     def _read_samples(self, store: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -215,7 +215,7 @@ class OverlayComponent(Component):
         entry = self.record.entry(DOCUMENTS_NAME)
         if entry is None:
             return None
-        found: Int64Array = read_array(self._store.open(entry.name, entry.bytes), 1, ("int64",)).whole()
+        found: Int64Array = read_array(self.store.open(entry.name, entry.bytes), 1, ("int64",)).whole()
         if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
             raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")
         return found

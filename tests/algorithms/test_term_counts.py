@@ -12,7 +12,7 @@ from pile_tools.algorithms.term_counts import Terms, count_terms, split_texts
 from pile_tools.algorithms.token_search import TokenBytes
 from pile_tools.errors import DataError, ParameterError
 from tests.reference.asking import term_counts
-from tests.reference.dedup import words
+from tests.reference.asking import term_words as words
 
 TOKENS = [
     b"1",
@@ -54,12 +54,12 @@ def test_what_is_no_utf8_is_no_part_of_a_word(content: bytes) -> None:
     assert words(text.tobytes().decode()) == words(decoded)
 
 
-TERMS = ["1", "2", "10", "a", "a 1", "1 a 1", "é", "中", "中 a", "2 2"]
+TERMS = ["1", "2", "10", "a", "a 1", "1 a 1", "é", "中", "中 a", "2 2", "ΟΣ", "का", "क", "が", "か"]
 
 
 @settings(max_examples=200)
 @given(
-    texts=st.lists(st.text(alphabet="12a A0é中,", max_size=40), max_size=5),
+    texts=st.lists(st.text(alphabet="12a A0é中,οσςΣक\u093eか\u3099", max_size=40), max_size=5),
     terms=st.lists(st.sampled_from(TERMS), min_size=1, max_size=10, unique=True),
     window=st.sampled_from([0, 1, 2, 3, 5, 9]),
 )
@@ -78,11 +78,34 @@ def test_counts(texts: list[str], terms: list[str], window: int) -> None:
 
 
 def test_terms_that_are_none() -> None:
-    for term in ("", "+", " , "):
-        with pytest.raises(ParameterError, match="has no word"):
+    for term in ("", "+", " , ", "\u0301", " \u3000"):
+        with pytest.raises(ParameterError, match="has no word in it; `pile-tools find --count`"):
             Terms.of(["a", term])
     with pytest.raises(ParameterError, match="term 'The' has the words of 'the'"):
         Terms.of(["the", "x", "The"])
+    with pytest.raises(ParameterError, match="term 'οδός' has the words of 'ΟΔΌΣ'"):
+        Terms.of(["ΟΔΌΣ", "οδός"])
+
+
+@pytest.mark.parametrize(
+    ("term", "character", "words", "count"),
+    [
+        ("don't", '"\'"', "'don t'", "these words in a row"),
+        ("C++", "'+'", "'C'", "this word"),
+        ("3.5", "'.'", "'3 5'", "these words in a row"),
+        ("中国!", "'!'", "'中 国'", "these words in a row"),
+        ("हिन्\u200dदी", "'\\u200d'", "'हिन् दी'", "these words in a row"),
+        ("a \u0301b", "'́'", "'a b'", "these words in a row"),
+        ("a\ud800", "'\\ud800'", "'a'", "this word"),
+    ],
+)
+def test_terms_with_what_is_no_part_of_a_word(term: str, character: str, words: str, count: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Terms.of(["x", term])
+    assert f"{character} is no part of a word; write {words} to count {count}, or" in str(caught.value)
+    assert str(caught.value).startswith(f"term {term!r}: ")
+    assert "`pile-tools find --count`" in str(caught.value)
+    assert len(Terms.of(["x", words[1:-1]])) == 2
 
 
 def test_a_token_beyond_the_tokenizer() -> None:

@@ -114,6 +114,42 @@ def test_no_match_leaves_a_piece_whose_end_is_not_open(
     )
 
 
+LARGE = [7, 7 + (1 << 16), 7 + (1 << 30), 2**31 - 1, 2**31 - 1 - (1 << 16), 2**62, 2**62 + 7, 2**63 - 1]
+
+
+@settings(max_examples=100)
+@given(
+    tokens=st.lists(st.sampled_from(LARGE), max_size=120),
+    patterns=st.lists(st.lists(st.sampled_from(LARGE), min_size=1, max_size=4), min_size=1, max_size=6),
+    end=st.integers(0, 120),
+)
+def test_large_ids_and_those_that_share_their_low_bits(
+    tokens: list[int], patterns: list[list[int]], end: int
+) -> None:
+    matcher = token_matcher(patterns)
+    # Memory is that of the patterns and of tables of one size, whatever the ids.
+    arrays = [matcher.table, matcher.inner, *matcher.anchors, *matcher.begins]
+    assert sum(array.nbytes for array in arrays) < 2 << 20
+    ids = np.array(tokens, np.int64)
+    assert rows(matcher.search(ids)) == sorted(
+        (number, start, len(pattern), 0)
+        for number, pattern in enumerate(patterns)
+        for start in token_matches(tokens, pattern)
+    )
+    end = min(end, len(tokens))
+    is_open = any(
+        tokens[start:end] == pattern[: end - start] and end - start < len(pattern)
+        for pattern in patterns
+        for start in range(end)
+    )
+    assert matcher.open_ends(ids, np.array([end]), np.array([0])).tolist() == [is_open]
+
+
+def test_negative_ids_are_not_those_with_the_same_bits() -> None:
+    tokens = np.array([-1, 65_535, -1, 7 - (1 << 16), 7], np.int32)
+    assert rows(token_matcher([[65_535], [7]]).search(tokens)) == [(0, 1, 1, 0), (1, 4, 1, 0)]
+
+
 def test_more_matches_than_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_search, "_RESULTS", 3)
     tokens = np.zeros(1000, np.uint16)

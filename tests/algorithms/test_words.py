@@ -7,8 +7,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.algorithms.words import WORD_SEED, character_table, finish_hash, scan_words, split_words
+from pile_tools.algorithms.words import (
+    WORD_SEED,
+    character_table,
+    finish_hash,
+    scan_words,
+    split_term,
+    split_words,
+    term_character_table,
+    term_word_hashes,
+)
 from tests.reference import dedup as oracle
+from tests.reference.asking import term_words
 
 KIND_SHIFT = 30
 
@@ -88,3 +98,43 @@ def test_split_words_and_their_places(text: str) -> None:
     assert found == oracle.words(text)
     lowered = "".join(character.lower()[0] for character in text)
     assert found == [lowered[a:b] for a, b in zip(starts, ends, strict=True)]
+
+
+def term_hashes(text: str) -> list[int]:
+    data = np.frombuffer(text.encode(), np.uint8)
+    words = np.empty(len(data) + 1, np.uint64)
+    count = term_word_hashes(data, term_character_table(), words)
+    return [int(finish_hash(word)) for word in words[:count]]
+
+
+MIXED = "aZ_9 -éßİςΣσ漢ひー\u0301\u093f\u0903\u20dd\u3099\ufe0f\U000e0100ка\u094d\u200dक\x00"
+
+
+@given(st.one_of(st.text(), st.text(alphabet=MIXED, max_size=12)))
+def test_the_words_of_terms(text: str) -> None:
+    assert term_hashes(text) == [oracle.word_hash(word) for word in term_words(text)]
+    words, others = split_term(text)
+    lowered = ["".join(character.lower()[0] for character in word).replace("ς", "σ") for word in words]
+    assert lowered == term_words(text)
+    assert not term_words(others)
+    assert sorted("".join(words) + others) == sorted(c for c in text if not c.isspace())
+
+
+def test_every_code_point_of_terms() -> None:
+    kinds = (term_character_table() >> np.uint32(KIND_SHIFT)).tolist()
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        # Twice it is two words of those that are words alone; a mark is part of the word before it.
+        assert len(term_words(character * 2)) == (0 if kinds[code] == 3 else kinds[code]), hex(code)
+        assert (term_words("a" + character) == ["a" + character]) == (
+            kinds[code] == 3 or (kinds[code] == 1 and character.lower()[0] == character and character != "ς")
+        ), hex(code)
+
+
+def test_the_words_that_shingles_have_are_what_they_were() -> None:
+    """Their hashes are frozen: marks cut them, and ς is a letter of its own."""
+    assert [len(word_hashes(text)) for text in ("हिन्दी", "का", "e\u0301t")] == [3, 1, 2]
+    assert word_hashes("οδος") != word_hashes("ΟΔΟΣ")
+    assert term_hashes("οδος") == term_hashes("ΟΔΟΣ")
+    assert [len(term_hashes(text)) for text in ("हिन्दी", "का", "e\u0301t")] == [1, 1, 1]
+    assert term_hashes("का") != term_hashes("क")

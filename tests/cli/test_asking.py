@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,20 @@ def test_diff_of_an_overlay_by_digests(root: Path, ask: Ask) -> None:
     assert f"the first is step {differing[0]}" in ask.text("diff", root / "tokens", root / "overlay")
 
 
+def test_diff_of_what_is_no_stream(
+    root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PILE_TOOLS_DATA", raising=False)
+    message = "nope: no token dataset; if it is an order of one, name that dataset with --data"
+    assert message in ask.error(1, "diff", root / "tokens", "nope")
+    # Where the dataset is known it is its orders that lack the name.
+    assert "no order 'nope'" in ask.error(2, "diff", root / "tokens", "nope", "--data", root / "tokens")
+    monkeypatch.chdir(root / "tokens")
+    assert "no order 'nope'" in ask.error(2, "diff", ".", "nope")
+    assert ask.json("diff", ".", "train_0")["first_step"] is None
+
+
 def test_a_step_that_was_changed(root: Path, ask: Ask, tmp_path: Path) -> None:
     ask.text("export", "--data", root / "tokens", "--format", "mmidx", "-o", tmp_path / "copy")
     ask.text("digest", tmp_path / "copy")
@@ -224,12 +239,23 @@ def test_digests_of_several_orders_and_those_that_are_elsewhere(
     digests = tmp_path / "digests"
     ask.text("digest", root / "tokens", "--batch-size", "4", "-o", digests)
     assert "steps 2:24" in ask.text("verify", root / "tokens", "--digests", digests, "--steps", "2:24")
-    assert "digests of another stream" in ask.error(3, "verify", data, "--order", order, "--digests", digests)
+    # Their shape is that of the other order's steps, and not one of them is the same.
+    message = "step 0 is the first that differs"
+    assert message in ask.error(3, "verify", data, "--order", order, "--digests", digests)
+    for form in ("shuffled", "fetched"):
+        found = ask.text("verify", root / form, "--digests", root / "tokens")
+        assert "as their digests have them" in found
+        assert found.endswith("made of another storage of the stream\n")
     assert "no digests" in ask.error(2, "verify", data, "--digests", root)
     with running_hub() as hub:
         use_as_hub(monkeypatch, hub)
+        bare = copied(root / "shuffled", tmp_path / "bare")
+        for path in bare.glob("*digests*"):
+            path.unlink()
+        assert "--digests DIR compares" in ask.error(2, "verify", publish(hub, bare, "owner/bare"))
         url = publish(hub, root / "tokens")
-        assert "--digests DIR compares" in ask.error(2, "verify", url)
+        found = ask.text("verify", url, "--digests", root / "tokens")
+        assert found.endswith("made of another storage of the stream\n")
         ask.text("digest", url, "-o", tmp_path / "there")
         assert "as their digests have them" in ask.text("verify", url, "--digests", tmp_path / "there")
 
@@ -328,6 +354,51 @@ def test_behind_a_url(
         assert report["changes"]["seq_length"] == {"before": 256, "after": 128}
         kept, old = (next(place.glob("*_doc_idx.npy")) for place in (tmp_path / "order", root / "tokens"))
         assert kept.read_bytes() == old.read_bytes()
+
+
+def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    changed = copied(root / "tokens", tmp_path / "changed")
+    piece = BatchViewer.open(changed).trace(5, 0).to_pylist()[0]
+    sizes = TokenDataset.open(changed).sizes.whole()
+    with (changed / "document.bin").open("r+b") as file:
+        file.seek(2 * (int(sizes[: piece["document"]].sum()) + piece["offset"]))
+        file.write(b"\xff\xff")
+    unnamed = copied(root / "tokens", tmp_path / "unnamed")
+    record = BatchViewer.open(unnamed).record
+    assert record is not None
+    replace(record, digests=None).write(unnamed / "order.json")
+    wrong = copied(root / "tokens", tmp_path / "wrong")
+    replace(record, digests="0" * 64).write(wrong / "order.json")
+    damaged = copied(root / "tokens", tmp_path / "damaged")
+    np.save(damaged / "digests.npy", np.load(damaged / "digests.npy")[::-1].copy())
+    with running_hub() as hub:
+        use_as_hub(monkeypatch, hub)
+        url = publish(hub, root / "tokens")
+        # Two stores that are read apart: here and there, and there alone.
+        for pair in ((url, root / "tokens"), (url, url)):
+            report = ask.json("diff", *pair)
+            assert (report["by"], report["first_step"]) == ("digests", None)
+        assert hub.sent["document.bin"] == 0
+        assert "steps 2:4 as their digests have them" in ask.text("verify", url, "--steps", "2:4")
+        sent = hub.sent["document.bin"]
+        assert sent > 0
+        found = ask.json("verify", url, root / "tokens")["verified"]
+        assert found[-1]["path"] == url
+        assert f"steps 0:{STEPS} as their digests have them" in found[-1]["found"]
+        assert len(found) > 2
+        # Only what the record of the order names is believed unseen.
+        there = publish(hub, unnamed, "owner/unnamed")
+        assert ask.json("diff", there, url)["by"] == "tokens"
+        assert "as their digests have them" in ask.text("verify", there)
+        for place, message in (
+            (wrong, "digests whose root is not the one in the record of the order"),
+            (damaged, "digests.npy: not the digests whose root is in digests.json"),
+            (changed, "is the first that differs from its digest"),
+        ):
+            there = publish(hub, place, f"owner/{place.name}")
+            assert message in ask.error(3, "verify", there)
+            if place != changed:
+                assert ask.json("diff", there, url)["by"] == "tokens"
 
 
 def test_the_same_documents_under_another_tokenizer(root: Path, ask: Ask, tmp_path: Path) -> None:

@@ -93,6 +93,45 @@ def test_expressions(
     assert viewer.find(regex=regex, steps=(1, None), first=True).num_rows == min(1, len(wanted))
 
 
+@settings(max_examples=40)
+@given(
+    documents=st.lists(st.lists(st.integers(0, 12), min_size=2, max_size=14), min_size=2, max_size=8),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(2, 30)),
+    texts=st.lists(st.text(alphabet="a� é", min_size=1, max_size=3), min_size=1, max_size=3, unique=True),
+    form=st.sampled_from(FORMS),
+)
+@example(documents=HALVES, shape=(4, 2, 24), texts=["�"], form="neox")
+@example(documents=HALVES, shape=(4, 2, 24), texts=["�a", "a", "é"], form="shards")
+def test_texts_with_halves_of_characters(
+    documents: list[list[int]],
+    shape: tuple[int, int, int],
+    texts: list[str],
+    form: str,
+    make_stream: MakeStream,
+) -> None:
+    seq_length, batch_size, num_samples = shape
+    viewer = make_stream(
+        documents, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples, form=form
+    )
+    if viewer.steps < 1:
+        return
+    wanted = []
+    for step in range(viewer.steps):
+        for row in range(batch_size):
+            tokens, text = viewer.sequence(step, row).tolist(), viewer.text(step, row)
+            owner = [place for place, token in enumerate(tokens) for _ in BYTES[token]]
+            starts = character_starts(tokens)
+            for sought in texts:
+                for place in range(len(text)):
+                    if text.startswith(sought, place):
+                        first, last = owner[starts[place]], owner[starts[place + len(sought)] - 1]
+                        wanted.append((step, row, first, last - first + 1, sought))
+    table = viewer.find(texts)
+    names = ("step", "row", "position", "n_tokens", "pattern")
+    assert sorted(rows(table, *names)) == sorted(wanted)
+    assert viewer.count(texts).totals == {text: sum(row[-1] == text for row in wanted) for text in texts}
+
+
 def tokenizer_of(viewer: BatchViewer) -> Path:
     return Path(viewer.parts[0].component.dataset.store.name, "tokenizer.json")
 

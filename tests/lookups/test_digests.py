@@ -16,6 +16,7 @@ from pile_tools.lookups import digests
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
 from pile_tools.viewer.digested import has_digests, verify_directory
+from pile_tools.viewer.fetch import fetch_steps
 from tests.lookups.conftest import MakeStream
 from tests.token_data import GOLDEN, write_dataset
 
@@ -155,13 +156,63 @@ def test_another_batch_size_or_place(tmp_path: Path, make_stream: MakeStream) ->
         BatchViewer.open(directory).make_digests(tmp_path)
     with pytest.raises(ParameterError, match="digests of steps of 3 samples; open it at that batch size"):
         BatchViewer.open(directory).verify_digests(directory=tmp_path)
-    other = make_stream(DOCUMENTS[::-1])
-    with pytest.raises(DataError, match="digests of another stream"):
+    other = BatchViewer.open(directory_of(make_stream(DOCUMENTS[::-1])), batch_size=3)
+    with pytest.raises(DataError, match="step 0 is the first that differs"):
         other.verify_digests(directory=tmp_path)
     with pytest.raises(ParameterError, match="not one whole batch of 99"):
         BatchViewer.open(directory, batch_size=99).make_digests(tmp_path / "other")
     with pytest.raises(OutOfRangeError, match="no steps 0:9"):
         viewer.verify_digests((0, 9), directory=tmp_path)
+
+
+def test_digests_of_another_storage_of_the_stream(tmp_path: Path, make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    place = tmp_path / "digests"
+    viewer.make_digests(place)
+    assert "storage" not in viewer.verify_digests(directory=place)
+    shuffled = write_dataset(tmp_path / "shuffled", list(np.concatenate(list(viewer.batches(0, 20))))).parent
+    fetch_steps(viewer, 3, 6, tmp_path / "fetched", lambda done, total: None)
+    several = {
+        "0:20": BatchViewer.open(shuffled, order=SEQUENTIAL, batch_size=2),
+        "3:6": BatchViewer.open(tmp_path / "fetched"),
+    }
+    for steps, other in several.items():
+        found = other.verify_digests(directory=place)
+        assert found.startswith(f"steps {steps} as their digests have them, root ")
+        assert found.endswith("…, made of another storage of the stream")
+        assert other.identity != viewer.identity
+    assert several["3:6"].verify_digests((4, 5), directory=place).startswith("steps 4:5 as")
+    with pytest.raises(OutOfRangeError, match=r"no steps 2:5"):
+        several["3:6"].verify_digests((2, 5), directory=place)
+    # Digests of fewer steps than the stream has.
+    several["3:6"].make_digests(tmp_path / "few")
+    with pytest.raises(OutOfRangeError, match=r"few: digests of steps 3:6, and not of all of 0:20;"):
+        viewer.verify_digests(directory=tmp_path / "few")
+    assert "another storage" in viewer.verify_digests((3, 6), directory=tmp_path / "few")
+    # A row that is another, and streams whose steps have other bytes.
+    samples = list(np.concatenate(list(viewer.batches(0, 20))))
+    samples[9] = samples[9][::-1]
+    changed = write_dataset(tmp_path / "changed", samples).parent
+    with pytest.raises(DataError, match="step 4 is the first that differs"):
+        BatchViewer.open(changed, order=SEQUENTIAL, batch_size=2).verify_digests(directory=place)
+    for shape in ({"dtype": "<i4"}, {"seq_length": 4}):
+        with pytest.raises(DataError, match=r"another stream \(seq_length 5 and dtype uint16, not"):
+            make_stream(DOCUMENTS, num_samples=40, **shape).verify_digests(directory=place)
+    # Those that lie with the order must be of this stream, however it may be stored elsewhere.
+    digests_of_it = directory_of(several["0:20"])
+    for path in place.iterdir():
+        shutil.copy(path, digests_of_it / f"{SEQUENTIAL}_{path.name}")
+    with pytest.raises(DataError, match=r"shuffled: digests of another stream \(label"):
+        several["0:20"].verify_digests()
+
+
+def test_a_file_where_digests_should_go(tmp_path: Path, make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS)
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", Path("/dev/null")):
+        with pytest.raises(ParameterError, match=f"{place}: no directory; name one to write .* with -o"):
+            viewer.make_digests(place)
 
 
 def test_several_orders_have_digests_of_their_own(make_stream: MakeStream) -> None:

@@ -1,7 +1,7 @@
 """Finding texts and tokens, against a search in every decoded sequence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +255,20 @@ def test_numbers_of_other_kinds_are_whole_numbers_too(make_stream: MakeStream) -
         viewer.count("a", every=1.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("way", ["gather", "scan in small blocks"])
+def test_ids_of_any_size(way: str, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(way, monkeypatch)
+    several = {"<i4": [2**31 - 1, 65_535, 7], "<i8": [2**63 - 1, 2**62, 2**62 + 65_536, 65_535, 0]}
+    for dtype, ids in several.items():
+        viewer = make_stream([[*ids, 1], ids[::-1], ids], dtype=dtype, tokenizer=False)
+        sequences = [row.tolist() for step in range(viewer.steps) for row in viewer.batch(step)]
+        for pattern in [[number] for number in ids] + [ids[:2], ids[1:3]]:
+            expected = sum(len(token_matches(row, pattern)) for row in sequences)
+            assert expected > 0
+            assert viewer.find(tokens=pattern).num_rows == expected
+        assert viewer.count(tokens=[2**31 - 2]).totals == {str(2**31 - 2): 0}
+
+
 def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
     made = make_stream([[0, 10, 11, 1] * 9])
     path = Path(made.parts[0].component.dataset.store.name, "tokenizer.json")
@@ -277,6 +291,20 @@ def test_steps_that_the_stream_does_not_have(steps: Sequence[int | None], make_s
     viewer = make_stream([[0, 1, 6], [6, 10, 11, 0]])
     with pytest.raises((OutOfRangeError, ParameterError), match=r"no steps|hold no step"):
         viewer.find("a", steps=(steps[0], steps[1]))
+
+
+def test_a_batch_size_larger_than_the_stream(make_stream: MakeStream) -> None:
+    stream = make_stream([[0, 1, 6], [6, 10, 11, 0]])
+    viewer = BatchViewer.open(stream.dataset.store.name, batch_size=99)
+    ask: list[Callable[..., Any]] = [
+        lambda **steps: viewer.find("a", **steps),
+        lambda **steps: viewer.count("a", **steps),
+        lambda **steps: viewer.term_counts(["a"], **steps),
+    ]
+    for question in ask:
+        for steps in ({}, {"steps": (0, 1)}):
+            with pytest.raises(ParameterError, match="not one whole batch of 99, so no step"):
+                question(**steps)
 
 
 def test_ids_beyond_the_tokenizer(make_stream: MakeStream) -> None:

@@ -16,7 +16,7 @@ from pile_tools.lookups import terms as terms_module
 from pile_tools.lookups.terms import read_terms
 from tests.lookups.conftest import FORMS, MakeStream
 from tests.reference.asking import term_counts
-from tests.reference.dedup import words
+from tests.reference.asking import term_words as words
 
 TERMS = ["a", "b", "ab", "a b", "c a", "é"]
 
@@ -108,6 +108,14 @@ def test_terms_in_a_file(tmp_path: Path) -> None:
     path.write_bytes(b"a\xff")
     with pytest.raises(ParameterError, match="byte 1 is not UTF-8"):
         read_terms(path)
+    for line, message in (
+        ("don't", "write 'don t' to count"),
+        ("?!", "has no word"),
+        ("x" * 5000, "5000 ch"),
+    ):
+        path.write_text(f"a\n{line}\n")
+        with pytest.raises(ParameterError, match=f"terms.txt: line 2: .*{message}"):
+            read_terms(path)
     with pytest.raises(PileToolsError, match="no such file"):
         read_terms(tmp_path / "none")
 
@@ -132,6 +140,7 @@ def test_many_terms() -> None:
         (["a"], 1001, "a window of 1001 words"),
         (["a", "A"], 0, "has the words of"),
         (["a", "-"], 0, "has no word"),
+        (["a", "don't"], 0, "write 'don t'"),
         ([f"a{number}" for number in range(1001)], 5, "pairs of 1001 terms"),
     ],
 )

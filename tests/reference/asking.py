@@ -1,6 +1,9 @@
 """What the lookups must answer, token by token."""
 
+import unicodedata
 from collections import Counter
+
+from tests.reference.dedup import SINGLE
 
 
 def sample_tokens(sizes: list[int], doc_idx: list[int], seq_length: int) -> list[list[tuple[int, int]]]:
@@ -46,3 +49,22 @@ def term_counts(
         and max(one[2], two[2]) - min(one[1], two[1]) + 1 <= window
     )
     return Counter(number for number, _, _ in met), pairs
+
+
+def term_words(text: str) -> list[str]:
+    """The words of terms, character by character: letters, digits and "_", and marks after one."""
+    found: list[str] = []
+    before = ""  # the character that the last word's marks are on, "" where no word is open
+    for character in text:
+        if unicodedata.category(character).startswith("M"):
+            if before:
+                found[-1] += character
+            continue
+        if not (character.isalnum() or character == "_"):
+            before = ""
+            continue
+        if not before or SINGLE.match(before) or SINGLE.match(character):
+            found.append("")
+        found[-1] += {"ς": "σ"}.get(character, character.lower()[0])
+        before = character
+    return found

@@ -9,7 +9,7 @@ MASK32 = (1 << 32) - 1
 
 # The scripts Han, Hiragana and Katakana as ranges of code points (Unicode's Scripts.txt, with the marks
 # that Script_Extensions adds to them), for characters that match \w.
-_SINGLE = re.compile(
+SINGLE = re.compile(
     "[\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u309f\u30a1-\u30fa"
     "\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U0001aff0-\U0001affe\U0001b000-\U0001b167\U00020000-\U0003ffff]"
@@ -19,7 +19,7 @@ _SINGLE = re.compile(
 def words(text: str) -> list[str]:
     found: list[str] = []
     for run in re.findall(r"\w+", text):
-        for part in re.split(f"({_SINGLE.pattern})", run):
+        for part in re.split(f"({SINGLE.pattern})", run):
             if part:
                 found.append("".join(character.lower()[0] for character in part))
     return found
