@@ -171,7 +171,7 @@ def test_digests_of_another_storage_of_the_stream(tmp_path: Path, make_stream: M
     viewer.make_digests(place)
     assert "storage" not in viewer.verify_digests(directory=place)
     shuffled = write_dataset(tmp_path / "shuffled", list(np.concatenate(list(viewer.batches(0, 20))))).parent
-    fetch_steps(viewer, 3, 6, tmp_path / "fetched", lambda done, total: None)
+    fetch_steps(viewer, 3, 6, tmp_path / "fetched")
     several = {
         "0:20": BatchViewer.open(shuffled, order=SEQUENTIAL, batch_size=2),
         "3:6": BatchViewer.open(tmp_path / "fetched"),
