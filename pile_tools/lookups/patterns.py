@@ -28,8 +28,10 @@ class CompiledPatterns:
 
 
 def check_ids(part: Part, tokens: Tokens, max_id: int | None) -> None:
-    """Raise DataError where a token is beyond the tokenizer's largest id, if that is known."""
-    largest = int(tokens.max(initial=0))
+    """Raise DataError where a token is negative or beyond the tokenizer's largest id, if that is known."""
+    smallest, largest = int(tokens.min(initial=0)), int(tokens.max(initial=0))
+    if max_id is not None and smallest < 0:
+        raise DataError(f"{part.name}: token {smallest}; the data is damaged, copy or make it again")
     if max_id is not None and largest > max_id:
         raise DataError(
             f"{part.name}: token {largest}, but the tokenizer's largest is {max_id}; give the tokenizer that "

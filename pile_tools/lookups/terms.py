@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pile_tools.algorithms.term_counts import Terms, check_term, count_terms, split_texts
 from pile_tools.algorithms.token_search import TokenBytes
+from pile_tools.algorithms.words import split_term
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.lookups.patterns import check_ids
@@ -98,6 +99,8 @@ def term_counts(
     compiled = Terms.of(terms)
     start, stop = step_range(stream, steps)
     marks = checkpoints(start, stop, every)
+    for part in stream.parts:
+        _check_forms(part, terms)
     texts = [_texts_of(part) for part in stream.parts]
     counts = np.zeros((len(marks), len(terms)), np.int64)
     pairs = np.zeros((len(marks), len(terms), len(terms)) if window else (0, 0, 0), np.int64)
@@ -128,6 +131,29 @@ def term_counts(
     return table.replace_schema_metadata({key: value.encode() for key, value in counted.items()})
 
 
+def _check_forms(part: Part, terms: Sequence[str]) -> None:
+    """Raise ParameterError for a term whose words no text of ``part`` can hold in the form given.
+
+    As for the texts of ``find``: a byte-level tokenizer that makes one character of a letter and its accent
+    has stored no other form of them.
+    """
+    from pile_tools.formats.token_texts import byte_level_tokens, normalized
+
+    tokenizer, max_id = part.tokenizer()
+    if byte_level_tokens(tokenizer, max_id + 1) is None:
+        return
+    for term in terms:
+        stored = normalized(tokenizer, term)
+        if _lowered(stored) != _lowered(term) and normalized(tokenizer, stored) == stored:
+            raise ParameterError(
+                f"term {term!r} is not in the form in which the tokenizer stores text; count {stored!r}"
+            )
+
+
+def _lowered(term: str) -> list[str]:
+    return [word.lower() for word in split_term(term)[0]]
+
+
 def _blocks(stream: Stream, start: int, marks: Int64Array) -> list[tuple[int, int, int]]:
     """Cut the intervals between ``marks`` into blocks of positions (interval, first, stop)."""
     rows = max(1, _BLOCK_TOKENS // (stream.seq_length + 1))
@@ -149,7 +175,12 @@ def _texts_of(part: Part) -> Callable[[Tokens], Texts]:
     content = byte_level_tokens(tokenizer, max_id + 1)
     if content is not None:
         token_bytes = TokenBytes.of(content)
-        return lambda tokens: split_texts(tokens, token_bytes, separators)
+
+        def split(tokens: Tokens) -> Texts:
+            check_ids(part, tokens, max_id)
+            return split_texts(tokens, token_bytes, separators)
+
+        return split
 
     def decoded(tokens: Tokens) -> Texts:
         check_ids(part, tokens, max_id)

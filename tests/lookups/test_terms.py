@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import Tokenizer, decoders, models, normalizers
 
 from pile_tools import BatchViewer
 from pile_tools.algorithms.term_counts import Terms
@@ -92,6 +92,36 @@ def test_a_tokenizer_that_is_not_byte_level(make_stream: MakeStream) -> None:
         "ones": sum(text.count("ones") for text in found),
         "x y": sum(text.count("x") for text in found),
     }
+
+
+def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
+    """A letter and its accent are one character to this tokenizer; the other way to write them is not 0."""
+    viewer = make_stream([[0, 10, 11, 7, 0, 10, 11, 12] * 4], seq_length=7)
+    path = Path(viewer.dataset.store.name, "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(path))
+    assert viewer.text(0, 0).count("aé") > 0
+    for normalizer, refused in ((normalizers.NFC(), "ae\u0301"), (normalizers.NFD(), "a\u00e9")):
+        tokenizer.normalizer = normalizers.Sequence([normalizer, normalizers.Lowercase()])
+        tokenizer.save(str(path))
+        other = BatchViewer.open(viewer.dataset.store.name)
+        with pytest.raises(
+            ParameterError, match="is not in the form in which the tokenizer stores text; count"
+        ):
+            other.term_counts(["b", refused])
+        # Case does not count, whatever the tokenizer makes of it.
+        assert other.term_counts(["B"]).num_rows
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.save(str(path))
+    (row,) = BatchViewer.open(viewer.dataset.store.name).term_counts(["a\u00e9"]).to_pylist()
+    texts = (viewer.text(step, place) for step in range(viewer.steps) for place in range(2))
+    assert row["count"] == sum(words(text).count("aé") for text in texts) > 0
+
+
+@pytest.mark.parametrize("token", [-1, 99])
+def test_tokens_that_the_tokenizer_lacks(token: int, make_stream: MakeStream) -> None:
+    viewer = make_stream([[0, 1, token, 2] * 9], dtype="<i4")
+    with pytest.raises(DataError, match=rf"{viewer.dataset.name}: token {token}[;,]"):
+        viewer.term_counts(["a"])
 
 
 def test_terms_in_a_file(tmp_path: Path) -> None:
