@@ -21,7 +21,7 @@ from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
 from pile_tools.formats.sources import ArrayView, MissingFileError
 from pile_tools.formats.store import Io, LocalStore, Store, is_url, open_store
 
-__all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders"]
+__all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders", "unlisted_order"]
 
 SEQUENTIAL: Final = "sequential"
 """Names the order of a dataset's own sequences, which needs no file."""
@@ -158,7 +158,7 @@ def find_order(
         return _only(matching, f"{where}, order {name}")
     if name == SEQUENTIAL:
         return OrderPlace(store, SEQUENTIAL, None, SEQUENTIAL)
-    found = _unlisted(store, name) or _elsewhere(
+    found = unlisted_order(store, name) or _elsewhere(
         name, prefix, lambda location: open_store(location, io=io, cache=cache, near=store)
     )
     if found is not None:
@@ -191,13 +191,17 @@ def _elsewhere(name: str, prefix: str, opened: Callable[[str], Store]) -> OrderP
     for place in list_orders(store, None):
         if place.label == label:
             return place
-    return _unlisted(store, file)
+    return unlisted_order(store, file)
 
 
-def _unlisted(store: Store, file: str) -> OrderPlace | None:
-    """Return the bare maps whose label or ``_doc_idx.npy`` is ``file``, where a server lists no files."""
+def unlisted_order(store: Store, file: str) -> OrderPlace | None:
+    """Return the order whose label or ``_doc_idx.npy`` is ``file``, where a server lists no files."""
     if store.list() is not None:
         return None
+    name = f"{file.removesuffix(_SUFFIXES['neox'][0])}_{ORDER_NAME}"
+    if (content := store.read(name)) is not None:
+        record = parse_record(content, f"{store.name}/{name}")
+        return OrderPlace(store, record.label, record)
     for style, suffixes in _SUFFIXES.items():
         label = file.removesuffix(suffixes[0])
         if label == file and not (style == "neox" and MapNames.parse(label)):

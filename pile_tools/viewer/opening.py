@@ -11,7 +11,14 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.map_files import read_array
-from pile_tools.formats.order_files import SEQUENTIAL, OrderMaps, OrderPlace, find_order, list_orders
+from pile_tools.formats.order_files import (
+    SEQUENTIAL,
+    OrderMaps,
+    OrderPlace,
+    find_order,
+    list_orders,
+    unlisted_order,
+)
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
 from pile_tools.formats.store import Io, Store, is_url, joined, open_store
@@ -191,13 +198,14 @@ def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | N
     folder = open_store(f"{store.name}/orders", io=io, cache=cache, near=store)
     if folder.path is not None and not folder.path.is_dir():
         raise DataError(f"{folder.name}: missing; make the blend again")
-    orders = {found.label: found for found in list_orders(folder, None)}
+    orders = {order.label: order for order in list_orders(folder, None)}
     components: list[Component] = []
     for part in record.parts:
-        if part.order not in orders:
+        found = orders.get(part.order) or unlisted_order(folder, part.order)
+        if found is None:
             raise DataError(f"{place.name}: order {part.order} is missing; make the blend again")
         dataset = TokenDataset.open(joined(store.name, part.data), io=io, cache=cache, near=store)
-        components += open_component(dataset, orders[part.order]).components
+        components += open_component(dataset, found).components
     if any(component.seq_length != record.seq_length for component in components):
         raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")
     arrays = [

@@ -327,6 +327,15 @@ def test_a_blend_finds_its_datasets_wherever_they_are(data: Path, hub: Hub, tmp_
     there = publish(hub, tmp_path, "owner/all")
     remote = BatchViewer.open(f"{there}/blend")
     assert [remote.batch(step).tolist() for step in range(5)] == batches
+    # Where a server lists no files, its orders are found by their labels, and not only the first.
+    whole = write_dataset(tmp_path / "whole", random_documents(0, SIZES)).parent
+    make_blend([whole, other], ["1/3", "2/3"], tmp_path / "unlisted", **parameters)
+    publish(hub, tmp_path, "owner/all")
+    plain = BatchViewer.open(f"{hub.url}/datasets/owner/all/resolve/main/unlisted")
+    assert [plain.batch(step).tolist() for step in range(5)] == batches
+    second = f"{hub.url}/datasets/owner/all/resolve/main/unlisted/orders/{record.parts[1].order}"
+    lone = BatchViewer.open(other, order=second)
+    assert (lone.batch_size, lone.record is not None) == (2, True)
     # A dataset behind a URL, its blend here.
     mixed = make_blend([f"{there}/data", other], ["1/3", "2/3"], tmp_path / "mixed", **parameters)
     assert mixed.parts[0].data == f"{there}/data/document"
