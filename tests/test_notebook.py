@@ -13,6 +13,8 @@ from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.demo import TOKENIZER_NAME
 from pile_tools.stages.order import make_order
 from pile_tools.stages.tokenize import tokenize
+from pile_tools.studies.intervene import Intervention, intervene
+from pile_tools.viewer.fetch import fetch_steps
 
 NOTEBOOK = json.loads((Path(__file__).parents[1] / "docs" / "exposure.ipynb").read_text())
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
@@ -119,6 +121,26 @@ def test_the_notebook_looks_at_any_dataset(
     assert "documents.parquet" in again["mixture"]
     assert again["count"] == printed["count"]
     assert len(shown) == 3
+
+
+def test_the_notebook_follows_a_counterfactual_and_what_was_fetched_of_it(
+    tokens: Path, notebook: Notebook, tmp_path: Path
+) -> None:
+    whole = BatchViewer.open(tokens)
+    middle = whole.steps // 2
+    own = set(whole.trace(middle, 0).column("document").to_pylist())
+    others = range(whole.parts[0].n_documents or 0)
+    dropped = ",".join(str(number) for number in others if number not in own and number % 3 == 0)
+    change = Intervention(drop=[dropped])
+    intervene(tokens, tmp_path / "o", change, from_step=middle - 3, to_step=middle + 3)
+    fetch_steps(BatchViewer.open(tmp_path / "o"), middle - 3, middle + 3, tmp_path / "steps")
+    fetch_steps(whole, middle - 3, middle + 3, tmp_path / "bare", tokens_only=True)
+    for name in ("o", "steps"):
+        printed, shown = notebook.run(DATA=str(tmp_path / name))
+        assert "an overlay that packs" in printed["repeats"]
+        assert len(shown) == 3
+    with pytest.raises(ValueError, match="does not know the ends of its documents"):
+        notebook.run(DATA=str(tmp_path / "bare"))
 
 
 def occurrences(text: str, phrase: str) -> int:
