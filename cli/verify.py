@@ -100,18 +100,12 @@ def _compare_with(
     digests: Path, directories: tuple[str, ...], steps: "Steps | None", order: str | None, as_json: bool
 ) -> None:
     """Compare one stream, here or behind a URL, with the digests in a directory."""
-    from pile_tools.formats.digest_files import read_digests
-    from pile_tools.formats.store import LocalStore
-    from pile_tools.viewer import BatchViewer
+    from pile_tools.viewer.digested import verify_with
 
     if len(directories) != 1:
         raise ParameterError(f"--digests are of one stream, but {len(directories)} are named")
-    found = read_digests(LocalStore(digests), "")
-    if found is None:
-        raise ParameterError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
-    viewer = BatchViewer.open(directories[0], order=order, batch_size=found[0].batch_size)
     with options.progress_bar() as progress:
-        message = viewer.verify_digests(steps, directory=digests, progress=progress)
+        message = verify_with(digests, directories[0], steps, order, progress)
     _report([(directories[0], "digests", message)], as_json)
 
 

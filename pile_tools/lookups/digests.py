@@ -17,6 +17,7 @@ from pile_tools.formats.digest_files import (
     DigestRecord,
     digest_prefix,
     read_digests,
+    read_digests_of,
     root_of,
     write_digests,
 )
@@ -115,6 +116,9 @@ def make_digests(
             f"{stream.name}: not one whole batch of {stream.batch_size}, so nothing to digest"
         )
     own = stream.record
+    home = stream.home.path
+    if output is not None and home is not None and output.resolve() == home.resolve():
+        output = None
     directory = output or stream.home.path
     if directory is None:
         raise ParameterError(f"{stream.name}: it is behind a URL; name a directory to write to with -o")
@@ -246,12 +250,12 @@ def verify_digests(
 ) -> str:
     """Compare the steps of ``stream`` with its stored digests; return what was found right, in a line.
 
-    Those in ``directory`` need not be of this storage of the stream: shapes, dtype and numbers of steps must
-    be the stream's. Raises DataError for the first step that differs and for digests of another stream,
-    ParameterError for those of another batch size, OutOfRangeError for steps that have none, PileToolsError
-    where there are no digests.
+    Those in ``directory`` (of several, those of the stream's order, else ``digests.npy``) need not be of this
+    storage of the stream: shapes, dtype and numbers of steps must be the stream's. Raises DataError for the
+    first step that differs and for digests of another stream, ParameterError for those of another batch size,
+    OutOfRangeError for steps that have none, PileToolsError where there are no digests.
     """
-    found = stored_digests(stream) if directory is None else read_digests(LocalStore(directory), "")
+    found = stored_digests(stream) if directory is None else read_digests_of(directory, stream.order.label)
     where = stream.name if directory is None else str(directory)
     if found is None:
         raise PileToolsError(f"{where}: no digests; make them with `pile-tools digest`")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.digest_files import digest_prefix, list_records, read_digests
+from pile_tools.formats.digest_files import digest_prefix, list_records, read_digests, read_digests_of
 from pile_tools.formats.order_files import find_order, list_orders
 from pile_tools.formats.order_record import BlendRecord
 from pile_tools.formats.store import LocalStore
@@ -14,7 +14,7 @@ from pile_tools.lookups.stream import Progress, no_progress, step_range
 from pile_tools.viewer.opening import open_component
 from pile_tools.viewer.view import BatchViewer
 
-__all__ = ["has_digests", "verify_directory", "verify_url"]
+__all__ = ["has_digests", "verify_directory", "verify_url", "verify_with"]
 
 
 def has_digests(directory: Path) -> bool:
@@ -24,7 +24,7 @@ def has_digests(directory: Path) -> bool:
 
 def _labels(directory: Path) -> dict[str, int | None]:
     """Return the orders whose digests are stored or recorded, each with the batch size of its digests."""
-    found: dict[str, int | None] = {record.label: record.batch_size for record in list_records(directory)}
+    found: dict[str, int | None] = {record.label: record.batch_size for _, record in list_records(directory)}
     for place in list_orders(LocalStore(directory), None):
         if place.record is not None and place.record.digests is not None:
             found.setdefault(place.label, None)
@@ -113,3 +113,23 @@ def verify_url(
         )
     viewer = BatchViewer(stream._stream, batch_size=found[0].batch_size)
     return f"{viewer.order.label}: {viewer.verify_digests(steps, progress=progress)}"
+
+
+def verify_with(
+    digests: Path,
+    location: str,
+    steps: tuple[int | None, int | None] | None = None,
+    order: str | None = None,
+    progress: Progress = no_progress,
+) -> str:
+    """Compare the steps of the stream at ``location``, here or behind a URL, with those in ``digests``.
+
+    Returns what was found right, in a line. Raises DataError for the first step that differs, ParameterError
+    where there are no digests.
+    """
+    stream = None if not list_records(digests) else BatchViewer.open(location, order=order, batch_size=1)
+    found = None if stream is None else read_digests_of(digests, stream.order.label)
+    if stream is None or found is None:
+        raise ParameterError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
+    viewer = BatchViewer(stream._stream, batch_size=found[0].batch_size)
+    return viewer.verify_digests(steps, directory=digests, progress=progress)

@@ -15,7 +15,8 @@ from pile_tools.formats.order_files import SEQUENTIAL
 from pile_tools.lookups import digests
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
-from pile_tools.viewer.digested import has_digests, verify_directory
+from pile_tools.stages.recut import recut
+from pile_tools.viewer.digested import has_digests, verify_directory, verify_with
 from pile_tools.viewer.fetch import fetch_steps
 from tests.lookups.conftest import MakeStream
 from tests.token_data import GOLDEN, write_dataset
@@ -264,3 +265,48 @@ def test_digests_that_are_missing_or_damaged(make_stream: MakeStream) -> None:
     assert has_digests(directory)
     with pytest.raises(DataError, match="its digests are missing"):
         verify_directory(directory)
+
+
+def test_digests_named_by_their_label(tmp_path: Path, make_stream: MakeStream) -> None:
+    """Maps without a record, and of a second order, have digests under the order's label."""
+    bare = tmp_path / "bare"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS, num_samples=40)), bare)
+    (bare / "order.json").unlink()
+    viewer = BatchViewer.open(bare, batch_size=2)
+    # Naming their home is as naming none.
+    assert viewer.make_digests(bare).path.name == f"{viewer.order.label}_digests.npy"
+    assert not (bare / "digests.json").exists()
+    fetch_steps(viewer, 3, 6, tmp_path / "fetched")
+    for place in (bare, tmp_path / "fetched"):
+        assert "as their digests have them" in verify_with(bare, str(place))
+    # Digests of several orders: those of the stream's own, else the ones of the first order.
+    several = directory_of(make_stream(DOCUMENTS, num_samples=40))
+    BatchViewer.open(several).make_digests()
+    other = make_order(several, seq_length=3, batch_size=4, num_samples=9, name="other").record.label
+    BatchViewer.open(several, order=other).make_digests()
+    assert "steps 0:2 as" in verify_with(several, str(several), order=other)
+    assert "steps 3:6 as" in verify_with(several, str(tmp_path / "fetched"))
+    # None of the stream, and none that is the first.
+    (tmp_path / "two").mkdir()
+    for name in ("digests.npy", "digests.json"):
+        shutil.copy(several / f"{other}_{name}", tmp_path / "two" / f"a_{name}")
+        shutil.copy(several / name, tmp_path / "two" / f"b_{name}")
+    write_dataset(tmp_path / "third", list(np.concatenate(list(viewer.batches(0, 20)))))
+    with pytest.raises(ParameterError, match=rf"digests of several orders \({other}, .*none of sequential"):
+        verify_with(tmp_path / "two", str(tmp_path / "third"), order=SEQUENTIAL)
+
+
+def test_digests_under_another_name_are_found_by_their_record(
+    tmp_path: Path, make_stream: MakeStream
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS, num_samples=40)), bare)
+    (bare / "order.json").unlink()
+    viewer = BatchViewer.open(bare, batch_size=2)
+    viewer.make_digests(tmp_path / "elsewhere")
+    for path in (tmp_path / "elsewhere").iterdir():
+        shutil.copy(path, bare)
+    assert "steps 0:20 as" in verify_directory(bare)
+    assert viewer.make_digests().existed
+    recut(bare, tmp_path / "cut", shard_bytes=100)
+    assert "steps 0:20 as" in verify_directory(tmp_path / "cut")
