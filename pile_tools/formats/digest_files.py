@@ -28,6 +28,7 @@ from pile_tools.formats.store import LocalStore, Store
 __all__ = [
     "DIGEST_BYTES",
     "DigestRecord",
+    "Digests",
     "digest_names",
     "digest_prefix",
     "list_records",

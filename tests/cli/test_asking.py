@@ -260,6 +260,20 @@ def test_digests_of_several_orders_and_those_that_are_elsewhere(
         assert "as their digests have them" in ask.text("verify", url, "--digests", tmp_path / "there")
 
 
+def test_verify_of_an_order_that_is_elsewhere(data: str, ask: Ask, tmp_path: Path) -> None:
+    place = tmp_path / "order"
+    ask.text("order", data, *SHAPE, "--seed", "8", "-o", place)
+    assert "(its dataset is not here)" in ask.text("verify", place)
+    assert f"{place}: no digests; make them" in ask.error(1, "verify", data, "--order", place)
+    ask.text("digest", "--data", data, "--order", place)
+    for steps in ([], ["--steps", "0:6"]):
+        found = ask.text("verify", data, "--order", place, *steps)
+        assert found.splitlines()[-1].startswith(f"{data}: digests: document_train_0_indexmap_48ns_256sl_8s")
+        assert "steps 0:6 as their digests have them" in found
+    assert "digests of steps 0:6, root" in ask.text("verify", place)
+    assert "name that in its place" in ask.error(1, "verify", place, "--steps", "0:2")
+
+
 def test_answers_are_not_computed_for_a_place_that_cannot_hold_them(
     data: str, root: Path, ask: Ask, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pile_tools.lookups import digests
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
 from pile_tools.stages.recut import recut
-from pile_tools.viewer.digested import has_digests, verify_directory, verify_with
+from pile_tools.viewer.digested import has_digests, verify_directory, verify_stream
 from pile_tools.viewer.fetch import fetch_steps
 from tests.lookups.conftest import MakeStream
 from tests.token_data import GOLDEN, write_dataset
@@ -278,14 +279,14 @@ def test_digests_named_by_their_label(tmp_path: Path, make_stream: MakeStream) -
     assert not (bare / "digests.json").exists()
     fetch_steps(viewer, 3, 6, tmp_path / "fetched")
     for place in (bare, tmp_path / "fetched"):
-        assert "as their digests have them" in verify_with(bare, str(place))
+        assert "as their digests have them" in verify_stream(str(place), digests=bare)
     # Digests of several orders: those of the stream's own, else the ones of the first order.
     several = directory_of(make_stream(DOCUMENTS, num_samples=40))
     BatchViewer.open(several).make_digests()
     other = make_order(several, seq_length=3, batch_size=4, num_samples=9, name="other").record.label
     BatchViewer.open(several, order=other).make_digests()
-    assert "steps 0:2 as" in verify_with(several, str(several), order=other)
-    assert "steps 3:6 as" in verify_with(several, str(tmp_path / "fetched"))
+    assert "steps 0:2 as" in verify_stream(str(several), order=other, digests=several)
+    assert "steps 3:6 as" in verify_stream(str(tmp_path / "fetched"), digests=several)
     # None of the stream, and none that is the first.
     (tmp_path / "two").mkdir()
     for name in ("digests.npy", "digests.json"):
@@ -293,7 +294,7 @@ def test_digests_named_by_their_label(tmp_path: Path, make_stream: MakeStream) -
         shutil.copy(several / name, tmp_path / "two" / f"b_{name}")
     write_dataset(tmp_path / "third", list(np.concatenate(list(viewer.batches(0, 20)))))
     with pytest.raises(ParameterError, match=rf"digests of several orders \({other}, .*none of sequential"):
-        verify_with(tmp_path / "two", str(tmp_path / "third"), order=SEQUENTIAL)
+        verify_stream(str(tmp_path / "third"), order=SEQUENTIAL, digests=tmp_path / "two")
 
 
 def test_digests_under_another_name_are_found_by_their_record(
@@ -310,3 +311,39 @@ def test_digests_under_another_name_are_found_by_their_record(
     assert viewer.make_digests().existed
     recut(bare, tmp_path / "cut", shard_bytes=100)
     assert "steps 0:20 as" in verify_directory(tmp_path / "cut")
+
+
+def test_an_order_with_a_directory_of_its_own(tmp_path: Path, make_stream: MakeStream) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS)), data)
+    for path in data.glob("*order.json"):
+        path.unlink()
+    for path in data.glob("*.npy"):
+        path.unlink()
+    place = tmp_path / "order"
+    make_order(data, output=place, seq_length=5, batch_size=2, num_samples=40)
+    with pytest.raises(PileToolsError, match=f"{place}: no digests; make them with"):
+        verify_directory(data, order=str(place))
+    viewer = BatchViewer.open(data, order=place)
+    root = viewer.make_digests().record.root
+    label = viewer.order.label
+    for steps in (None, (0, 20)):
+        assert verify_directory(data, steps, str(place)).startswith(f"{label}: steps 0:20 as")
+    # Where the order lies alone there are no tokens to compare with.
+    said = f"{label}: digests of steps 0:20, root {root[:12]}… (its dataset is not here)"
+    assert verify_directory(place) == said
+    with pytest.raises(PileToolsError, match=r"dataset is not here; name that .* with --order"):
+        verify_directory(place, (0, 2))
+    content = bytearray((data / "document.bin").read_bytes())
+    content[0] ^= 1
+    (data / "document.bin").write_bytes(content)
+    with pytest.raises(DataError, match=r"step \d+ is the first that differs"):
+        verify_directory(data, order=str(place))
+    record = viewer.record
+    assert record is not None
+    replace(record, digests="0" * 64).write(place / "order.json")
+    with pytest.raises(DataError, match="digests other than those in the record of the order"):
+        verify_directory(place)
+    (place / "digests.json").unlink()
+    with pytest.raises(DataError, match="its digests are missing"):
+        verify_directory(place)
