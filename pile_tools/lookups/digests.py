@@ -25,6 +25,7 @@ from pile_tools.formats.manifest import Manifest, canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
 from pile_tools.formats.store import LocalStore, Store
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
 
 __all__ = [
@@ -57,6 +58,8 @@ class DigestedStream(Stream, Protocol):
     def record(self) -> OrderRecord | BlendRecord | None:
         """The record of the stream itself, None where there is none."""
 
+    @property
+    def datasets(self) -> tuple[TokenDataset, ...]: ...
     @property
     def identity(self) -> str: ...
     @property
@@ -133,6 +136,12 @@ def make_digests(
         raise ParameterError(f"{directory}: no directory; name one to write the digests to with -o") from None
     prefix = digest_prefix(LocalStore(directory), record.label) if output is None else ""
     found = read_digests(LocalStore(directory), prefix)
+    if found is not None and output is None and _is_of_another_storage(stream, found, record, progress):
+        if _is_remote(stream):
+            record = replace(record, stream=found[0].stream)
+        else:
+            found = replace(found[0], stream=record.stream), found[1]
+            write_digests(directory, prefix, *found)
     if found is not None and replace(found[0], root="") != record:
         raise DataError(
             f"{directory}: digests of another stream ({_differences(found[0], record)}); remove them, or "
@@ -153,6 +162,22 @@ def make_digests(
         if manifest is None or all(entry.name != path.name for entry in manifest.outputs):
             replace(own, digests=found[0].root).write(path)
     return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed)
+
+
+def _is_of_another_storage(
+    stream: DigestedStream, found: tuple[DigestRecord, Digests], record: DigestRecord, progress: Progress
+) -> bool:
+    """Whether ``found``, made where the dataset had another identity, are the digests of ``stream`` too.
+
+    The identity of a dataset behind a URL is not that of a copy of it here; all steps are compared.
+    """
+    if found[0].stream == record.stream or replace(found[0], root="", stream=record.stream) != record:
+        return False
+    try:
+        compare_steps(stream, found, record.first_step, record.steps, progress)
+    except DataError:
+        return False
+    return True
 
 
 def _differences(old: DigestRecord, new: DigestRecord) -> str:
@@ -193,6 +218,11 @@ def _resumed(stream: DigestedStream, path: Path, record: DigestRecord, progress:
         return np.frombuffer(file.read(), np.uint8).reshape(total, DIGEST_BYTES)
 
 
+def _is_remote(stream: DigestedStream) -> bool:
+    """Whether some of the tokens of ``stream`` are behind a URL."""
+    return any(dataset.is_remote for dataset in stream.datasets)
+
+
 def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | None:
     """Return the digests of ``stream`` that are stored with its order, None without any.
 
@@ -207,7 +237,7 @@ def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | Non
             )
         return None
     record = _record(stream)
-    if stream.home.path is None:  # where the identity is one of versions of files
+    if _is_remote(stream):  # where the identity is one of versions of files
         record = replace(record, stream=found[0].stream)
     if found[0].batch_size != record.batch_size:  # other steps of the same samples
         steps = {name: getattr(found[0], name) for name in ("batch_size", "first_step", "steps")}
@@ -228,7 +258,7 @@ def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | Non
 def trusted_digests(stream: DigestedStream) -> Digests | None:
     """Return the stored digests of the steps of ``stream`` where they speak for its tokens, else None.
 
-    Digests of what a stream was before its files were changed do not. Behind a URL, where the tokens are not
+    Digests of what a stream was before its files were changed do not. Of tokens behind a URL, which are not
     looked at, they do if the record of the order holds their root.
     """
     try:
@@ -238,7 +268,7 @@ def trusted_digests(stream: DigestedStream) -> Digests | None:
     if found is None or found[0].batch_size != stream.batch_size:
         return None
     is_named = stream.record is not None and stream.record.digests is not None
-    return found[1] if is_named or stream.home.path is not None else None
+    return found[1] if is_named or not _is_remote(stream) else None
 
 
 def verify_digests(

@@ -14,6 +14,7 @@ from pile_tools.errors import ParameterError
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
 from pile_tools.formats.store import Store
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.overlay import OverlayComponent
@@ -72,6 +73,11 @@ class Asking:
     def name(self) -> str:
         """The path by which messages name the order."""
         return self._stream.place.name
+
+    @property
+    def datasets(self) -> tuple[TokenDataset, ...]:
+        """The token datasets that the stream reads: one, or those of a blend."""
+        return tuple(component.dataset for component in self._stream.components)
 
     @property
     def home(self) -> Store:

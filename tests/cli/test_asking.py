@@ -415,6 +415,35 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
                 assert ask.json("diff", there, url)["by"] == "tokens"
 
 
+def test_digests_of_an_order_here_over_tokens_behind_a_url(
+    data: str, root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with running_hub() as hub:
+        use_as_hub(monkeypatch, hub)
+        url = publish(hub, root / "tokens")
+        # Made of one, they serve for the other, and are made again for neither.
+        for places in ((data, url), (url, data)):
+            order = tmp_path / f"of {hub.sent['document.bin']}"
+            ask.text("order", data, *SHAPE, "-o", order)
+            made = [ask.json("digest", "--data", place, "--order", order) for place in places]
+            assert made[0] == made[1] | {"existed": False}
+            for place in places:
+                assert "steps 0:6 as" in ask.text("verify", place, "--order", order, "--steps", ":")
+            found = ask.json("diff", data, url, "--order-a", order, "--order-b", order)
+            assert (found["by"], found["first_step"]) == ("digests", None)
+        # Of tokens that are not looked at, digests that the order does not name are not believed.
+        record = BatchViewer.open(data, order=order).record
+        assert record is not None
+        replace(record, digests=None).write(order / "order.json")
+        assert ask.json("diff", data, url, "--order-a", order, "--order-b", order)["by"] == "tokens"
+        changed = copied(root / "tokens", tmp_path / "changed")
+        content = (changed / "document.bin").read_bytes()
+        (changed / "document.bin").write_bytes(b"\xff\xff" * (len(content) // 2))
+        there = publish(hub, changed, "owner/changed")
+        assert "step 0 is the first" in ask.error(3, "verify", there, "--order", order, "--steps", ":")
+        assert "digests of another stream" in ask.error(3, "digest", there, "--order", order)
+
+
 def test_the_same_documents_under_another_tokenizer(root: Path, ask: Ask, tmp_path: Path) -> None:
     # Merges of half of the vocabulary only: other tokens of the same texts.
     value = json.loads(Tokenizer.from_file(str(root / TOKENIZER_NAME)).to_str())
