@@ -50,7 +50,9 @@ def is_stream(directory: Path) -> bool:
     )
 
 
-def _name_changed_step(location: str, order: str | None, steps: Steps | None, progress: Progress) -> None:
+def _name_changed_step(
+    location: str, order: str | None, steps: Steps | None, progress: Progress, digests: Path | None
+) -> None:
     """Raise DataError for the first step that differs, where tokens of the dataset or maps have changed.
 
     The stream is then said to be another one, which is right, but not which step it is. Of what can not be
@@ -62,8 +64,13 @@ def _name_changed_step(location: str, order: str | None, steps: Steps | None, pr
         record = place.record
         if isinstance(record, BlendRecord):
             return
-        found = read_digests(place.store, digest_prefix(place.store, place.label))
-        if found is None or (record is not None and record.digests not in (None, found[0].root)):
+        if digests is not None:
+            found = read_digests_of(digests, place.label)
+        else:
+            found = read_digests(place.store, digest_prefix(place.store, place.label))
+            if found is not None and record is not None and record.digests not in (None, found[0].root):
+                return
+        if found is None:
             return
         if record is not None:
             record = replace(record, dataset=dataset.identity, index=dataset.index_identity)
@@ -72,6 +79,8 @@ def _name_changed_step(location: str, order: str | None, steps: Steps | None, pr
         if (stream.seq_length, stream.dtype.name) != (found[0].seq_length, found[0].dtype):
             return
         start, stop = step_range(stream, steps)
+        if start < found[0].first_step or stop > found[0].steps:
+            return
     except PileToolsError:
         return
     compare_steps(stream, found, start, stop, progress)
@@ -148,8 +157,7 @@ def verify_stream(
         if digests is None:
             stored_digests(viewer)
     except DataError:
-        if digests is None:
-            _name_changed_step(location, order, steps, progress)
+        _name_changed_step(location, order, steps, progress, digests)
         raise
     return f"{viewer.order.label}: {viewer.verify_digests(steps, directory=digests, progress=progress)}"
 

@@ -347,3 +347,26 @@ def test_an_order_with_a_directory_of_its_own(tmp_path: Path, make_stream: MakeS
     (place / "digests.json").unlink()
     with pytest.raises(DataError, match="its digests are missing"):
         verify_directory(place)
+
+
+def test_the_step_of_a_changed_token_is_named_with_digests_elsewhere(
+    tmp_path: Path, make_stream: MakeStream
+) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    viewer.make_digests(tmp_path / "digests")
+    fetched = tmp_path / "fetched"
+    fetch_steps(viewer, 3, 6, fetched)
+    content = bytearray((fetched / "document.bin").read_bytes())
+    content[2 * (3 * 6 + 1)] ^= 1  # of the second row of step 4
+    (fetched / "document.bin").write_bytes(content)
+    message = "step 4 is the first that differs from its digest"
+    for steps in (None, (3, 6), (4, 5)):
+        with pytest.raises(DataError, match=message):
+            verify_stream(str(fetched), steps, digests=tmp_path / "digests")
+    # The step that was not changed is right, and the dataset is another nevertheless.
+    with pytest.raises(DataError, match=r"another token dataset .*; fetch the steps again"):
+        verify_stream(str(fetched), (3, 4), digests=tmp_path / "digests")
+    # Steps that have no digests.
+    BatchViewer.open(directory_of(viewer), batch_size=10).make_digests(tmp_path / "tens")
+    with pytest.raises(DataError, match="another token dataset"):
+        verify_stream(str(fetched), digests=tmp_path / "tens")
