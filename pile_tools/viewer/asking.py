@@ -71,8 +71,8 @@ class Asking:
 
     @property
     def name(self) -> str:
-        """The path by which messages name the order."""
-        return self._stream.place.name
+        """The path by which messages name the stream: its order's, with an overlay's own directory."""
+        return f"{self.home.name}/{self._stream.place.label}"
 
     @property
     def datasets(self) -> tuple[TokenDataset, ...]:

@@ -169,6 +169,14 @@ def test_diff_of_an_overlay_by_digests(root: Path, ask: Ask) -> None:
     assert f"the first is step {differing[0]}" in ask.text("diff", root / "tokens", root / "overlay")
 
 
+def test_what_differs_is_the_overlay_and_not_its_parent(root: Path, ask: Ask) -> None:
+    error = ask.error(3, "verify", root / "overlay", "--digests", root / "tokens")
+    assert error.startswith(f"pile-tools: {root / 'overlay'}/document_train_0_")
+    assert "is the first that differs from its digest" in error
+    verify = ["verify", root / "overlay", "--digests", root / "tokens", "--steps"]
+    assert ask.error(1, *verify, "0:99").startswith(f"pile-tools: {root / 'overlay'}/document_train_0_")
+
+
 def test_diff_of_what_is_no_stream(
     root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
