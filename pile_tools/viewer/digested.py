@@ -145,11 +145,11 @@ def verify_stream(
     """Compare the steps of the stream at ``location``, here or behind a URL, with its digests.
 
     They are those that are stored with its order, or those in the directory ``digests``. Returns what was
-    found right, in a line. Raises DataError for the first step that differs, ParameterError where there are
+    found right, in a line. Raises DataError for the first step that differs, PileToolsError where there are
     no digests.
     """
     if digests is not None and not list_records(digests):
-        raise ParameterError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
+        raise PileToolsError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
     try:
         stream = BatchViewer.open(location, order=order, batch_size=1)
         found = _find(stream, digests)
@@ -169,7 +169,7 @@ def _find(stream: BatchViewer, digests: Path | None) -> tuple[DigestRecord, Dige
         return found
     if stream.home.path is not None:
         raise PileToolsError(f"{stream.home.name}: no digests; make them with `pile-tools digest`")
-    raise ParameterError(
+    raise PileToolsError(
         f"{stream.home.name}: no digests are stored with it; `pile-tools digest -o DIR` makes them here, and "
         "--digests DIR compares"
     )

@@ -254,13 +254,13 @@ def test_digests_of_several_orders_and_those_that_are_elsewhere(
         found = ask.text("verify", root / form, "--digests", root / "tokens")
         assert "as their digests have them" in found
         assert found.endswith("made of another storage of the stream\n")
-    assert "no digests" in ask.error(2, "verify", data, "--digests", root)
+    assert "no digests" in ask.error(1, "verify", data, "--digests", root)
     with running_hub() as hub:
         use_as_hub(monkeypatch, hub)
         bare = copied(root / "shuffled", tmp_path / "bare")
         for path in bare.glob("*digests*"):
             path.unlink()
-        assert "--digests DIR compares" in ask.error(2, "verify", publish(hub, bare, "owner/bare"))
+        assert "--digests DIR compares" in ask.error(1, "verify", publish(hub, bare, "owner/bare"))
         url = publish(hub, root / "tokens")
         found = ask.text("verify", url, "--digests", root / "tokens")
         assert found.endswith("made of another storage of the stream\n")
