@@ -399,7 +399,9 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
         # Two stores that are read apart: here and there, and there alone.
         for pair in ((url, root / "tokens"), (url, url)):
             report = ask.json("diff", *pair)
-            assert (report["by"], report["first_step"]) == ("digests", None)
+            assert (report["by"], report["first_step"], report["believed"]) == ("digests", None, [url])
+            said = f"the same, by their digests (those of {url} were believed; `pile-tools verify URL`"
+            assert said in ask.text("diff", *pair)
         assert hub.sent["document.bin"] == 0
         assert "steps 2:4 as their digests have them" in ask.text("verify", url, "--steps", "2:4")
         sent = hub.sent["document.bin"]
@@ -410,7 +412,8 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
         assert len(found) > 2
         # Only what the record of the order names is believed unseen.
         there = publish(hub, unnamed, "owner/unnamed")
-        assert ask.json("diff", there, url)["by"] == "tokens"
+        report = ask.json("diff", there, url)
+        assert (report["by"], report["believed"]) == ("tokens", [])
         assert "as their digests have them" in ask.text("verify", there)
         for place, message in (
             (wrong, "digests whose root is not the one in the record of the order"),
