@@ -66,13 +66,13 @@ def command(
         if span != found.steps:
             click.echo(f"{name} has steps {span[0]}:{span[1]}; {start}:{stop} are compared")
     if found.first_step is None:
-        click.echo(f"steps {start}:{stop} are the same, by their {found.by}")
+        click.echo(f"steps {start}:{stop} are the same, by their {found.by}{_believed(found)}")
         return
     ranges = [f"{first}:{last}" for first, last in found.ranges]
     more = f" and {len(ranges) - 20} more ranges" if len(ranges) > 20 else ""
     click.echo(
-        f"{len(found.differing):,} of {stop - start:,} steps differ, by their {found.by}; the first is step "
-        f"{found.first_step}\nsteps that differ: {', '.join(ranges[:20])}{more}"
+        f"{len(found.differing):,} of {stop - start:,} steps differ, by their {found.by}{_believed(found)}; "
+        f"the first is step {found.first_step}\nsteps that differ: {', '.join(ranges[:20])}{more}"
     )
     if found.detailed < len(found.differing):
         click.echo(f"of the first {found.detailed:,} of them (--limit):")
@@ -82,12 +82,20 @@ def command(
         options.print_arrow(found.documents)
 
 
+def _believed(found: "Difference") -> str:
+    if not found.believed:
+        return ""
+    places = " and ".join(found.believed)
+    return f" (those of {places} were believed; `pile-tools verify URL` compares the tokens with them)"
+
+
 def _as_json(found: "Difference") -> dict[str, Any]:
     return {
         "steps": found.steps,
         "steps_a": found.spans[0],
         "steps_b": found.spans[1],
         "by": found.by,
+        "believed": found.believed,
         "first_step": found.first_step,
         "differing_steps": found.differing,
         "detailed_steps": found.detailed,

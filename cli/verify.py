@@ -59,18 +59,20 @@ def command(
     or one of its checkpoints.
     Everything that a manifest lists is hashed again; then each kind of content is checked whole.
     Steps that `pile-tools digest` has digested are digested again; with --steps, some of them are, and
-    nothing else is checked. Of a stream behind a URL, the steps are compared with the digests that are stored
-    there, or with --digests, and nothing else is checked. Digests of the same stream in another storage serve
-    as well. Ends with 3 at the first file or step that is not right, and names it; with 4 where --data is
-    not all that a checkpoint has read, so that a part of it is not proved.
+    nothing else is checked. --order names the one order, in DIR or elsewhere, whose steps are compared; with
+    --data, that of what checkpoints have read. Of a stream behind a URL, the steps are compared with the
+    digests that are stored there, or with --digests, and nothing else is checked. Digests of the same stream
+    in another storage serve as well. Ends with 3 at the first file or step that is not right, and names it;
+    with 4 where --data is not all that a checkpoint has read, so that a part of it is not proved.
     """
     from pile_tools.stages.verify import CHECKS, verify
-    from pile_tools.viewer.digested import verify_url
+    from pile_tools.viewer.digested import verify_stream
 
     if digests is not None:
         _compare_with(digests, directories, steps, order, as_json)
         return
-    checks = [_digest_check(steps, order)]
+    # With --data it is the order of what the checkpoints have read.
+    checks = [_digest_check(steps, None if steps is None and streams else order)]
     unproved: list[str] = []
     if steps is None:
         checks = [*CHECKS, *checks, *_training_checks(streams, order, unproved)]
@@ -79,7 +81,7 @@ def command(
         findings = verify(places, checks=checks, progress=progress) if places else []
         found = [(str(finding.directory), finding.check, finding.message) for finding in findings]
         for name in filter(is_url, directories):
-            found.append((name, "digests", verify_url(name, steps, order, progress)))
+            found.append((name, "digests", verify_stream(name, steps, order, progress)))
     _report(found, as_json)
     if streams and unproved:
         raise UnfinishedError(
@@ -100,32 +102,26 @@ def _compare_with(
     digests: Path, directories: tuple[str, ...], steps: "Steps | None", order: str | None, as_json: bool
 ) -> None:
     """Compare one stream, here or behind a URL, with the digests in a directory."""
-    from pile_tools.formats.digest_files import read_digests
-    from pile_tools.formats.store import LocalStore
-    from pile_tools.viewer import BatchViewer
+    from pile_tools.viewer.digested import verify_stream
 
     if len(directories) != 1:
         raise ParameterError(f"--digests are of one stream, but {len(directories)} are named")
-    found = read_digests(LocalStore(digests), "")
-    if found is None:
-        raise ParameterError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
-    viewer = BatchViewer.open(directories[0], order=order, batch_size=found[0].batch_size)
     with options.progress_bar() as progress:
-        message = viewer.verify_digests(steps, directory=digests, progress=progress)
+        message = verify_stream(directories[0], steps, order, progress, digests=digests)
     _report([(directories[0], "digests", message)], as_json)
 
 
 def _digest_check(steps: "Steps | None", order: str | None) -> "Check":
-    """The check of the steps of an order against their digests; with ``steps`` there must be digests."""
+    """The check of steps against their digests; with ``steps`` or an ``order`` there must be digests."""
     from pile_tools.stages.verify import Check
-    from pile_tools.viewer.digested import has_digests, verify_directory
+    from pile_tools.viewer.digested import has_digests, is_stream, verify_directory
 
     return Check(
         "digests",
-        lambda directory: steps is not None or has_digests(directory),
-        lambda directory, progress: verify_directory(
-            directory, steps, order if steps is not None else None, progress
+        lambda directory: (
+            steps is not None or has_digests(directory) or (order is not None and is_stream(directory))
         ),
+        lambda directory, progress: verify_directory(directory, steps, order, progress),
     )
 
 

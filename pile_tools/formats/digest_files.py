@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.map_files import read_array
@@ -28,10 +28,12 @@ from pile_tools.formats.store import LocalStore, Store
 __all__ = [
     "DIGEST_BYTES",
     "DigestRecord",
+    "Digests",
     "digest_names",
     "digest_prefix",
     "list_records",
     "read_digests",
+    "read_digests_of",
     "root_of",
     "write_digests",
 ]
@@ -82,22 +84,54 @@ def root_of(digests: Digests) -> str:
 
 
 def digest_prefix(store: Store, label: str) -> str:
-    """Return what the names of the digests of the order ``label`` in ``store`` begin with."""
+    """Return what the names of the digests of the order ``label`` in ``store`` begin with.
+
+    Digests of it that lie there under another name are found by their record.
+    """
     content = store.read(ORDER_NAME)
     is_first = content is not None and parse_record(content, f"{store.name}/{ORDER_NAME}").label == label
-    return "" if is_first else f"{label}_"
+    prefix = "" if is_first else f"{label}_"
+    if store.path is None or (store.path / f"{prefix}{_RECORD}").exists():
+        return prefix
+    return next((found for found, record in list_records(store.path) if record.label == label), prefix)
 
 
-def digest_names(directory: Path, label: str) -> tuple[str, str]:
-    """Return the names of the digests of the order ``label`` in ``directory``, and of their record."""
-    prefix = digest_prefix(LocalStore(directory), label)
+def digest_names(prefix: str) -> tuple[str, str]:
+    """Return the names of digests and of their record, which begin with ``prefix``."""
     return f"{prefix}{_ARRAY}", f"{prefix}{_RECORD}"
 
 
-def list_records(directory: Path) -> list[DigestRecord]:
-    """Return the records of all digests in ``directory``."""
+def list_records(directory: Path) -> list[tuple[str, DigestRecord]]:
+    """Return the records of all digests in ``directory``, each with what its name begins with."""
+    if not directory.is_dir():
+        return []
     paths = sorted([*directory.glob(_RECORD), *directory.glob(f"*_{_RECORD}")])
-    return [DigestRecord.parse(path.read_bytes(), str(path)) for path in paths]
+    return [
+        (path.name.removesuffix(_RECORD), DigestRecord.parse(path.read_bytes(), str(path))) for path in paths
+    ]
+
+
+def read_digests_of(directory: Path, label: str) -> tuple[DigestRecord, Digests] | None:
+    """Return the digests in ``directory`` for a stream with the order ``label``, None where there are none.
+
+    Of several, those of that order, else ``digests.npy``. Raises ParameterError where neither is there.
+    """
+    records = list_records(directory)
+    if not records:
+        return None
+    own = [prefix for prefix, record in records if record.label == label]
+    prefixes = [prefix for prefix, _ in records]
+    if len(records) == 1 or len(own) == 1:
+        prefix = (own or prefixes)[0]
+    elif "" in prefixes:
+        prefix = ""
+    else:
+        labels = ", ".join(record.label for _, record in records)
+        raise ParameterError(
+            f"{directory}: digests of several orders ({labels}), and none of {label}; copy those to compare "
+            "with to a directory of their own"
+        )
+    return read_digests(LocalStore(directory), prefix)
 
 
 def write_digests(directory: Path, prefix: str, record: DigestRecord, digests: Digests) -> Path:

@@ -20,10 +20,11 @@ class Difference:
     """How two streams, a and b, differ.
 
     ``steps`` [start, stop) that were compared, ``by`` "digests" or "tokens"; ``differing`` int64[n], the
-    steps whose tokens are not the same; ``spans`` the steps that each stream has. Of the first
-    ``detailed`` differing steps: ``sequences``, a row for each that differs (step, row, position of its first
-    token that does, n_tokens that do), and ``documents``, a row for each stream's documents of such tokens
-    (stream, [dataset], document, source, shard, shard_row, n_tokens); none where documents are not known.
+    steps whose tokens are not the same; ``spans`` the steps that each stream has; ``believed`` the URLs whose
+    tokens were not compared with the digests. Of the first ``detailed`` differing steps: ``sequences``, a row
+    for each that differs (step, row, position of its first token that does, n_tokens that do), and
+    ``documents``, a row for each stream's documents of such tokens (stream, [dataset], document, source,
+    shard, shard_row, n_tokens); none where documents are not known.
     """
 
     steps: tuple[int, int]
@@ -33,6 +34,7 @@ class Difference:
     detailed: int
     sequences: pa.Table
     documents: pa.Table
+    believed: tuple[str, ...] = ()
 
     @property
     def first_step(self) -> int | None:
@@ -82,13 +84,17 @@ def diff(
     if start >= stop:
         raise ParameterError(f"steps {spans[0][0]}:{spans[0][1]} and {spans[1][0]}:{spans[1][1]} share none")
     by_digests = _by_digests(one, two, start, stop)
+    places: list[str] = []
     if by_digests is None:
         differing, by = _by_tokens(one, two, start, stop, progress), "tokens"
     else:
         differing, by = by_digests, "digests"
+        datasets = [*one.datasets, *two.datasets]
+        places = [dataset.store.name for dataset in datasets if dataset.is_remote]
     detailed = differing[:limit]
     sequences, documents = _details(one, two, detailed)
-    return Difference((start, stop), by, differing, spans, len(detailed), sequences, documents)
+    believed = tuple(dict.fromkeys(places))
+    return Difference((start, stop), by, differing, spans, len(detailed), sequences, documents, believed)
 
 
 def _by_digests(one: DigestedStream, two: DigestedStream, start: int, stop: int) -> Int64Array | None:

@@ -17,6 +17,7 @@ from pile_tools.formats.digest_files import (
     DigestRecord,
     digest_prefix,
     read_digests,
+    read_digests_of,
     root_of,
     write_digests,
 )
@@ -24,6 +25,7 @@ from pile_tools.formats.manifest import Manifest, canonical_json
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
 from pile_tools.formats.store import LocalStore, Store
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
 
 __all__ = [
@@ -56,6 +58,8 @@ class DigestedStream(Stream, Protocol):
     def record(self) -> OrderRecord | BlendRecord | None:
         """The record of the stream itself, None where there is none."""
 
+    @property
+    def datasets(self) -> tuple[TokenDataset, ...]: ...
     @property
     def identity(self) -> str: ...
     @property
@@ -115,6 +119,9 @@ def make_digests(
             f"{stream.name}: not one whole batch of {stream.batch_size}, so nothing to digest"
         )
     own = stream.record
+    home = stream.home.path
+    if output is not None and home is not None and output.resolve() == home.resolve():
+        output = None
     directory = output or stream.home.path
     if directory is None:
         raise ParameterError(f"{stream.name}: it is behind a URL; name a directory to write to with -o")
@@ -129,6 +136,12 @@ def make_digests(
         raise ParameterError(f"{directory}: no directory; name one to write the digests to with -o") from None
     prefix = digest_prefix(LocalStore(directory), record.label) if output is None else ""
     found = read_digests(LocalStore(directory), prefix)
+    if found is not None and output is None and _is_of_another_storage(stream, found, record, progress):
+        if _is_remote(stream):
+            record = replace(record, stream=found[0].stream)
+        else:
+            found = replace(found[0], stream=record.stream), found[1]
+            write_digests(directory, prefix, *found)
     if found is not None and replace(found[0], root="") != record:
         raise DataError(
             f"{directory}: digests of another stream ({_differences(found[0], record)}); remove them, or "
@@ -149,6 +162,22 @@ def make_digests(
         if manifest is None or all(entry.name != path.name for entry in manifest.outputs):
             replace(own, digests=found[0].root).write(path)
     return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed)
+
+
+def _is_of_another_storage(
+    stream: DigestedStream, found: tuple[DigestRecord, Digests], record: DigestRecord, progress: Progress
+) -> bool:
+    """Whether ``found``, made where the dataset had another identity, are the digests of ``stream`` too.
+
+    The identity of a dataset behind a URL is not that of a copy of it here; all steps are compared.
+    """
+    if found[0].stream == record.stream or replace(found[0], root="", stream=record.stream) != record:
+        return False
+    try:
+        compare_steps(stream, found, record.first_step, record.steps, progress)
+    except DataError:
+        return False
+    return True
 
 
 def _differences(old: DigestRecord, new: DigestRecord) -> str:
@@ -189,6 +218,11 @@ def _resumed(stream: DigestedStream, path: Path, record: DigestRecord, progress:
         return np.frombuffer(file.read(), np.uint8).reshape(total, DIGEST_BYTES)
 
 
+def _is_remote(stream: DigestedStream) -> bool:
+    """Whether some of the tokens of ``stream`` are behind a URL."""
+    return any(dataset.is_remote for dataset in stream.datasets)
+
+
 def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | None:
     """Return the digests of ``stream`` that are stored with its order, None without any.
 
@@ -203,7 +237,7 @@ def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | Non
             )
         return None
     record = _record(stream)
-    if stream.home.path is None:  # where the identity is one of versions of files
+    if _is_remote(stream):  # where the identity is one of versions of files
         record = replace(record, stream=found[0].stream)
     if found[0].batch_size != record.batch_size:  # other steps of the same samples
         steps = {name: getattr(found[0], name) for name in ("batch_size", "first_step", "steps")}
@@ -224,7 +258,7 @@ def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | Non
 def trusted_digests(stream: DigestedStream) -> Digests | None:
     """Return the stored digests of the steps of ``stream`` where they speak for its tokens, else None.
 
-    Digests of what a stream was before its files were changed do not. Behind a URL, where the tokens are not
+    Digests of what a stream was before its files were changed do not. Of tokens behind a URL, which are not
     looked at, they do if the record of the order holds their root.
     """
     try:
@@ -234,7 +268,7 @@ def trusted_digests(stream: DigestedStream) -> Digests | None:
     if found is None or found[0].batch_size != stream.batch_size:
         return None
     is_named = stream.record is not None and stream.record.digests is not None
-    return found[1] if is_named or stream.home.path is not None else None
+    return found[1] if is_named or not _is_remote(stream) else None
 
 
 def verify_digests(
@@ -246,12 +280,12 @@ def verify_digests(
 ) -> str:
     """Compare the steps of ``stream`` with its stored digests; return what was found right, in a line.
 
-    Those in ``directory`` need not be of this storage of the stream: shapes, dtype and numbers of steps must
-    be the stream's. Raises DataError for the first step that differs and for digests of another stream,
-    ParameterError for those of another batch size, OutOfRangeError for steps that have none, PileToolsError
-    where there are no digests.
+    Those in ``directory`` (of several, those of the stream's order, else ``digests.npy``) need not be of this
+    storage of the stream: shapes, dtype and numbers of steps must be the stream's. Raises DataError for the
+    first step that differs and for digests of another stream, ParameterError for those of another batch size,
+    OutOfRangeError for steps that have none, PileToolsError where there are no digests.
     """
-    found = stored_digests(stream) if directory is None else read_digests(LocalStore(directory), "")
+    found = stored_digests(stream) if directory is None else read_digests_of(directory, stream.order.label)
     where = stream.name if directory is None else str(directory)
     if found is None:
         raise PileToolsError(f"{where}: no digests; make them with `pile-tools digest`")

@@ -213,6 +213,6 @@ def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | Non
             arrays |= {entry.name for entry in record.files}
             replace(record, manifest=identity).write(output / path.name)
     # The tokens of every step stay what they were.
-    digests = {name for record in list_records(directory) for name in digest_names(directory, record.label)}
+    digests = {name for found, _ in list_records(directory) for name in digest_names(found)}
     for name in sorted(arrays | digests):
         copy_file(directory / name, output / name)

@@ -14,6 +14,7 @@ from pile_tools.errors import ParameterError
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
 from pile_tools.formats.store import Store
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.overlay import OverlayComponent
@@ -70,8 +71,13 @@ class Asking:
 
     @property
     def name(self) -> str:
-        """The path by which messages name the order."""
-        return self._stream.place.name
+        """The path by which messages name the stream: its order's, with an overlay's own directory."""
+        return f"{self.home.name}/{self._stream.place.label}"
+
+    @property
+    def datasets(self) -> tuple[TokenDataset, ...]:
+        """The token datasets that the stream reads: one, or those of a blend."""
+        return tuple(component.dataset for component in self._stream.components)
 
     @property
     def home(self) -> Store:

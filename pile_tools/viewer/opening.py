@@ -171,9 +171,11 @@ def _check_belongs(dataset: TokenDataset, place: OrderPlace, record: OrderRecord
     difference = record.difference(dataset)
     if difference is not None:
         made_for, found = difference
+        fetched = record.origins is not None or record.first_sample > 0
+        remedy = "fetch the steps again" if fetched else "make one for it with `pile-tools order`"
         raise DataError(
             f"{place.name}: an order of another token dataset ({made_for}) than {dataset.name} "
-            f"({found}); make one for it with `pile-tools order`"
+            f"({found}); {remedy}"
         )
 
 

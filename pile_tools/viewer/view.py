@@ -174,11 +174,6 @@ class BatchViewer(Asking):
         return self._stream.components[0].dataset
 
     @property
-    def datasets(self) -> tuple[TokenDataset, ...]:
-        """The token datasets that the stream reads: one, or those of a blend."""
-        return tuple(component.dataset for component in self._stream.components)
-
-    @property
     def first_step(self) -> int:
         """The first step that can be read: 0 unless the dataset holds a part of a stream."""
         return -(-self._stream.first_sample // self.batch_size)

@@ -169,6 +169,14 @@ def test_diff_of_an_overlay_by_digests(root: Path, ask: Ask) -> None:
     assert f"the first is step {differing[0]}" in ask.text("diff", root / "tokens", root / "overlay")
 
 
+def test_what_differs_is_the_overlay_and_not_its_parent(root: Path, ask: Ask) -> None:
+    error = ask.error(3, "verify", root / "overlay", "--digests", root / "tokens")
+    assert error.startswith(f"pile-tools: {root / 'overlay'}/document_train_0_")
+    assert "is the first that differs from its digest" in error
+    verify = ["verify", root / "overlay", "--digests", root / "tokens", "--steps"]
+    assert ask.error(1, *verify, "0:99").startswith(f"pile-tools: {root / 'overlay'}/document_train_0_")
+
+
 def test_diff_of_what_is_no_stream(
     root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -246,18 +254,32 @@ def test_digests_of_several_orders_and_those_that_are_elsewhere(
         found = ask.text("verify", root / form, "--digests", root / "tokens")
         assert "as their digests have them" in found
         assert found.endswith("made of another storage of the stream\n")
-    assert "no digests" in ask.error(2, "verify", data, "--digests", root)
+    assert "no digests" in ask.error(1, "verify", data, "--digests", root)
     with running_hub() as hub:
         use_as_hub(monkeypatch, hub)
         bare = copied(root / "shuffled", tmp_path / "bare")
         for path in bare.glob("*digests*"):
             path.unlink()
-        assert "--digests DIR compares" in ask.error(2, "verify", publish(hub, bare, "owner/bare"))
+        assert "--digests DIR compares" in ask.error(1, "verify", publish(hub, bare, "owner/bare"))
         url = publish(hub, root / "tokens")
         found = ask.text("verify", url, "--digests", root / "tokens")
         assert found.endswith("made of another storage of the stream\n")
         ask.text("digest", url, "-o", tmp_path / "there")
         assert "as their digests have them" in ask.text("verify", url, "--digests", tmp_path / "there")
+
+
+def test_verify_of_an_order_that_is_elsewhere(data: str, ask: Ask, tmp_path: Path) -> None:
+    place = tmp_path / "order"
+    ask.text("order", data, *SHAPE, "--seed", "8", "-o", place)
+    assert "(its dataset is not here)" in ask.text("verify", place)
+    assert f"{place}: no digests; make them" in ask.error(1, "verify", data, "--order", place)
+    ask.text("digest", "--data", data, "--order", place)
+    for steps in ([], ["--steps", "0:6"]):
+        found = ask.text("verify", data, "--order", place, *steps)
+        assert found.splitlines()[-1].startswith(f"{data}: digests: document_train_0_indexmap_48ns_256sl_8s")
+        assert "steps 0:6 as their digests have them" in found
+    assert "digests of steps 0:6, root" in ask.text("verify", place)
+    assert "name that in its place" in ask.error(1, "verify", place, "--steps", "0:2")
 
 
 def test_answers_are_not_computed_for_a_place_that_cannot_hold_them(
@@ -377,7 +399,9 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
         # Two stores that are read apart: here and there, and there alone.
         for pair in ((url, root / "tokens"), (url, url)):
             report = ask.json("diff", *pair)
-            assert (report["by"], report["first_step"]) == ("digests", None)
+            assert (report["by"], report["first_step"], report["believed"]) == ("digests", None, [url])
+            said = f"the same, by their digests (those of {url} were believed; `pile-tools verify URL`"
+            assert said in ask.text("diff", *pair)
         assert hub.sent["document.bin"] == 0
         assert "steps 2:4 as their digests have them" in ask.text("verify", url, "--steps", "2:4")
         sent = hub.sent["document.bin"]
@@ -388,7 +412,8 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
         assert len(found) > 2
         # Only what the record of the order names is believed unseen.
         there = publish(hub, unnamed, "owner/unnamed")
-        assert ask.json("diff", there, url)["by"] == "tokens"
+        report = ask.json("diff", there, url)
+        assert (report["by"], report["believed"]) == ("tokens", [])
         assert "as their digests have them" in ask.text("verify", there)
         for place, message in (
             (wrong, "digests whose root is not the one in the record of the order"),
@@ -399,6 +424,35 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
             assert message in ask.error(3, "verify", there)
             if place != changed:
                 assert ask.json("diff", there, url)["by"] == "tokens"
+
+
+def test_digests_of_an_order_here_over_tokens_behind_a_url(
+    data: str, root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with running_hub() as hub:
+        use_as_hub(monkeypatch, hub)
+        url = publish(hub, root / "tokens")
+        # Made of one, they serve for the other, and are made again for neither.
+        for places in ((data, url), (url, data)):
+            order = tmp_path / f"of {hub.sent['document.bin']}"
+            ask.text("order", data, *SHAPE, "-o", order)
+            made = [ask.json("digest", "--data", place, "--order", order) for place in places]
+            assert made[0] == made[1] | {"existed": False}
+            for place in places:
+                assert "steps 0:6 as" in ask.text("verify", place, "--order", order, "--steps", ":")
+            found = ask.json("diff", data, url, "--order-a", order, "--order-b", order)
+            assert (found["by"], found["first_step"]) == ("digests", None)
+        # Of tokens that are not looked at, digests that the order does not name are not believed.
+        record = BatchViewer.open(data, order=order).record
+        assert record is not None
+        replace(record, digests=None).write(order / "order.json")
+        assert ask.json("diff", data, url, "--order-a", order, "--order-b", order)["by"] == "tokens"
+        changed = copied(root / "tokens", tmp_path / "changed")
+        content = (changed / "document.bin").read_bytes()
+        (changed / "document.bin").write_bytes(b"\xff\xff" * (len(content) // 2))
+        there = publish(hub, changed, "owner/changed")
+        assert "step 0 is the first" in ask.error(3, "verify", there, "--order", order, "--steps", ":")
+        assert "digests of another stream" in ask.error(3, "digest", there, "--order", order)
 
 
 def test_the_same_documents_under_another_tokenizer(root: Path, ask: Ask, tmp_path: Path) -> None:

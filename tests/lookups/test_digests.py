@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from pile_tools.formats.order_files import SEQUENTIAL
 from pile_tools.lookups import digests
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
-from pile_tools.viewer.digested import has_digests, verify_directory
+from pile_tools.stages.recut import recut
+from pile_tools.viewer.digested import has_digests, verify_directory, verify_stream
 from pile_tools.viewer.fetch import fetch_steps
 from tests.lookups.conftest import MakeStream
 from tests.token_data import GOLDEN, write_dataset
@@ -264,3 +266,107 @@ def test_digests_that_are_missing_or_damaged(make_stream: MakeStream) -> None:
     assert has_digests(directory)
     with pytest.raises(DataError, match="its digests are missing"):
         verify_directory(directory)
+
+
+def test_digests_named_by_their_label(tmp_path: Path, make_stream: MakeStream) -> None:
+    """Maps without a record, and of a second order, have digests under the order's label."""
+    bare = tmp_path / "bare"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS, num_samples=40)), bare)
+    (bare / "order.json").unlink()
+    viewer = BatchViewer.open(bare, batch_size=2)
+    # Naming their home is as naming none.
+    assert viewer.make_digests(bare).path.name == f"{viewer.order.label}_digests.npy"
+    assert not (bare / "digests.json").exists()
+    fetch_steps(viewer, 3, 6, tmp_path / "fetched")
+    for place in (bare, tmp_path / "fetched"):
+        assert "as their digests have them" in verify_stream(str(place), digests=bare)
+    # Digests of several orders: those of the stream's own, else the ones of the first order.
+    several = directory_of(make_stream(DOCUMENTS, num_samples=40))
+    BatchViewer.open(several).make_digests()
+    other = make_order(several, seq_length=3, batch_size=4, num_samples=9, name="other").record.label
+    BatchViewer.open(several, order=other).make_digests()
+    assert "steps 0:2 as" in verify_stream(str(several), order=other, digests=several)
+    assert "steps 3:6 as" in verify_stream(str(tmp_path / "fetched"), digests=several)
+    # None of the stream, and none that is the first.
+    (tmp_path / "two").mkdir()
+    for name in ("digests.npy", "digests.json"):
+        shutil.copy(several / f"{other}_{name}", tmp_path / "two" / f"a_{name}")
+        shutil.copy(several / name, tmp_path / "two" / f"b_{name}")
+    write_dataset(tmp_path / "third", list(np.concatenate(list(viewer.batches(0, 20)))))
+    with pytest.raises(ParameterError, match=rf"digests of several orders \({other}, .*none of sequential"):
+        verify_stream(str(tmp_path / "third"), order=SEQUENTIAL, digests=tmp_path / "two")
+
+
+def test_digests_under_another_name_are_found_by_their_record(
+    tmp_path: Path, make_stream: MakeStream
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS, num_samples=40)), bare)
+    (bare / "order.json").unlink()
+    viewer = BatchViewer.open(bare, batch_size=2)
+    viewer.make_digests(tmp_path / "elsewhere")
+    for path in (tmp_path / "elsewhere").iterdir():
+        shutil.copy(path, bare)
+    assert "steps 0:20 as" in verify_directory(bare)
+    assert viewer.make_digests().existed
+    recut(bare, tmp_path / "cut", shard_bytes=100)
+    assert "steps 0:20 as" in verify_directory(tmp_path / "cut")
+
+
+def test_an_order_with_a_directory_of_its_own(tmp_path: Path, make_stream: MakeStream) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS)), data)
+    for path in data.glob("*order.json"):
+        path.unlink()
+    for path in data.glob("*.npy"):
+        path.unlink()
+    place = tmp_path / "order"
+    make_order(data, output=place, seq_length=5, batch_size=2, num_samples=40)
+    with pytest.raises(PileToolsError, match=f"{place}: no digests; make them with"):
+        verify_directory(data, order=str(place))
+    viewer = BatchViewer.open(data, order=place)
+    root = viewer.make_digests().record.root
+    label = viewer.order.label
+    for steps in (None, (0, 20)):
+        assert verify_directory(data, steps, str(place)).startswith(f"{label}: steps 0:20 as")
+    # Where the order lies alone there are no tokens to compare with.
+    said = f"{label}: digests of steps 0:20, root {root[:12]}… (its dataset is not here)"
+    assert verify_directory(place) == said
+    with pytest.raises(PileToolsError, match=r"dataset is not here; name that .* with --order"):
+        verify_directory(place, (0, 2))
+    content = bytearray((data / "document.bin").read_bytes())
+    content[0] ^= 1
+    (data / "document.bin").write_bytes(content)
+    with pytest.raises(DataError, match=r"step \d+ is the first that differs"):
+        verify_directory(data, order=str(place))
+    record = viewer.record
+    assert record is not None
+    replace(record, digests="0" * 64).write(place / "order.json")
+    with pytest.raises(DataError, match="digests other than those in the record of the order"):
+        verify_directory(place)
+    (place / "digests.json").unlink()
+    with pytest.raises(DataError, match="its digests are missing"):
+        verify_directory(place)
+
+
+def test_the_step_of_a_changed_token_is_named_with_digests_elsewhere(
+    tmp_path: Path, make_stream: MakeStream
+) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    viewer.make_digests(tmp_path / "digests")
+    fetched = tmp_path / "fetched"
+    fetch_steps(viewer, 3, 6, fetched)
+    content = bytearray((fetched / "document.bin").read_bytes())
+    content[2 * (3 * 6 + 1)] ^= 1  # of the second row of step 4
+    (fetched / "document.bin").write_bytes(content)
+    message = "step 4 is the first that differs from its digest"
+    for steps in (None, (3, 6), (4, 5)):
+        with pytest.raises(DataError, match=message):
+            verify_stream(str(fetched), steps, digests=tmp_path / "digests")
+    # The step that was not changed is right, and the dataset is another nevertheless.
+    with pytest.raises(DataError, match=r"another token dataset .*; fetch the steps again"):
+        verify_stream(str(fetched), (3, 4), digests=tmp_path / "digests")
+    # Steps that have no digests.
+    BatchViewer.open(directory_of(viewer), batch_size=10).make_digests(tmp_path / "tens")
+    with pytest.raises(DataError, match="another token dataset"):
+        verify_stream(str(fetched), digests=tmp_path / "tens")
