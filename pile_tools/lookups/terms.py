@@ -146,7 +146,8 @@ def _check_forms(part: Part, terms: Sequence[str]) -> None:
         stored = normalized(tokenizer, term)
         if _lowered(stored) != _lowered(term) and normalized(tokenizer, stored) == stored:
             raise ParameterError(
-                f"term {term!r} is not in the form in which the tokenizer stores text; count {stored!r}"
+                f"term {term!r} is not in the form in which the tokenizer stores text; count {stored!r} "
+                f"({stored!a} and not {term!a})"
             )
 
 
