@@ -12,7 +12,7 @@ from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
 from pile_tools.formats.history import History, carry_manifest
 from pile_tools.formats.origins import OriginDataset, OriginFiles, documents_name
-from pile_tools.formats.sources import ArrayView, SourceFile
+from pile_tools.formats.sources import SourceFile
 from pile_tools.formats.store import Store
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Origins:
         """Return the numbers of the datasets that ``sequences`` [n] are of."""
         if self._files.datasets is None:
             return np.zeros_like(sequences)
-        found = _rows(self._files.datasets, sequences, np.ones_like(sequences)).astype(np.int64)
+        found = self._files.datasets.take(sequences, np.ones_like(sequences)).astype(np.int64)
         wrong = np.flatnonzero((found < 0) | (found >= len(self.record.datasets)))
         if len(wrong):
             raise DataError(
@@ -54,13 +54,13 @@ class Origins:
     def pieces(self, number: int, sequences: Int64Array) -> tuple[Pieces, Int64Array]:
         """Return pieces and epochs of ``sequences`` [n], which are of dataset ``number``."""
         two = np.full_like(sequences, 2)
-        bounds = _rows(self._files.starts, sequences, two).reshape(-1, 2).astype(np.int64)
+        bounds = self._files.starts.take(sequences, two).reshape(-1, 2).astype(np.int64)
         counts = bounds[:, 1] - bounds[:, 0]
         if np.any(counts < 1):
             raise DataError(
                 f"{self._files.starts.source.name}: does not ascend; it is damaged, fetch the steps again"
             )
-        rows = _rows(self._files.pieces, bounds[:, 0], counts)
+        rows = self._files.pieces.take(bounds[:, 0], counts)
         documents = self.dataset(number).documents or 0
         check_listed(self._files.pieces.source.name, counts, rows, documents, self._n_tokens)
         return listed_pieces(counts, rows)
@@ -95,12 +95,3 @@ class Origins:
         """Write ``parents/`` of ``output`` for dataset ``number``; return the names of the files."""
         history = self.history(number)
         return [] if history is None else carry_manifest(self._store, history.own, output)
-
-
-def _rows(array: ArrayView, starts: Int64Array, counts: Int64Array) -> npt.NDArray[Any]:
-    """As ``ArrayView.take``, without a loop over the ranges where the array is mapped."""
-    if array.mapped is None or np.any((starts < 0) | (starts + counts > len(array))):
-        return array.take(starts, counts)
-    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    found: npt.NDArray[Any] = array.mapped[np.repeat(starts, counts) + within]
-    return found
