@@ -5,7 +5,7 @@ import re
 import orjson
 import tokenizers
 
-__all__ = ["byte_level_tokens", "fallback_bytes", "normalized", "special_tokens"]
+__all__ = ["byte_level_tokens", "fallback_bytes", "special_tokens", "stored_form"]
 
 
 def _byte_of_character() -> dict[str, int]:
@@ -52,9 +52,13 @@ def fallback_bytes(tokenizer: tokenizers.Tokenizer) -> dict[int, int]:
     return {number: int(match[1], 16) for match, number in matches if match}
 
 
-def normalized(tokenizer: tokenizers.Tokenizer, text: str) -> str:
-    """Return ``text`` as the tokenizer normalises it before it cuts it into tokens."""
-    return text if tokenizer.normalizer is None else str(tokenizer.normalizer.normalize_str(text))
+def stored_form(tokenizer: tokenizers.Tokenizer, text: str) -> str:
+    """Return the form in which ``text`` would have been stored: itself, unless normalising tells another."""
+    if tokenizer.normalizer is None:
+        return text
+    stored = str(tokenizer.normalizer.normalize_str(text))
+    # What normalising goes on changing, as one that sets a space before each text, tells no form.
+    return stored if tokenizer.normalizer.normalize_str(stored) == stored else text
 
 
 def special_tokens(tokenizer: tokenizers.Tokenizer) -> list[int]:

@@ -72,7 +72,7 @@ def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
     Raises ParameterError for a text that is empty or very long, and of a byte-level tokenizer for one that
     tokenises to nothing or that would have been stored in another form.
     """
-    from pile_tools.formats.token_texts import byte_level_tokens, normalized
+    from pile_tools.formats.token_texts import byte_level_tokens, stored_form
 
     tokenizer, max_id = part.tokenizer()
     tokens = byte_level_tokens(tokenizer, max_id + 1)
@@ -86,10 +86,9 @@ def compile_texts(part: Part, texts: Sequence[str]) -> CompiledPatterns | None:
             raise ParameterError(f"a text of {len(content)} bytes; give one of 1 to {MAX_TEXT_BYTES}")
         # Decoding such as SentencePiece's undoes what normalising does ("▁" for a space): no form is wrong.
         if tokens is not None:
-            stored = normalized(tokenizer, text)
             if _HALF not in text and not tokenizer.encode(text, add_special_tokens=False).ids:
                 raise ParameterError(f"{text!r} tokenises to nothing, so no sequence can hold it")
-            if stored != text and normalized(tokenizer, stored) == stored:
+            if (stored := stored_form(tokenizer, text)) != text:
                 raise ParameterError(
                     f"{text!r} is not in the form in which the tokenizer stores text; look for {stored!r}"
                 )

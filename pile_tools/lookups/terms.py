@@ -137,14 +137,14 @@ def _check_forms(part: Part, terms: Sequence[str]) -> None:
     As for the texts of ``find``: a byte-level tokenizer that makes one character of a letter and its accent
     has stored no other form of them.
     """
-    from pile_tools.formats.token_texts import byte_level_tokens, normalized
+    from pile_tools.formats.token_texts import byte_level_tokens, stored_form
 
     tokenizer, max_id = part.tokenizer()
     if byte_level_tokens(tokenizer, max_id + 1) is None:
         return
     for term in terms:
-        stored = normalized(tokenizer, term)
-        if _lowered(stored) != _lowered(term) and normalized(tokenizer, stored) == stored:
+        stored = stored_form(tokenizer, term)
+        if _lowered(stored) != _lowered(term):
             raise ParameterError(
                 f"term {term!r} is not in the form in which the tokenizer stores text; count {stored!r} "
                 f"({stored!a} and not {term!a})"

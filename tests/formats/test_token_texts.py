@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from pile_tools.formats.token_texts import byte_level_tokens, fallback_bytes, normalized
+from pile_tools.formats.token_texts import byte_level_tokens, fallback_bytes, stored_form
 
 SHARED = Path(__file__).parents[3] / "shared" / "tokenizer" / "20B_tokenizer.json"
 
@@ -54,11 +54,13 @@ def test_other_decoders_have_no_bytes_of_their_own() -> None:
     assert byte_level_tokens(tokenizer, 1) is None
 
 
-def test_normalized() -> None:
+def test_the_form_in_which_text_is_stored() -> None:
     tokenizer = small_tokenizer()
-    assert normalized(tokenizer, "e\u0301") == "e\u0301"
+    assert stored_form(tokenizer, "e\u0301") == "e\u0301"
     tokenizer.normalizer = normalizers.NFC()
-    assert normalized(tokenizer, "e\u0301") == "é"
+    assert stored_form(tokenizer, "e\u0301") == "é"
+    tokenizer.normalizer = normalizers.Prepend("▁")  # each time one more: that is no form
+    assert stored_form(tokenizer, "é") == "é"
 
 
 def test_tokens_that_are_bytes_of_a_character() -> None:
