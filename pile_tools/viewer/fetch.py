@@ -12,7 +12,7 @@ import numpy as np
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write
 from pile_tools.formats.corpus import UNFINISHED_NAME
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json, file_entry
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_files import SEQUENTIAL
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
@@ -167,11 +167,10 @@ def _finish(
             with part.open("rb") as source:
                 shutil.copyfileobj(source, target, 1 << 20)
     write_index(output / f"{_PREFIX}.idx", viewer.dtype, np.full(rows, row_tokens, np.int32))
-    names = [f"{_PREFIX}.bin", f"{_PREFIX}.idx", ORDER_NAME]
     origins, parents = None, []
+    others: list[FileEntry] = []
     if parameters["origins"]:
         origins, others = write_origins(viewer, start, stop, output, progress)
-        names += others
         parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:
         tokenizer, reason = viewer.tokenizer_content(), None
@@ -180,7 +179,7 @@ def _finish(
     if tokenizer is not None:
         with atomic_write(output / _TOKENIZER_NAME) as file:
             file.write(tokenizer)
-        names.append(_TOKENIZER_NAME)
+        others.append(file_entry(output / _TOKENIZER_NAME))
     dataset = TokenDataset(LocalStore(output), _PREFIX)
     OrderRecord(
         label=f"{_PREFIX}_steps_{start}_to_{stop}",
@@ -204,8 +203,8 @@ def _finish(
         first_sample=start * viewer.batch_size,
         origins=None if origins is None else origins.identity,
     ).write(output / ORDER_NAME)
-    entries = [file_entry(output / name, name) for name in names]
-    manifest = Manifest("fetch", parameters, [], entries, parents=parents)
+    entries = [file_entry(output / name) for name in (f"{_PREFIX}.bin", f"{_PREFIX}.idx", ORDER_NAME)]
+    manifest = Manifest("fetch", parameters, [], [*entries, *others], parents=parents)
     manifest.write(output)
     shutil.rmtree(work)
     return Fetched(manifest, reason)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.manifest import file_entry
+from pile_tools.formats.manifest import FileEntry, file_entry
 from pile_tools.formats.npy import NpyWriter
 from pile_tools.formats.origin_documents import ORIGIN_SCHEMA
 from pile_tools.formats.origins import (
@@ -38,8 +38,8 @@ _BLOCK: Final = 1 << 18
 
 def write_origins(
     viewer: BatchViewer, start: int, stop: int, output: Path, progress: Progress
-) -> tuple[OriginsRecord, list[str]]:
-    """Write the origins of steps [start, stop) into ``output``; return their record and the files' names.
+) -> tuple[OriginsRecord, list[FileEntry]]:
+    """Write the origins of steps [start, stop) into ``output``; return their record and the files' entries.
 
     ``progress`` is told of the sequences as "origins" and of the "documents".
     """
@@ -73,12 +73,13 @@ def write_origins(
             for written in _write_documents(part, np.flatnonzero(mask), output / names[-1]):
                 done += written
                 progress("documents", done, total)
-    entries = tuple(file_entry(output / name) for name in names)
-    record = OriginsRecord(last - first, blend, _datasets(viewer), entries)
+    entries = [file_entry(output / name) for name in names]
+    record = OriginsRecord(last - first, blend, _datasets(viewer), tuple(entries))
     with atomic_write(output / ORIGINS_NAME) as file:
         file.write(record.to_bytes())
-    carried = {name for part in viewer.parts for name in part.carry(output)}
-    return record, [ORIGINS_NAME, *names, *sorted(carried)]
+    carried = sorted({name for part in viewer.parts for name in part.carry(output)})
+    others = [file_entry(output / name, name) for name in carried]
+    return record, [file_entry(output / ORIGINS_NAME), *entries, *others]
 
 
 def _datasets(viewer: BatchViewer) -> tuple[OriginDataset, ...]:
