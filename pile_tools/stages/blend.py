@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pile_tools.algorithms.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.atomic import sweep_partials
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.order_record import ORDER_NAME, BlendPart, BlendRecord, parse_record
 from pile_tools.formats.store import is_url

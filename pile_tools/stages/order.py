@@ -18,6 +18,8 @@ from pile_tools.algorithms.recipes import (
     neox_order,
 )
 from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.atomic import sweep_partials
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
@@ -133,19 +135,16 @@ def publish_order(
     ``check`` may refuse the arrays before they are written.
     """
     directory = output or dataset.directory
-    directory.mkdir(parents=True, exist_ok=True)
-    path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
-    if finished is None:
-        if record.recipe == SEQUENTIAL:
-            _check_sequential(dataset, record, sizes)
-            made = record
-        else:
-            order = remake(dataset, record, sizes)
-            check(order)
-            made = _write(directory, record, order)
-        made.write(path)
-    else:
-        made = finished
+    path, finished = _find_finished(directory, dataset.prefix, record)
+    made = finished
+    if made is None:
+        with DirectoryLock(directory):
+            sweep_partials(directory, own=False)
+            # Once more: another run may have written a record meanwhile.
+            path, made = _find_finished(directory, dataset.prefix, record)
+            if made is None:
+                made = _make(dataset, sizes, record, directory, check)
+                made.write(path)
     start, stop = record.documents
     tokens = int(sizes[start:stop].sum(dtype=np.int64))
     if record.recipe == SEQUENTIAL:
@@ -153,6 +152,22 @@ def publish_order(
     else:
         in_order = count_samples(tokens, record.seq_length, made.epochs)
     return OrderSummary(made, path, stop - start, tokens, in_order, finished is not None)
+
+
+def _make(
+    dataset: TokenDataset,
+    sizes: npt.NDArray[np.int32],
+    record: OrderRecord,
+    directory: Path,
+    check: Callable[[Order], None],
+) -> OrderRecord:
+    """Write the arrays of ``record`` into ``directory``; return the record that lists them."""
+    if record.recipe == SEQUENTIAL:
+        _check_sequential(dataset, record, sizes)
+        return record
+    order = remake(dataset, record, sizes)
+    check(order)
+    return _write(directory, record, order)
 
 
 def order_label(
@@ -186,12 +201,13 @@ def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -
 
 
 def _find_finished(
-    store: LocalStore, directory: Path, prefix: str, record: OrderRecord
+    directory: Path, prefix: str, record: OrderRecord
 ) -> tuple[Path, OrderRecord | None]:
     """Return where ``record`` is to be written, and the record there if it is this very order."""
     own = directory / f"{record.label}_{ORDER_NAME}"
     first = directory / ORDER_NAME
-    for old in (place.record for place in list_orders(store, prefix)):
+    orders = list_orders(LocalStore(directory), prefix) if directory.is_dir() else []
+    for old in (place.record for place in orders):
         if old is None or old.label != record.label:
             continue
         path = own if own.exists() else first

@@ -4,7 +4,6 @@ While ``NAME`` is made there is a directory ``NAME.unfinished`` beside it with a
 finished file carries its manifest in its metadata, under the key ``pile_tools``.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ def make_table(
         ]
         run_tasks(tasks, workers=workers, label=study, progress=progress)
         _join(made, output, content)
-    shutil.rmtree(space.directory)
+        space.discard()
     return True
 
 
