@@ -56,9 +56,10 @@ from . import options, study_options
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutputFile(".parquet"),
     default=None,
-    help="Parquet file with a row for each answer.",
+    metavar="FILE.parquet",
+    help="File to write, with a row for each answer; one that exists is not replaced.",
 )
 @study_options.plot_option
 @study_options.model_options

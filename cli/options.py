@@ -102,29 +102,45 @@ every_option = click.option(
 )
 
 
-def _writable(*suffixes: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
-    """Check where an answer is to be written before hours are spent on it."""
+class OutputFile(click.Path):
+    """A file to write, checked before hours are spent on what goes into it.
 
-    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        if path.suffix not in suffixes:
-            raise ParameterError(f"{path}: not the name of a file of {' or '.join(suffixes)}")
+    It does not exist yet, or is a pipe or a device; a ``picture`` replaces an earlier picture. Its name
+    ends in one of ``suffixes``, where there are any, and no manifest or record lists it.
+    """
+
+    def __init__(self, *suffixes: str, picture: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self._suffixes, self._picture = suffixes, picture
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from pile_tools.formats.outputs import refuse_output, refuse_picture
+
+        path = Path(value)
+        if path.is_dir():
+            raise ParameterError(f"{path}: a directory; name a file")
+        is_file = path.is_file() or not path.exists()
+        if is_file and self._suffixes and path.suffix not in self._suffixes:
+            raise ParameterError(f"{path}: not the name of a file of {' or '.join(self._suffixes)}")
         if not path.absolute().parent.is_dir():
             raise ParameterError(f"{path}: no such directory {path.parent}; make it, or name another file")
+        (refuse_picture if self._picture else refuse_output)(path)
         return path
 
-    return check
 
-
-writable_table = _writable(".parquet")
-"""Callback of an option that names the Parquet file of an answer."""
+table_option = click.option(
+    "-o",
+    "--output",
+    type=OutputFile(".parquet"),
+    default=None,
+    metavar="FILE.parquet",
+    help="File to write the table to; one that exists is not replaced.",
+)
 
 plot_option = click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(".png", picture=True),
     default=None,
-    callback=_writable(".png"),
     metavar="FILE.png",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )
@@ -141,7 +157,7 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=None,
-    show_default="one for each core",
+    show_default="one for each core, within the CPU quota",
     help="Processes to use; the output does not depend on their number.",
 )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.formats.free_space import raise_if_full
 
 __all__ = ["LOCK_NAME", "DirectoryLock", "try_lock"]
 
@@ -39,7 +40,8 @@ class DirectoryLock:
     """Hold ``directory`` for one run, from ``__enter__`` to ``__exit__``; make it where it does not exist.
 
     A directory that was made for the run and is empty at the end is removed. Raises PileToolsError where
-    another run is at work in it, where it is no directory, and where its file system has no locks.
+    another run is at work in it, where it is no directory, and where its file system has no locks; a full
+    disk inside the block becomes UnfinishedError.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -62,7 +64,9 @@ class DirectoryLock:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
-                raise PileToolsError(f"{self.directory}: not a directory; name another with `-o`") from None
+                raise ParameterError(
+                    f"{self.directory}: no directory; name one to write to with -o"
+                ) from None
             try:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             except FileNotFoundError:
@@ -109,6 +113,7 @@ class DirectoryLock:
         os.close(self._descriptor)
         self._descriptor = None
         self._remove_made()
+        raise_if_full(error, self.directory)
 
     def _remove_made(self) -> None:
         for path in self._made:

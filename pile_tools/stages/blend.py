@@ -75,21 +75,23 @@ def make_blend(
         ),
         files=(),
     )
-    path = output / ORDER_NAME
-    digests = None
-    if path.exists():
-        old = parse_record(path.read_bytes(), str(path))
-        if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
-            raise DataError(f"{path}: another order; choose another directory")
-        digests = old.digests
-    # Both projects divide weights by their sum once for the sizes, and for the indices once more.
-    dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
-    files = tuple(
-        write_array(output / f"{record.label}_{name}.npy", array)
-        for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
-    )
-    record = replace(record, files=files, digests=digests)
-    record.write(path)
+    with DirectoryLock(output):
+        sweep_partials(output, own=False)
+        path = output / ORDER_NAME
+        digests = None
+        if path.exists():
+            old = parse_record(path.read_bytes(), str(path))
+            if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
+                raise DataError(f"{path}: another order; choose another directory")
+            digests = old.digests
+        # Both projects divide weights by their sum once for the sizes, and for the indices once more.
+        dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
+        files = tuple(
+            write_array(output / f"{record.label}_{name}.npy", array)
+            for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
+        )
+        record = replace(record, files=files, digests=digests)
+        record.write(path)
     return record
 
 

@@ -21,12 +21,13 @@ from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import BadRecordPolicy
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.locations import write_locations
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
-from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
+from pile_tools.stages.executor import Progress, Task, no_progress, run_tasks
 from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, EncoderName
 from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.stages.workspace import InputFile, Workspace

@@ -1,6 +1,5 @@
 """The output directory of a stage: one run at a time, resumed by the same job, finished by a manifest."""
 
-import errno
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -11,9 +10,10 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.free_space import raise_if_full
 from pile_tools.formats.locks import LOCK_NAME, DirectoryLock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 
@@ -102,7 +102,7 @@ class Workspace:
         try:
             return self._enter()
         except OSError as error:
-            self._raise_if_full(error)
+            raise_if_full(error, self.directory)
             raise
 
     def _enter(self) -> Self:
@@ -157,12 +157,7 @@ class Workspace:
             "inputs": {entry.name: entry.sha256 for entry in entries},
         }
         self._refuse_difference("finished", old, new)
-        for entry in manifest.outputs:
-            if not entry.is_in(self.directory):
-                raise PileToolsError(
-                    f"{self.directory / entry.name}: changed or missing since the run that finished "
-                    f"{self.directory}; remove the directory and run again"
-                )
+        manifest.check_outputs(self.directory)
         self.finished, self.input_entries = manifest, entries
 
     def _refuse_difference(self, state: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -260,12 +255,4 @@ class Workspace:
                 # that would refuse the mended one.
                 shutil.rmtree(self.work, ignore_errors=True)
             self._held.close()
-        if isinstance(error, OSError):
-            self._raise_if_full(error)
-
-    def _raise_if_full(self, error: OSError) -> None:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UnfinishedError(
-                f"{error.filename or self.directory}: no space left on the disk; make room and run the "
-                "same command again to resume"
-            ) from error
+        raise_if_full(error, self.directory)

@@ -17,6 +17,7 @@ from pile_tools import __version__
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.outputs import refuse_output
 from pile_tools.stages.executor import Progress, Task, run_tasks
 from pile_tools.stages.workspace import Workspace
 
@@ -57,6 +58,7 @@ def make_table(
         if read_description(output) == orjson.loads(content):
             return False
         raise PileToolsError(f"{output}: already there, and of another job; name another file with `-o`")
+    refuse_output(output)
     if output.parent.exists() and not output.parent.is_dir():
         raise PileToolsError(f"{output.parent}: not a directory; name another file with `-o`")
     space = Workspace(
