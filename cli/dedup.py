@@ -79,7 +79,7 @@ from . import options
 )
 @click.option(
     "--plot",
-    type=options.OutputFile(".png", ".pdf", ".svg", picture=True),
+    type=options.PictureFile(".png", ".pdf", ".svg"),
     default=None,
     metavar="FILE",
     help="Draw components by size and removed documents by similarity (.png, .pdf, .svg).",
@@ -125,6 +125,7 @@ def command(
             workers=workers,
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,
+            warn=options.warn,
         )
     if plot is not None:
         plot_histograms(manifest.counts, plot)

@@ -105,27 +105,38 @@ every_option = click.option(
 class OutputFile(click.Path):
     """A file to write, checked before hours are spent on what goes into it.
 
-    It does not exist yet, or is a pipe or a device; a ``picture`` replaces an earlier picture. Its name
-    ends in one of ``suffixes``, where there are any, and no manifest or record lists it.
+    It does not exist yet, is a pipe or a device, or is an earlier output of the same kind (``is_earlier``).
+    Its name ends in one of ``suffixes``, where there are any, and no manifest or record lists it.
     """
 
-    def __init__(self, *suffixes: str, picture: bool = False) -> None:
+    def __init__(self, *suffixes: str, is_earlier: Callable[[Path], bool] = lambda path: False) -> None:
         super().__init__(path_type=Path)
-        self._suffixes, self._picture = suffixes, picture
+        self._suffixes, self._is_earlier = suffixes, is_earlier
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        from pile_tools.formats.outputs import refuse_output, refuse_picture
+        from pile_tools.formats.outputs import refuse_output
 
         path = Path(value)
-        if path.is_dir():
-            raise ParameterError(f"{path}: a directory; name a file")
         is_file = path.is_file() or not path.exists()
         if is_file and self._suffixes and path.suffix not in self._suffixes:
             raise ParameterError(f"{path}: not the name of a file of {' or '.join(self._suffixes)}")
         if not path.absolute().parent.is_dir():
             raise ParameterError(f"{path}: no such directory {path.parent}; make it, or name another file")
-        (refuse_picture if self._picture else refuse_output)(path)
+        refuse_output(path, self._is_earlier)
         return path
+
+
+class PictureFile(OutputFile):
+    """A picture to draw, which replaces no file but an earlier picture."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(*(suffixes or (".png",)), is_earlier=_is_picture)
+
+
+def _is_picture(path: Path) -> bool:
+    from pile_tools.formats.outputs import is_picture
+
+    return is_picture(path)
 
 
 table_option = click.option(
@@ -139,7 +150,7 @@ table_option = click.option(
 
 plot_option = click.option(
     "--plot",
-    type=OutputFile(".png", picture=True),
+    type=PictureFile(),
     default=None,
     metavar="FILE.png",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
@@ -202,6 +213,11 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     finally:
         for bar in bars.values():
             bar.close()
+
+
+def warn(line: str) -> None:
+    """Print a line on standard error that is no error."""
+    click.echo(f"pile-tools: {line}", err=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ checkpoint_steps_option = click.option(
 
 plot_option = click.option(
     "--plot",
-    type=options.OutputFile(".png", picture=True),
+    type=options.PictureFile(),
     default=None,
     metavar="FILE.png",
     help="Draw it into this file; needs matplotlib (the extra `plot`).",

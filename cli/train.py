@@ -108,7 +108,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--plot",
-    type=options.OutputFile(".png", picture=True),
+    type=options.PictureFile(),
     default=None,
     metavar="FILE.png",
     help="Draw the loss into this file; needs matplotlib (the extra `plot`).",

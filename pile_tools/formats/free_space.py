@@ -30,13 +30,18 @@ def require_space(directory: Path, needed: int) -> None:
 
 
 def space_warning(directory: Path, estimate: int) -> str | None:
-    """Return a line that says that ``estimate`` bytes may not fit into ``directory``, None where they do."""
+    """Return a line that says that ``estimate`` bytes may not fit into ``directory``, None where they may.
+
+    What an interrupted run left there counts as written. Such an estimate refuses nothing: how much a run
+    will write is certain only when it is written.
+    """
+    written = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     free = free_bytes(directory)
-    if free >= estimate:
+    if free >= estimate - written:
         return None
     return (
-        f"{directory}: about {estimate:,} bytes will be written (an estimate), but {free:,} are free; where "
-        "they do not suffice the run stops, and the same command goes on when there is room"
+        f"{directory}: an estimated {estimate - written:,} bytes are to be written, but {free:,} are free; "
+        "where they do not suffice the run stops, and the same command goes on when there is room"
     )
 
 

@@ -1,7 +1,7 @@
 """Output files that a user names: none replaces a file that exists, or that a manifest or record lists."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ import orjson
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.manifest import MANIFEST_NAME
 
-__all__ = ["refuse_listed", "refuse_output", "refuse_picture"]
+__all__ = ["is_picture", "refuse_listed", "refuse_output"]
 
 # Written out: the modules of these formats load NumPy, which a check of an option can do without.
 _ORDER_NAME: Final = "order.json"
@@ -20,28 +20,26 @@ _RECORDS: Final = (MANIFEST_NAME, _ORDER_NAME, _DIGESTS_NAME, "origins.json", "o
 _PICTURES: Final = (b"\x89PNG\r\n\x1a\n", b"%PDF-", b"<?xml", b"<svg")
 
 
-def refuse_output(path: Path) -> None:
+def refuse_output(path: Path, is_earlier: Callable[[Path], bool] = lambda path: False) -> None:
     """Raise PileToolsError where writing the file ``path`` would replace one, or one that is listed.
 
-    Pipes and devices are written to as they are. Links are followed, as the writer follows them.
+    ``is_earlier`` says of an existing file whether it is an earlier output of the same kind, which may be
+    replaced. Pipes and devices are written to as they are. Links are followed, as the writer follows them.
     """
-    if not _is_file_to_be(path):
+    if path.is_dir():
+        raise ParameterError(f"{path}: a directory; name a file")
+    if path.exists() and not path.is_file():
         return
     refuse_listed(path)
-    if os.path.exists(path):
+    if path.exists() and not is_earlier(path):
         raise PileToolsError(f"{path}: exists already; remove it, or name another file")
 
 
-def refuse_picture(path: Path) -> None:
-    """Raise PileToolsError where drawing ``path`` would replace anything but an unlisted earlier picture."""
-    if not _is_file_to_be(path):
-        return
-    refuse_listed(path)
-    if os.path.exists(path):
-        with path.open("rb") as file:
-            start = file.read(max(map(len, _PICTURES)))
-        if start and not start.startswith(_PICTURES):
-            raise PileToolsError(f"{path}: exists already and is no picture; name another file")
+def is_picture(path: Path) -> bool:
+    """Whether the file ``path`` is a picture as a command draws it, or empty."""
+    with path.open("rb") as file:
+        start = file.read(max(map(len, _PICTURES)))
+    return not start or start.startswith(_PICTURES)
 
 
 def refuse_listed(path: Path) -> None:
@@ -53,13 +51,6 @@ def refuse_listed(path: Path) -> None:
             raise PileToolsError(f"{path}: {state}a record of pile-tools; name another file")
         if target.relative_to(record.parent).as_posix() in _listed(record):
             raise PileToolsError(f"{path}: {state}listed in {record}; name another file")
-
-
-def _is_file_to_be(path: Path) -> bool:
-    """Whether ``path`` is a file, or will be one when it is written; ParameterError for a directory."""
-    if path.is_dir():
-        raise ParameterError(f"{path}: a directory; name a file")
-    return not path.exists() or path.is_file()
 
 
 def _records(target: Path) -> Iterator[Path]:

@@ -47,36 +47,36 @@ def make_blend(
     sizes = blend_sizes(given, num_samples, recipe)
     if min(sizes) == 0:
         raise ParameterError(f"weight {weights[sizes.index(0)]} leaves a dataset without a sample; drop it")
-    orders = [
-        make_order(
-            place,
-            seq_length=seq_length,
-            batch_size=batch_size,
-            num_samples=size,
-            seed=seed,
-            recipe=recipe,
-            name=f"train_{number}",
-            output=output / "orders",
-        )
-        for number, (place, size) in enumerate(zip(data, sizes, strict=True))
-    ]
-    record = BlendRecord(
-        label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
-        recipe=recipe,
-        seed=seed,
-        seq_length=seq_length,
-        batch_size=batch_size,
-        num_samples=num_samples,
-        samples=samples,
-        steps=samples // batch_size,
-        parts=tuple(
-            BlendPart(_seen_from(output, place), order.record.label, weight)
-            for place, order, weight in zip(data, orders, weights, strict=True)
-        ),
-        files=(),
-    )
     with DirectoryLock(output):
         sweep_partials(output, own=False)
+        orders = [
+            make_order(
+                place,
+                seq_length=seq_length,
+                batch_size=batch_size,
+                num_samples=size,
+                seed=seed,
+                recipe=recipe,
+                name=f"train_{number}",
+                output=output / "orders",
+            )
+            for number, (place, size) in enumerate(zip(data, sizes, strict=True))
+        ]
+        record = BlendRecord(
+            label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
+            recipe=recipe,
+            seed=seed,
+            seq_length=seq_length,
+            batch_size=batch_size,
+            num_samples=num_samples,
+            samples=samples,
+            steps=samples // batch_size,
+            parts=tuple(
+                BlendPart(_seen_from(output, place), order.record.label, weight)
+                for place, order, weight in zip(data, orders, weights, strict=True)
+            ),
+            files=(),
+        )
         path = output / ORDER_NAME
         digests = None
         if path.exists():

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pile_tools import __version__
 from pile_tools.algorithms.words import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
+from pile_tools.formats.free_space import space_warning
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.machine import default_workers, memory_bytes
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
@@ -95,6 +96,7 @@ def dedup(
     workers: int | None = None,
     memory: int | None = None,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Write the corpus ``inputs`` without its duplicates into the directory ``output``; return its manifest.
 
@@ -106,6 +108,8 @@ def dedup(
     finished one is left as it is. No byte depends on ``workers`` (processes, default one for each
     core) or ``memory`` (bytes, default half of the machine's or
     the cgroup's).
+
+    ``warn`` is called with a line where the free space of the disk may not suffice.
 
     Raises ParameterError for a memory too small, PileToolsError where the directory holds something
     else, DataError for damaged input, UnfinishedError where the same call can go on later.
@@ -156,6 +160,9 @@ def dedup(
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
+        # What stays is at most what came in; the work files beside it are smaller.
+        if warning := space_warning(output, sum(shard.path.stat().st_size for shard in shards)):
+            warn(warning)
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers, "forkserver") as pool:
