@@ -21,6 +21,8 @@ from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.locks import LOCK_NAME, DirectoryLock
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.stages.blend import make_blend
+from pile_tools.stages.dedup import dedup
+from pile_tools.stages.dedup_job import resolve_job
 from pile_tools.stages.order import make_order
 from pile_tools.stages.recut import recut
 from pile_tools.viewer.fetch import fetch_steps
@@ -433,6 +435,21 @@ def test_steps_and_copies_that_do_not_fit_are_refused_and_fetched_when_there_is_
     for make in makers:
         make()
     assert BatchViewer.open(tmp_path / "steps").steps == 4
+
+
+@pytest.mark.parametrize(("free", "warned"), [(10, True), (1 << 30, False)])
+def test_a_corpus_that_may_not_fit_is_a_warning_and_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, warned: bool
+) -> None:
+    shard = tmp_path / "in.jsonl"
+    shard.write_text('{"text": "one two three"}\n')
+    monkeypatch.setattr(free_space, "free_bytes", lambda directory: free)
+    lines: list[str] = []
+    dedup([shard], tmp_path / "kept", resolve_job(exact=True), workers=1, warn=lines.append)
+    assert (tmp_path / "kept" / MANIFEST_NAME).is_file()
+    assert [("an estimated 26 bytes" in line, "but 10 are free" in line) for line in lines] == [
+        (True, True)
+    ] * warned
 
 
 def test_a_full_disk_can_be_resumed_by_every_holder_of_a_lock(tmp_path: Path) -> None:
