@@ -81,8 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line ``arguments`` and return its exit code; print an error as one line."""
     if importlib.util.find_spec("fcntl") is None:
         click.echo(
-            "pile-tools: this system is not supported: it has no POSIX file locks, which keep two runs out of "
-            "one directory (Windows has none); use Linux or WSL",
+            "pile-tools: this system is not supported: it has no POSIX file locks (Windows has none), which "
+            "keep two runs out of one directory; use Linux or WSL",
             err=True,
         )
         return ExitCode.ERROR

@@ -442,14 +442,12 @@ def test_a_corpus_that_may_not_fit_is_a_warning_and_no_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, warned: bool
 ) -> None:
     shard = tmp_path / "in.jsonl"
-    shard.write_text('{"text": "one two three"}\n')
+    shard.write_text('{"text": "one two three"}\n' * 1000)
     monkeypatch.setattr(free_space, "free_bytes", lambda directory: free)
     lines: list[str] = []
     dedup([shard], tmp_path / "kept", resolve_job(exact=True), workers=1, warn=lines.append)
     assert (tmp_path / "kept" / MANIFEST_NAME).is_file()
-    assert [("an estimated 26 bytes" in line, "but 10 are free" in line) for line in lines] == [
-        (True, True)
-    ] * warned
+    assert ["an estimated" in line and "but 10 are free" in line for line in lines] == [True] * warned
 
 
 def test_a_full_disk_can_be_resumed_by_every_holder_of_a_lock(tmp_path: Path) -> None:
