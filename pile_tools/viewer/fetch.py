@@ -92,7 +92,12 @@ def fetch_steps(
     with DirectoryLock(output):
         finished = _finished(output, parameters)
         if finished is None:
-            return _fetch(viewer, start, stop, output, parameters, progress, label)
+            _refuse_foreign(output, output / UNFINISHED_NAME, canonical_json(parameters))
+            try:
+                return _fetch(viewer, start, stop, output, parameters, progress, label)
+            except Exception:
+                _remove_empty_work(output / UNFINISHED_NAME)
+                raise
         if (output / UNFINISHED_NAME).exists():  # killed in its last moment, with all in its place
             sweep_partials(output, own=True)
             shutil.rmtree(output / UNFINISHED_NAME)
@@ -121,11 +126,13 @@ def _fetch(
 ) -> Fetched:
     """Fetch the steps that are not in the work directory yet, and put all in their place."""
     work = output / UNFINISHED_NAME
-    _begin(output, work, canonical_json(parameters))
     missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
     # The steps stay beside the data until all of it is in its place.
     step_bytes = viewer.batch_size * (viewer.seq_length + 1) * viewer.dtype.itemsize
     require_space(output, (len(missing) + stop - start) * step_bytes)
+    work.mkdir(exist_ok=True)
+    with atomic_write(work / _JOB_NAME) as file:
+        file.write(canonical_json(parameters))
     progress(label, stop - start - len(missing), stop - start)
 
     def one(step: int) -> None:
@@ -145,12 +152,18 @@ def _fetch(
     return _finish(viewer, start, stop, output, parameters, progress)
 
 
+def _remove_empty_work(work: Path) -> None:
+    """Remove the work directory where no step is in it, which would refuse other steps."""
+    if not any(work.glob("step-*.bin")):
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def _part(work: Path, step: int) -> Path:
     return work / f"step-{step}.bin"
 
 
-def _begin(output: Path, work: Path, job: bytes) -> None:
-    """Make the work directory, or take up that of the same job."""
+def _refuse_foreign(output: Path, work: Path, job: bytes) -> None:
+    """Raise PileToolsError unless ``output`` is empty, or holds unfinished work of the same job."""
     path = work / _JOB_NAME
     if path.is_file():
         if path.read_bytes() != job:
@@ -160,9 +173,6 @@ def _begin(output: Path, work: Path, job: bytes) -> None:
         sweep_partials(output, own=True)
     elif output.is_dir() and not _is_empty(output, work):
         raise PileToolsError(f"{output}: holds something else; choose another directory")
-    work.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(job)
 
 
 def _is_empty(output: Path, work: Path) -> bool:

@@ -317,6 +317,32 @@ def test_a_fetch_beside_another_one(viewer: BatchViewer, tmp_path: Path) -> None
     assert LOCK_NAME not in {path.name for path in (tmp_path / "steps").iterdir()}
 
 
+def test_a_fetch_that_failed_before_its_first_step_does_not_refuse_other_steps(
+    viewer: BatchViewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: BatchViewer, step: int) -> None:
+        raise PileToolsError("the server does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchViewer, "batch", fail)
+        with pytest.raises(PileToolsError, match="does not answer"):
+            fetch_steps(viewer, 0, 4, tmp_path / "steps")
+    fetch_steps(viewer, 1, 2, tmp_path / "steps")
+
+
+def test_a_fetch_into_the_unfinished_directory_of_a_stage_leaves_it_alone(
+    viewer: BatchViewer, tmp_path: Path
+) -> None:
+    work = tmp_path / "kept" / ".unfinished"
+    work.mkdir(parents=True)
+    (work / "job.json").write_text("{}")
+    (work / "signatures.npy").write_bytes(b"hours of work")
+    before = content(tmp_path / "kept")
+    with pytest.raises(PileToolsError, match="choose another directory"):
+        fetch_steps(viewer, 0, 4, tmp_path / "kept")
+    assert content(tmp_path / "kept") == before
+
+
 @pytest.fixture
 def listed(viewer: BatchViewer, tmp_path: Path) -> Path:
     """A finished directory, whose manifest and records list files."""
@@ -431,6 +457,8 @@ def test_steps_and_copies_that_do_not_fit_are_refused_and_fetched_when_there_is_
     for make in makers:
         with pytest.raises(UnfinishedError, match=r"bytes are to be written, but 100 are free"):
             make()
+    assert not (tmp_path / "steps").exists()
+    assert not (tmp_path / "shards").exists()
     monkeypatch.undo()
     for make in makers:
         make()
