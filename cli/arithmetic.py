@@ -8,6 +8,12 @@ import click
 from . import options, study_options
 
 
+def _is_answers(path: Path) -> bool:
+    from pile_tools.studies.term_frequency import is_answers_table
+
+    return is_answers_table(path)
+
+
 @options.command(
     example="pile-tools arithmetic RUN/step256 RUN/step512 --tokenizer tokens/ --counts counts.parquet"
 )
@@ -56,9 +62,10 @@ from . import options, study_options
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutputFile(".parquet", is_earlier=_is_answers),
     default=None,
-    help="Parquet file with a row for each answer.",
+    metavar="FILE.parquet",
+    help="File to write, with a row for each answer; it replaces no file but an earlier one of answers.",
 )
 @study_options.plot_option
 @study_options.model_options

@@ -38,10 +38,10 @@ FORMATS = ("text", "tokens", "json", "npy")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutputFile(),
     default=None,
     show_default="standard output",
-    help="File to write.",
+    help="File to write; one that exists is not replaced.",
 )
 @stream_options
 @options.json_option

@@ -27,15 +27,7 @@ from .streams import open_viewer, stream_options
 )
 @options.steps_option
 @options.every_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    callback=options.writable_table,
-    metavar="FILE.parquet",
-    help="File to write the table to.",
-)
+@options.table_option
 @options.plot_option
 @stream_options
 @options.json_option

@@ -74,12 +74,12 @@ from . import options
 @click.option(
     "--memory",
     default=None,
-    show_default="half of the machine's",
+    show_default="half of the machine's, or of the cgroup's",
     help="Memory to use, like 8G; the output does not depend on it.",
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=options.PictureFile(".png", ".pdf", ".svg"),
     default=None,
     metavar="FILE",
     help="Draw components by size and removed documents by similarity (.png, .pdf, .svg).",
@@ -110,11 +110,11 @@ def command(
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup import dedup
     from pile_tools.stages.dedup_job import resolve_job
-    from pile_tools.stages.dedup_plot import check_plot, plot_histograms
+    from pile_tools.stages.dedup_plot import plot_histograms, require_matplotlib
     from pile_tools.stages.dedup_report import summary
 
     if plot is not None:
-        check_plot(plot)
+        require_matplotlib()
     job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
     with options.progress_bar() as progress:
         manifest = dedup(
@@ -125,6 +125,7 @@ def command(
             workers=workers,
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,
+            warn=options.warn,
         )
     if plot is not None:
         plot_histograms(manifest.counts, plot)

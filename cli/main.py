@@ -1,6 +1,6 @@
 """``pile-tools``: the group of all commands, and how every one of them ends."""
 
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -79,6 +79,13 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line ``arguments`` and return its exit code; print an error as one line."""
+    if importlib.util.find_spec("fcntl") is None:
+        click.echo(
+            "pile-tools: this system is not supported: it has no POSIX file locks (Windows has none), which "
+            "keep two runs out of one directory; use Linux or WSL",
+            err=True,
+        )
+        return ExitCode.ERROR
     session = Session()
     try:
         # Not `cli.main`, which has its own ways of ending: it turns a closed pipe into exit code 1.

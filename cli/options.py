@@ -102,29 +102,56 @@ every_option = click.option(
 )
 
 
-def _writable(*suffixes: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
-    """Check where an answer is to be written before hours are spent on it."""
+class OutputFile(click.Path):
+    """A file to write, checked before hours are spent on what goes into it.
 
-    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        if path.suffix not in suffixes:
-            raise ParameterError(f"{path}: not the name of a file of {' or '.join(suffixes)}")
+    It does not exist yet, is a pipe or a device, or is an earlier output of the same kind (``is_earlier``).
+    Its name ends in one of ``suffixes``, where there are any, and no manifest or record lists it.
+    """
+
+    def __init__(self, *suffixes: str, is_earlier: Callable[[Path], bool] = lambda path: False) -> None:
+        super().__init__(path_type=Path)
+        self._suffixes, self._is_earlier = suffixes, is_earlier
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from pile_tools.formats.outputs import refuse_output
+
+        path = Path(value)
+        is_file = path.is_file() or not path.exists()
+        if is_file and self._suffixes and path.suffix not in self._suffixes:
+            raise ParameterError(f"{path}: not the name of a file of {' or '.join(self._suffixes)}")
         if not path.absolute().parent.is_dir():
             raise ParameterError(f"{path}: no such directory {path.parent}; make it, or name another file")
+        refuse_output(path, self._is_earlier)
         return path
 
-    return check
+
+class PictureFile(OutputFile):
+    """A picture to draw, which replaces no file but an earlier picture."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(*(suffixes or (".png",)), is_earlier=_is_picture)
 
 
-writable_table = _writable(".parquet")
-"""Callback of an option that names the Parquet file of an answer."""
+def _is_picture(path: Path) -> bool:
+    from pile_tools.formats.outputs import is_picture
+
+    return is_picture(path)
+
+
+table_option = click.option(
+    "-o",
+    "--output",
+    type=OutputFile(".parquet"),
+    default=None,
+    metavar="FILE.parquet",
+    help="File to write the table to; one that exists is not replaced.",
+)
 
 plot_option = click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PictureFile(),
     default=None,
-    callback=_writable(".png"),
     metavar="FILE.png",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )
@@ -141,7 +168,7 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=None,
-    show_default="one for each core",
+    show_default="one for each core, within the CPU quota",
     help="Processes to use; the output does not depend on their number.",
 )
 
@@ -186,6 +213,11 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     finally:
         for bar in bars.values():
             bar.close()
+
+
+def warn(line: str) -> None:
+    """Print a line on standard error that is no error."""
+    click.echo(f"pile-tools: {line}", err=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

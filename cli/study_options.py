@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -40,9 +39,10 @@ checkpoint_steps_option = click.option(
 
 plot_option = click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.PictureFile(),
     default=None,
-    help="Draw it into this PNG file.",
+    metavar="FILE.png",
+    help="Draw it into this file; needs matplotlib (the extra `plot`).",
 )
 
 _MODEL_OPTIONS = (

@@ -79,6 +79,7 @@ def command(
             shard_bytes=cut,
             max_document_bytes=parse_bytes(max_document_bytes),
             progress=progress,
+            warn=options.warn,
             **settings,
         )
     counts = manifest.counts

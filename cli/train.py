@@ -108,9 +108,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.PictureFile(),
     default=None,
-    help="Draw the loss into this PNG file.",
+    metavar="FILE.png",
+    help="Draw the loss into this file; needs matplotlib (the extra `plot`).",
 )
 @options.json_option
 def command(

@@ -127,6 +127,15 @@ class Manifest:
         with atomic_write(directory / MANIFEST_NAME) as file:
             file.write(self.to_bytes())
 
+    def check_outputs(self, directory: Path) -> None:
+        """Raise DataError for the first output that ``directory`` does not hold, or holds in another size."""
+        for entry in self.outputs:
+            if not entry.is_in(directory):
+                raise DataError(
+                    f"{directory / entry.name}: changed or missing since the run that finished {directory}; "
+                    "remove the directory and run again"
+                )
+
     @classmethod
     def find(cls, directory: Path) -> Self | None:
         """Read the manifest of ``directory``; None where there is none, or one that is not of pile-tools."""

@@ -4,6 +4,7 @@ import os
 import posixpath
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -64,7 +65,12 @@ class LocalStore:
         self._io = io
 
     def list(self) -> Mapping[str, int | None] | None:
-        return {entry.name: entry.stat().st_size for entry in self._directory.iterdir() if entry.is_file()}
+        sizes: dict[str, int | None] = {}
+        for entry in self._directory.iterdir():
+            with suppress(FileNotFoundError):  # a partial file of another run, renamed meanwhile
+                if entry.is_file():
+                    sizes[entry.name] = entry.stat().st_size
+        return sizes
 
     def folders(self) -> Sequence[Store]:
         return [LocalStore(entry, self._io) for entry in sorted(self._directory.iterdir()) if entry.is_dir()]

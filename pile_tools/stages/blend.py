@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pile_tools.algorithms.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.atomic import sweep_partials
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.order_record import ORDER_NAME, BlendPart, BlendRecord, parse_record
 from pile_tools.formats.store import is_url
@@ -45,49 +47,51 @@ def make_blend(
     sizes = blend_sizes(given, num_samples, recipe)
     if min(sizes) == 0:
         raise ParameterError(f"weight {weights[sizes.index(0)]} leaves a dataset without a sample; drop it")
-    orders = [
-        make_order(
-            place,
+    with DirectoryLock(output):
+        sweep_partials(output, own=False)
+        orders = [
+            make_order(
+                place,
+                seq_length=seq_length,
+                batch_size=batch_size,
+                num_samples=size,
+                seed=seed,
+                recipe=recipe,
+                name=f"train_{number}",
+                output=output / "orders",
+            )
+            for number, (place, size) in enumerate(zip(data, sizes, strict=True))
+        ]
+        record = BlendRecord(
+            label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
+            recipe=recipe,
+            seed=seed,
             seq_length=seq_length,
             batch_size=batch_size,
-            num_samples=size,
-            seed=seed,
-            recipe=recipe,
-            name=f"train_{number}",
-            output=output / "orders",
+            num_samples=num_samples,
+            samples=samples,
+            steps=samples // batch_size,
+            parts=tuple(
+                BlendPart(_seen_from(output, place), order.record.label, weight)
+                for place, order, weight in zip(data, orders, weights, strict=True)
+            ),
+            files=(),
         )
-        for number, (place, size) in enumerate(zip(data, sizes, strict=True))
-    ]
-    record = BlendRecord(
-        label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
-        recipe=recipe,
-        seed=seed,
-        seq_length=seq_length,
-        batch_size=batch_size,
-        num_samples=num_samples,
-        samples=samples,
-        steps=samples // batch_size,
-        parts=tuple(
-            BlendPart(_seen_from(output, place), order.record.label, weight)
-            for place, order, weight in zip(data, orders, weights, strict=True)
-        ),
-        files=(),
-    )
-    path = output / ORDER_NAME
-    digests = None
-    if path.exists():
-        old = parse_record(path.read_bytes(), str(path))
-        if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
-            raise DataError(f"{path}: another order; choose another directory")
-        digests = old.digests
-    # Both projects divide weights by their sum once for the sizes, and for the indices once more.
-    dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
-    files = tuple(
-        write_array(output / f"{record.label}_{name}.npy", array)
-        for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
-    )
-    record = replace(record, files=files, digests=digests)
-    record.write(path)
+        path = output / ORDER_NAME
+        digests = None
+        if path.exists():
+            old = parse_record(path.read_bytes(), str(path))
+            if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
+                raise DataError(f"{path}: another order; choose another directory")
+            digests = old.digests
+        # Both projects divide weights by their sum once for the sizes, and for the indices once more.
+        dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
+        files = tuple(
+            write_array(output / f"{record.label}_{name}.npy", array)
+            for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
+        )
+        record = replace(record, files=files, digests=digests)
+        record.write(path)
     return record
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
 from pile_tools.formats.order_record import ORDER_NAME, parse_record
 from pile_tools.stages.croissant import CROISSANT_NAME, Description, croissant
@@ -34,16 +35,18 @@ def write_card(directory: Path, description: Description, *, replace: bool = Fal
     value = croissant(description, manifest, files)
     header = {"pretty_name": description.name} | description_header(description) | _header(manifest, files)
     body = _readme(description, manifest, files, lineage(directory))
-    card = write_readme(directory, header, body, replace=replace)
-    with atomic_write(directory / CROISSANT_NAME) as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    with DirectoryLock(directory):
+        card = write_readme(directory, header, body, replace=replace)
+        with atomic_write(directory / CROISSANT_NAME) as file:
+            file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return [directory / CROISSANT_NAME, card]
 
 
 def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, replace: bool) -> Path:
     """Write ``README.md`` with the YAML ``header`` that the Hub reads; return its path.
 
-    One that something else wrote is only overwritten with ``replace``; PileToolsError without.
+    The caller holds the lock of the directory. One that something else wrote is only overwritten with
+    ``replace``; PileToolsError without.
     """
     card = directory / CARD_NAME
     if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from pile_tools import __version__
 from pile_tools.algorithms.words import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
+from pile_tools.formats.free_space import space_warning
 from pile_tools.formats.history import carry_history
+from pile_tools.formats.machine import default_workers, memory_bytes
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.stages.dedup_against import find_against
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
@@ -24,20 +26,15 @@ from pile_tools.stages.dedup_run import DedupRun
 from pile_tools.stages.dedup_tables import DEDUP_NAME, SKIPPED_NAME
 from pile_tools.stages.dedup_workers import start_workers
 from pile_tools.stages.dedup_write import Written
-from pile_tools.stages.executor import Progress, TaskPool, default_workers, no_progress
+from pile_tools.stages.executor import Progress, TaskPool, no_progress
 from pile_tools.stages.pile_dedupe import load_word_tokenizer
 from pile_tools.stages.workspace import InputFile, Workspace
 
-__all__ = ["dedup", "default_memory", "task_budget"]
+__all__ = ["dedup", "task_budget"]
 
 _PROCESS_BYTES = 200 << 20  # Python, NumPy, Arrow, the compiled kernels, one batch of text
 _LEAST_MEMORY = 2 * _PROCESS_BYTES
 _LEAST_BUDGET = 32 << 20
-
-
-def default_memory() -> int:
-    """Half of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def task_budget(memory: int, workers: int) -> int:
@@ -99,6 +96,7 @@ def dedup(
     workers: int | None = None,
     memory: int | None = None,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Write the corpus ``inputs`` without its duplicates into the directory ``output``; return its manifest.
 
@@ -108,7 +106,10 @@ def dedup(
     ``output`` gets a shard for each input shard, under its name, ``dedup.parquet`` with a row for each
     removed document, and ``manifest.json``. A run that was stopped is resumed by the same call; a
     finished one is left as it is. No byte depends on ``workers`` (processes, default one for each
-    core) or ``memory`` (bytes, default half of the machine's).
+    core) or ``memory`` (bytes, default half of the machine's or
+    the cgroup's).
+
+    ``warn`` is called with a line where the free space of the disk may not suffice.
 
     Raises ParameterError for a memory too small, PileToolsError where the directory holds something
     else, DataError for damaged input, UnfinishedError where the same call can go on later.
@@ -121,7 +122,7 @@ def dedup(
     start_workers(inputs, workers, output)
     others = find_against([Path(directory) for directory in against], job)
     shards = list_shards(inputs, leave_out=output)
-    memory = default_memory() if memory is None else memory
+    memory = memory_bytes() // 2 if memory is None else memory
     if memory < _LEAST_MEMORY:
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
     workers = max(1, min(workers or default_workers(), memory // _LEAST_MEMORY))
@@ -159,6 +160,9 @@ def dedup(
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
+        # What stays is at most what came in; the work files beside it are smaller.
+        if warning := space_warning(output, sum(shard.path.stat().st_size for shard in shards)):
+            warn(warning)
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers, "forkserver") as pool:

@@ -1,6 +1,5 @@
 """Make the order in which training reads a token dataset: three index maps and ``order.json``."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,10 @@ from pile_tools.algorithms.recipes import (
     neox_order,
 )
 from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.atomic import sweep_partials
+from pile_tools.formats.free_space import require_space
+from pile_tools.formats.locks import DirectoryLock
+from pile_tools.formats.machine import memory_bytes
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
@@ -133,19 +136,15 @@ def publish_order(
     ``check`` may refuse the arrays before they are written.
     """
     directory = output or dataset.directory
-    directory.mkdir(parents=True, exist_ok=True)
-    path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
-    if finished is None:
-        if record.recipe == SEQUENTIAL:
-            _check_sequential(dataset, record, sizes)
-            made = record
-        else:
-            order = remake(dataset, record, sizes)
-            check(order)
-            made = _write(directory, record, order)
-        made.write(path)
-    else:
-        made = finished
+    path, finished = _find_finished(directory, dataset.prefix, record)
+    made = finished
+    if made is None:  # a finished order needs no lock, which a directory that is read-only could not give
+        with DirectoryLock(directory):
+            sweep_partials(directory, own=False)
+            path, finished = _find_finished(directory, dataset.prefix, record)  # another run may have ended
+            made = finished or _make(dataset, sizes, record, directory, check)
+            if finished is None:
+                made.write(path)
     start, stop = record.documents
     tokens = int(sizes[start:stop].sum(dtype=np.int64))
     if record.recipe == SEQUENTIAL:
@@ -153,6 +152,26 @@ def publish_order(
     else:
         in_order = count_samples(tokens, record.seq_length, made.epochs)
     return OrderSummary(made, path, stop - start, tokens, in_order, finished is not None)
+
+
+def _make(
+    dataset: TokenDataset,
+    sizes: npt.NDArray[np.int32],
+    record: OrderRecord,
+    directory: Path,
+    check: Callable[[Order], None],
+) -> OrderRecord:
+    """Write the arrays of ``record`` into ``directory``; return the record that lists them."""
+    if record.recipe == SEQUENTIAL:
+        _check_sequential(dataset, record, sizes)
+        return record
+    needed = _array_bytes(dataset, record, sizes)
+    names = _array_names(directory, record)
+    absent = (size for name, size in zip(names, needed, strict=True) if not (directory / name).exists())
+    require_space(directory, sum(absent))
+    order = remake(dataset, record, sizes)
+    check(order)
+    return _write(directory, record, order)
 
 
 def order_label(
@@ -185,13 +204,12 @@ def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -
     return num_samples, samples
 
 
-def _find_finished(
-    store: LocalStore, directory: Path, prefix: str, record: OrderRecord
-) -> tuple[Path, OrderRecord | None]:
+def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[Path, OrderRecord | None]:
     """Return where ``record`` is to be written, and the record there if it is this very order."""
     own = directory / f"{record.label}_{ORDER_NAME}"
     first = directory / ORDER_NAME
-    for old in (place.record for place in list_orders(store, prefix)):
+    orders = list_orders(LocalStore(directory), prefix) if directory.is_dir() else []
+    for old in (place.record for place in orders):
         if old is None or old.label != record.label:
             continue
         path = own if own.exists() else first
@@ -233,7 +251,7 @@ def checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
 
 def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
     """Return the arrays that the recipe and the parameters of ``record`` make of documents of ``sizes``."""
-    _check_memory(dataset, record, sizes)
+    _array_bytes(dataset, record, sizes)
     recipe: Callable[..., Order] = neox_order
     kept: dict[str, Any] = {"epochs": record.epochs} if record.like else {}
     if record.recipe == "megatron-core":
@@ -253,26 +271,37 @@ def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int
         raise type(error)(f"{dataset.name}: {error}") from None
 
 
-def _check_memory(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> None:
-    """Refuse arrays that are larger than this machine's memory, before any of them is made."""
+def _array_bytes(
+    dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]
+) -> tuple[int, int, int]:
+    """Return how many bytes doc_idx, sample_idx and shuffle_idx of ``record`` have at least.
+
+    Raises ParameterError where that is more than the memory here, before any of them is made. Zeros for
+    parameters that make no order, of which the recipe says what is wrong.
+    """
     start, stop = record.documents
     tokens = int(sizes[start:stop].sum(dtype=np.int64))
     if tokens < 2 or record.seq_length < 1:
-        return  # the recipe says what is wrong
+        return 0, 0, 0
     epochs = record.epochs if record.like else count_epochs(tokens, record.seq_length, record.num_samples)
     samples = count_samples(tokens, record.seq_length, epochs)
-    needed = 4 * epochs * (stop - start) + 12 * samples
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
+    needed, memory = (4 * epochs * (stop - start), 8 * samples, 4 * samples), memory_bytes()
+    if sum(needed) > memory:
         raise ParameterError(
             f"{dataset.name}: {record.num_samples} samples of {record.seq_length} tokens are {epochs} "
-            f"epochs, whose order takes {needed / 1e9:,.0f} GB of memory, and here are "
+            f"epochs, whose order takes {sum(needed) / 1e9:,.0f} GB of memory, and here are "
             f"{memory / 1e9:,.0f}; ask for fewer steps"
         )
+    return needed
+
+
+def _array_names(directory: Path, record: OrderRecord) -> tuple[str, ...]:
+    """Return the names of the files of doc_idx, sample_idx and shuffle_idx."""
+    return OrderPlace(LocalStore(directory), record.label, None).file_names()
 
 
 def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
-    names = OrderPlace(LocalStore(directory), record.label, None).file_names()
+    names = _array_names(directory, record)
     arrays = (order.doc_idx, order.sample_idx, order.shuffle_idx)
     files = tuple(write_array(directory / name, array) for name, array in zip(names, arrays, strict=True))
     return replace(record, epochs=order.epochs, files=files)

@@ -18,17 +18,19 @@ import numpy.typing as npt
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.digest_files import digest_names, list_records
+from pile_tools.formats.free_space import require_space
 from pile_tools.formats.history import PARENTS_NAME
 from pile_tools.formats.locations import move_locations
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
 from pile_tools.formats.origins import ORIGINS_NAME, OriginsRecord
-from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes
+from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes, shares_blocks
 from pile_tools.formats.provenance import PROVENANCE_NAME
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME
-from pile_tools.stages.executor import Progress, default_workers, no_progress
+from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import InputFile, Workspace
 
 __all__ = ["recut"]
@@ -125,6 +127,7 @@ def _copy_data(
     )
     targets = [Piece(space.directory / name, length) for name, length in zip(names, lengths, strict=True)]
     pieces = [Piece(part.path, part.size) for part in parts]
+    _require_room(parts, targets, space)
     recorded = {entry.name: entry.sha256 for entry in source.manifest.outputs} if source.manifest else {}
     with ThreadPoolExecutor(default_workers()) as pool:
         own = [pool.submit(_sha256, [part.array]) for part in parts]
@@ -147,6 +150,14 @@ def _copy_data(
             FileEntry(name, length, hashed.result())
             for name, length, hashed in zip(names, lengths, new, strict=True)
         ]
+
+
+def _require_room(parts: Sequence[MappedFile], targets: Sequence[Piece], space: Workspace) -> None:
+    """Raise UnfinishedError where what is not copied yet does not fit, unless copies share their blocks."""
+    written = [path for target in targets for path in (target.path, space.work / target.path.name)]
+    there = sum(path.stat().st_size for path in written if path.is_file())
+    if parts and not shares_blocks(parts[0].path, space.directory):
+        require_space(space.directory, sum(target.bytes for target in targets) - there)
 
 
 def _ranges(parts: Sequence[MappedFile], start: int, stop: int) -> list[npt.NDArray[np.uint8]]:

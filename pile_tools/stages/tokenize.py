@@ -5,7 +5,7 @@ are laid end to end in corpus order, so that neither the number of workers nor t
 end can change a byte.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +19,16 @@ from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import BadRecordPolicy
+from pile_tools.formats.free_space import space_warning
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.locations import write_locations
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
-from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
+from pile_tools.stages.executor import Progress, Task, no_progress, run_tasks
 from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, EncoderName
 from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.stages.workspace import InputFile, Workspace
@@ -38,6 +40,7 @@ DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
 PREFIX = "document"
 # A process takes a second of work to start, and encodes with as many threads as there are cores anyway.
 _BYTES_WORTH_A_PROCESS = 16 << 20
+_COMPRESSION = 3  # of text, about
 # Their releases can change a byte of the outputs: ids, or the encoding of documents.parquet.
 _VERSIONED = ("pyarrow", "tokenizers")
 
@@ -60,6 +63,7 @@ def tokenize(
     workers: int | None = None,
     start_method: str | None = None,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Tokenize the shards that ``inputs`` stand for into the directory ``output``; return its manifest.
 
@@ -70,7 +74,7 @@ def tokenize(
     that many bytes. ``encoder`` "auto" is fastokens where it agrees with tokenizers: that changes the
     speed and never a token, and the manifest's counts say what was used. A record of more than
     ``max_document_bytes`` is a bad record. What is finished is returned as it is, and what was
-    interrupted is resumed.
+    interrupted is resumed. ``warn`` is called with a line where the free space of the disk may not suffice.
 
     Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json, parents/ where
     the shards are another stage's output, locations.json and manifest.json.
@@ -100,6 +104,8 @@ def tokenize(
     ) as space:
         if space.finished is not None:
             return space.finished
+        if warning := space_warning(space.directory, _estimated_bytes(shards, itemsize)):
+            warn(warning)
         parts = [Part.of(space.work, number) for number in range(len(shards))]
         because = None if encoder == "auto" else "it was asked for"
         because = _encode(
@@ -132,6 +138,15 @@ def tokenize(
         )
         space.finish(manifest)
         return manifest
+
+
+def _estimated_bytes(shards: list[Shard], itemsize: int) -> int:
+    """Estimate how many bytes the tokens of ``shards`` take: a token is about four bytes of text."""
+    sizes = [
+        shard.path.stat().st_size * (1 if shard.format in (".jsonl", ".txt") else _COMPRESSION)
+        for shard in shards
+    ]
+    return sum(sizes) * itemsize // 4
 
 
 def _encode(

@@ -17,12 +17,13 @@ from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.history import PARENTS_NAME, History
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import FileEntry, Manifest, sha256_file
 from pile_tools.formats.order_files import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_record import BlendRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.executor import Progress, default_workers, no_progress
+from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.verify_order import verify_blend, verify_recipe
 from pile_tools.stages.verify_origins import check_origins, has_origins
 from pile_tools.stages.verify_tokens import check_provenance, check_tokenizer, check_tokens
