@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.retry import TryAgain, retried
 from pile_tools.formats.sources import MissingFileError
@@ -56,7 +57,7 @@ def list_folder(url: str) -> Mapping[str, int | None]:
     except OSError as error:
         raise PileToolsError(f"{url}: {error}") from None
     return {
-        entry["name"].rstrip("/").rpartition("/")[2]: entry["size"]
+        check_name(entry["name"].rstrip("/").rpartition("/")[2], url): entry["size"]
         for entry in entries
         if entry["type"] == "file"
     }

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.http_range import DeniedError, Response, get_range, transport
+from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.retry import TryAgain, retried
 from pile_tools.formats.sources import MissingFileError
@@ -141,7 +142,7 @@ class HubRepository:
         info = retried(once, self.name)
         if self.commit is None:
             self.commit = info.sha
-        self._files = {file.rfilename: file.size for file in info.siblings or []}
+        self._files = {check_name(file.rfilename, self.name): file.size for file in info.siblings or []}
         return self._files
 
     def open(self, path: str, size: int | None = None) -> "HubSource":

@@ -17,9 +17,10 @@ import orjson
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.map_files import read_array
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.sources import ArrayView, MissingFileError
-from pile_tools.formats.store import Io, LocalStore, Store, is_url, open_store
+from pile_tools.formats.store import Io, LocalStore, Store, is_url, open_listed, open_store
 
 __all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders", "unlisted_order"]
 
@@ -158,7 +159,8 @@ def find_order(
         return _only(matching, f"{where}, order {name}")
     if name == SEQUENTIAL:
         return OrderPlace(store, SEQUENTIAL, None, SEQUENTIAL)
-    found = unlisted_order(store, name) or _elsewhere(
+    found = unlisted_order(store, name) if name_problem(name) is None else None
+    found = found or _elsewhere(
         name, prefix, lambda location: open_store(location, io=io, cache=cache, near=store)
     )
     if found is not None:
@@ -255,7 +257,7 @@ class OrderMaps:
             if entry is not None and entry.name != name:
                 raise DataError(f"{place.name}: its record lists {entry.name}, not {name}; make it again")
             try:
-                sources.append(place.store.open(name, entry.bytes if entry else None))
+                sources.append(place.store.open(name) if entry is None else open_listed(place.store, entry))
             except MissingFileError:
                 raise UnfinishedError(
                     f"{place.store.name}/{name}: missing; run `pile-tools order` again"

@@ -11,10 +11,12 @@ from pile_tools.errors import DataError
 from pile_tools.formats.block_cache import BlockCache, CachedSource
 from pile_tools.formats.http_range import HttpSource
 from pile_tools.formats.hub import HubLocation, HubRepository
+from pile_tools.formats.manifest import FileEntry
+from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
 
-__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "joined", "open_store"]
+__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "joined", "open_listed", "open_store"]
 
 Io = Literal["mmap", "pread"]
 _LARGEST_SMALL_FILE: Final = 256 << 20
@@ -70,7 +72,7 @@ class LocalStore:
         return [LocalStore(entry, self._io) for entry in sorted(self._directory.iterdir()) if entry.is_dir()]
 
     def open(self, name: str, size: int | None = None) -> Source:
-        path = self._directory / name
+        path = self._directory / check_name(name, self.name)
         source: Source = MappedFile(path) if self._io == "mmap" else PreadFile(path)
         if size is not None and source.size != size:
             raise DataError(f"{path}: {source.size} bytes, but {size} were expected; copy or make it again")
@@ -78,7 +80,7 @@ class LocalStore:
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self._directory / name).read_bytes()
+            return (self._directory / check_name(name, self.name)).read_bytes()
         except FileNotFoundError:
             return None
 
@@ -138,6 +140,7 @@ class RemoteStore:
         return [RemoteStore(f"{self.name}/{name}", self._cache, self._hub) for name in names]
 
     def open(self, name: str, size: int | None = None) -> Source:
+        check_name(name, self.name)
         with self._lock:
             if name not in self._opened:
                 self._opened[name] = self._cached(self._open(name, size))
@@ -187,3 +190,13 @@ def open_store(
             os.fspath(location), cache, near.repository if isinstance(near, RemoteStore) else None
         )
     return LocalStore(Path(location), io)
+
+
+def open_listed(store: Store, entry: FileEntry) -> Source:
+    """Open the file that ``entry`` of a record in ``store`` lists.
+
+    Raises DataError where its name leads out of the store, or where it has not the size that is listed.
+    """
+    if store.path is not None:
+        entry.path(store.path)
+    return store.open(entry.name, entry.bytes)

@@ -20,6 +20,7 @@ from pile_tools.algorithms.recipes import (
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
@@ -159,12 +160,16 @@ def order_label(
     dataset: TokenDataset, recipe: str, name: str, num_samples: int, seq_length: int, seed: int
 ) -> str:
     """Return the label of an order; ParameterError for a ``name`` that no file can have."""
-    if not name or "/" in name or "\0" in name:
+    if name_problem(name, nested=False) is not None:
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     base = f"{dataset.prefix}_{name}"
+    label = MapNames(base, num_samples, seq_length, seed).label
     if recipe == SEQUENTIAL:
-        return f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
-    return MapNames(base, num_samples, seq_length, seed).label
+        label = f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
+    problem = name_problem(label, nested=False)
+    if problem is not None:
+        raise ParameterError(f"{dataset.name}: an order called {label!r:.200}, {problem}; rename one")
+    return label
 
 
 def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -> tuple[int, int]:
@@ -201,7 +206,7 @@ def _find_finished(
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
-            missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
+            missing = [entry.name for entry in old.files if not entry.path(directory).is_file()]
             # The same tokens may have been made again in other shards, which another manifest tells.
             return path, None if missing or old.manifest != record.manifest else old
         raise PileToolsError(

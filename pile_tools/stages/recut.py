@@ -21,6 +21,7 @@ from pile_tools.formats.digest_files import digest_names, list_records
 from pile_tools.formats.history import PARENTS_NAME
 from pile_tools.formats.locations import move_locations
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
 from pile_tools.formats.origins import ORIGINS_NAME, OriginsRecord
 from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes
@@ -72,10 +73,10 @@ def recut(
         entries = _copy_data(source, space, shard_bytes, progress)
         if planned is None:
             names = [index, PROVENANCE_NAME, TOKENIZER_NAME]
+            paths = {name: directory / name for name in names}
             origins, parents = _origins(directory)
-            others = [
-                _copy(directory, name, output) for name in [*names, *origins] if (directory / name).is_file()
-            ]
+            paths |= {name: path_inside(directory, name) for name in origins}
+            others = [_copy(path, name, output) for name, path in paths.items() if path.is_file()]
             manifest = Manifest(
                 stage,
                 parameters,
@@ -104,11 +105,8 @@ def _is_done(output: Path, planned: Manifest) -> bool:
     if not (output / MANIFEST_NAME).is_file():
         return False
     found = Manifest.read(output)
-    paths = [output / entry.name for entry in found.outputs]
-    return replace(found, outputs=planned.outputs) == planned and all(
-        path.is_file() and path.stat().st_size == entry.bytes
-        for path, entry in zip(paths, found.outputs, strict=True)
-    )
+    same = replace(found, outputs=planned.outputs) == planned
+    return same and all(entry.is_in(output) for entry in found.outputs)
 
 
 def _copy_data(
@@ -175,7 +173,7 @@ def _with_data(
     entries: list[FileEntry] = []
     for entry in planned.outputs:
         if entry.name not in old:
-            copied = _copy(directory, entry.name, output)
+            copied = _copy(entry.path(directory), entry.name, output)
             if copied != entry:
                 raise DataError(
                     f"{directory / entry.name}: not what its manifest lists; restore it from a copy"
@@ -198,21 +196,22 @@ def _origins(directory: Path) -> tuple[list[str], list[str]]:
     return names, sorted({dataset.manifest for dataset in record.datasets if dataset.manifest is not None})
 
 
-def _copy(directory: Path, name: str, output: Path) -> FileEntry:
-    (output / name).parent.mkdir(parents=True, exist_ok=True)
-    copy_file(directory / name, output / name)
-    return file_entry(output / name, name)
+def _copy(source: Path, name: str, output: Path) -> FileEntry:
+    target = path_inside(output, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_file(source, target)
+    return file_entry(target, name)
 
 
 def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | None) -> None:
     """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
-    arrays = {path.name for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+    arrays = {path.name: path for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
     for path in [*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]:
         record = parse_record(path.read_bytes(), str(path))
         if isinstance(record, OrderRecord):  # a blend names its datasets by where they lie
-            arrays |= {entry.name for entry in record.files}
+            arrays |= {entry.name: entry.path(directory) for entry in record.files}
             replace(record, manifest=identity).write(output / path.name)
     # The tokens of every step stay what they were.
     digests = {name for found, _ in list_records(directory) for name in digest_names(found)}
-    for name in sorted(arrays | digests):
-        copy_file(directory / name, output / name)
+    for name, path in sorted((arrays | {name: directory / name for name in digests}).items()):
+        copy_file(path, path_inside(output, name))

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.pieces import shard_name
 from pile_tools.formats.store import is_url
 from pile_tools.formats.token_dataset import DatasetLayout
@@ -158,6 +159,10 @@ class Suite:
         size = self.dataset.sequence_tokens
         if size is not None and size != self.seq_length + 1:
             raise ValueError(f"dataset.sequence_tokens {size} is not seq_length {self.seq_length} + 1")
+        for name in (self.dataset.prefix, self.order.name):
+            problem = None if name is None else name_problem(name, nested=False)
+            if problem is not None:
+                raise ValueError(f"the name {name!r}, {problem}")
         self.dataset.layout()
 
     def _check_order(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.names import check_name, path_inside
 from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME
 from pile_tools.train.model import GPTNeoX
 
@@ -176,7 +177,8 @@ def _weight_files(directory: Path) -> list[Path]:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{index}: not an index of safetensors shards") from None
         for name in names:
-            if Path(name).name != name or not (directory / name).is_file():
+            check_name(name, str(index), nested=False)
+            if not path_inside(directory, name).is_file():
                 raise DataError(f"{index}: names the shard {name!r}, which is not in {directory}")
         return [directory / name for name in names]
     other = next(iter(sorted(path.name for path in directory.glob("*.bin"))), None)

@@ -21,7 +21,7 @@ from pile_tools.formats.order_files import (
 )
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
-from pile_tools.formats.store import Io, Store, is_url, joined, open_store
+from pile_tools.formats.store import Io, Store, is_url, joined, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
@@ -211,7 +211,7 @@ def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | N
     if any(component.seq_length != record.seq_length for component in components):
         raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")
     arrays = [
-        read_array(store.open(entry.name, entry.bytes), 1, dtypes)
+        read_array(open_listed(store, entry), 1, dtypes)
         for entry, dtypes in zip(record.files, (("uint8", "int16"), ("int64",)), strict=True)
     ]
     blend = Blend(place.name, components, *arrays)

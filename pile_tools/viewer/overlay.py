@@ -22,7 +22,7 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.store import Io, Store, is_url, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
@@ -87,7 +87,7 @@ class OverlayComponent(Component):
         if entries[0] is None or entries[1] is None:
             return np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)
         samples, pieces = (
-            read_array(store.open(entry.name, entry.bytes), 2, ("int64",)).whole()
+            read_array(open_listed(store, entry), 2, ("int64",)).whole()
             for entry in entries
             if entry is not None
         )
@@ -215,7 +215,7 @@ class OverlayComponent(Component):
         entry = self.record.entry(DOCUMENTS_NAME)
         if entry is None:
             return None
-        found: Int64Array = read_array(self.store.open(entry.name, entry.bytes), 1, ("int64",)).whole()
+        found: Int64Array = read_array(open_listed(self.store, entry), 1, ("int64",)).whole()
         if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
             raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")
         return found
