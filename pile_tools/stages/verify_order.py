@@ -11,8 +11,9 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
-from pile_tools.formats.store import LocalStore, joined, open_listed
+from pile_tools.formats.store import LocalStore, open_listed
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.urls import joined
 from pile_tools.stages.order import remake
 
 __all__ = ["verify_blend", "verify_recipe"]

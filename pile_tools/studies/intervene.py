@@ -30,8 +30,8 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import is_url
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
+from pile_tools.formats.urls import is_url, without_credentials
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
@@ -537,7 +537,7 @@ def _finish(
     record: OverlayRecord,
     counts: dict[str, int],
 ) -> None:
-    location = os.fspath(data)
+    location = without_credentials(data)
     if not is_url(location):
         location = os.path.relpath(location, space.directory)
     ParentPlace(location, stream.place.label).write(space.directory)

@@ -12,8 +12,8 @@ import orjson
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.names import name_problem
 from pile_tools.formats.pieces import shard_name
-from pile_tools.formats.store import is_url
 from pile_tools.formats.token_dataset import DatasetLayout
+from pile_tools.formats.urls import is_url, without_credentials
 
 __all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite"]
 
@@ -209,7 +209,7 @@ def load_suite(suite: str | os.PathLike[str]) -> Suite:
     path = Path(name)
     if not path.is_file():
         known = ", ".join(found.name for found in list_suites())
-        raise ParameterError(f"no suite {name!r} and no such file; there are {known}")
+        raise ParameterError(f"no suite {without_credentials(name)!r} and no such file; there are {known}")
     return _resolved(Suite.parse(path.read_bytes(), name), path.parent)
 
 

@@ -22,8 +22,9 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import Io, Store, is_url, open_listed, open_store
+from pile_tools.formats.store import Io, Store, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.urls import child, is_url
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
 __all__ = ["OverlayComponent", "overlay_at"]
@@ -76,7 +77,7 @@ class OverlayComponent(Component):
         self._swaps = swap_vectors(record.swaps, self.dataset.dtype)
         self.added: TokenDataset | None = None
         if record.added_documents:
-            self.added = TokenDataset.open(f"{store.name}/{ADDED_NAME}")
+            self.added = TokenDataset.open(child(store.location, ADDED_NAME))
             if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
                 raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
         self.store = store
