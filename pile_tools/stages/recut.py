@@ -6,7 +6,7 @@ byte for byte, with the orders beside it.
 
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,10 @@ def recut(
     planned = _planned(source, shard_bytes)
     if planned is not None and _is_done(output, planned):
         return Manifest.read(output)
+    # Read before hours of copying: what they name may not be inside of the directory.
+    orders, (origins, parents) = _orders(directory), _origins(directory)
+    for entry in planned.outputs if planned is not None else ():
+        entry.path(directory)
     stage = "merge" if shard_bytes is None else "split"
     parameters: dict[str, Any] = {"shard_bytes": shard_bytes, "data_bytes": source.data_bytes}
     if planned is not None:
@@ -74,8 +78,7 @@ def recut(
         if planned is None:
             names = [index, PROVENANCE_NAME, TOKENIZER_NAME]
             paths = {name: directory / name for name in names}
-            origins, parents = _origins(directory)
-            paths |= {name: path_inside(directory, name) for name in origins}
+            paths |= origins
             others = [_copy(path, name, output) for name, path in paths.items() if path.is_file()]
             manifest = Manifest(
                 stage,
@@ -88,7 +91,8 @@ def recut(
         else:
             manifest = replace(planned, outputs=_with_data(source, directory, planned, entries, output))
             move_locations(directory, output)
-        _copy_orders(directory, source.prefix, output, None if planned is None else manifest.identity)
+        identity = None if planned is None else manifest.identity
+        _copy_orders(directory, source.prefix, output, orders, identity)
         space.finish(manifest)
         return manifest
 
@@ -184,16 +188,17 @@ def _with_data(
     return entries
 
 
-def _origins(directory: Path) -> tuple[list[str], list[str]]:
-    """Return the names of what says which documents fetched sequences show, and the manifests behind them."""
+def _origins(directory: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the files that say which documents fetched sequences show, and the manifests behind them."""
     path = directory / ORIGINS_NAME
     if not path.is_file():
-        return [], []
+        return {}, []
     record = OriginsRecord.parse(path.read_bytes(), str(path))
     carried = sorted(found for found in (directory / PARENTS_NAME).rglob("*") if found.is_file())
     names = [ORIGINS_NAME, *(entry.name for entry in record.files)]
     names += [found.relative_to(directory).as_posix() for found in carried]
-    return names, sorted({dataset.manifest for dataset in record.datasets if dataset.manifest is not None})
+    paths = {name: path_inside(directory, name) for name in names}
+    return paths, sorted({dataset.manifest for dataset in record.datasets if dataset.manifest is not None})
 
 
 def _copy(source: Path, name: str, output: Path) -> FileEntry:
@@ -203,15 +208,30 @@ def _copy(source: Path, name: str, output: Path) -> FileEntry:
     return file_entry(target, name)
 
 
-def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | None) -> None:
-    """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
-    arrays = {path.name: path for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+def _orders(directory: Path) -> dict[str, OrderRecord]:
+    """Return the records of the orders in ``directory`` by the names of their files.
+
+    A blend's is not among them: it names its datasets by where they lie.
+    """
+    records = {}
     for path in [*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]:
         record = parse_record(path.read_bytes(), str(path))
-        if isinstance(record, OrderRecord):  # a blend names its datasets by where they lie
-            arrays |= {entry.name: entry.path(directory) for entry in record.files}
-            replace(record, manifest=identity).write(output / path.name)
+        if isinstance(record, OrderRecord):
+            records[path.name] = record
+            for entry in record.files:
+                entry.path(directory)
+    return records
+
+
+def _copy_orders(
+    directory: Path, prefix: str, output: Path, orders: Mapping[str, OrderRecord], identity: str | None
+) -> None:
+    """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
+    arrays = {path.name for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+    for name, record in orders.items():
+        arrays |= {entry.name for entry in record.files}
+        replace(record, manifest=identity).write(output / name)
     # The tokens of every step stay what they were.
     digests = {name for found, _ in list_records(directory) for name in digest_names(found)}
-    for name, path in sorted((arrays | {name: directory / name for name in digests}).items()):
-        copy_file(path, path_inside(output, name))
+    for name in sorted(arrays | digests):
+        copy_file(directory / name, path_inside(output, name))

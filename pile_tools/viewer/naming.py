@@ -25,7 +25,8 @@ def open_named(name: str, data: str | None, *, order: str | None = None, **optio
     if data is None:
         if not _is_stream("."):
             raise PileToolsError(
-                f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset with --data"
+                f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset "
+                "with --data"
             )
         data = "."
     return BatchViewer.open(data, order=name, **options)
