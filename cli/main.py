@@ -128,7 +128,7 @@ def _one_line(error: Exception) -> str:
         message = f"{' -> '.join(names) or 'input/output'}: {error.strerror or error}"
     else:
         message = f"a defect of pile-tools, {type(error).__name__}: {error}; please report what --debug shows"
-    # Also of arguments that were no URL of a stream, and of other libraries.
+    # An argument that is quoted, or another library's message, may hold a URL with its password.
     return redacted(" ".join(message.split()))
 
 

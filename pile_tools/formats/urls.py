@@ -77,16 +77,13 @@ def with_credentials(url: str) -> str:
     match = _PARTS.fullmatch(url)
     if match is None or without_credentials(url) != url:
         return url
-    known = {without_credentials(one).rstrip("/"): one for one in _known()}
-    for above in sorted(known, key=len, reverse=True):
-        if f"{url}/".startswith(f"{above}/") and (given := _PARTS.fullmatch(known[above])):
-            scheme, slashes, _, path, _ = match.groups()
-            return f"{scheme}{slashes}{given[3]}{path}{given[5]}"
+    whole_urls = os.environ.get(CREDENTIALS_VARIABLE, "").split()
+    known = {without_credentials(whole).rstrip("/"): whole for whole in whole_urls}
+    for folder in sorted(known, key=len, reverse=True):
+        source = _PARTS.fullmatch(known[folder])
+        if source is not None and f"{url}/".startswith(f"{folder}/"):
+            return f"{match[1]}{match[2]}{source[3]}{match[4]}{source[5]}"
     return url
-
-
-def _known() -> list[str]:
-    return os.environ.get(CREDENTIALS_VARIABLE, "").split()
 
 
 def _parted(url: str) -> tuple[str, str, str]:
@@ -124,8 +121,10 @@ def joined(base: str, location: str) -> str:
     """Return ``location``, which a record in the directory or URL ``base`` holds, without any "..".
 
     It is a URL or a path relative to ``base``, on whose host it stays, with its credentials.
-    Raises DataError for a location of this machine in a record behind a URL.
+    Raises DataError for what is no location, and for one of this machine in a record behind a URL.
     """
+    if "\0" in location:
+        raise DataError(f"{without_credentials(base)}: names the location {location!r}, which holds a NUL")
     if is_url(location):
         if is_url(base) and ("::" in location or location.lower().startswith(("file:", "local:"))):
             raise DataError(

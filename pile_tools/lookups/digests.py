@@ -22,6 +22,7 @@ from pile_tools.formats.digest_files import (
     write_digests,
 )
 from pile_tools.formats.manifest import Manifest, canonical_json
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
 from pile_tools.formats.store import LocalStore, Store
@@ -148,7 +149,7 @@ def make_digests(
             "name another directory with -o"
         )
     if found is None:
-        digests = _resumed(stream, directory / f"{prefix}{_PARTIAL}", record, progress)
+        digests = _resumed(stream, path_inside(directory, f"{prefix}{_PARTIAL}"), record, progress)
         found = replace(record, root=root_of(digests)), digests
         write_digests(directory, prefix, *found)
         existed = False
@@ -156,7 +157,8 @@ def make_digests(
         existed = True
     (directory / f"{prefix}{_PARTIAL}").unlink(missing_ok=True)
     if output is None and own is not None and own.digests != found[0].root:
-        path = directory / (f"{prefix.removesuffix('_')}_{ORDER_NAME}" if prefix else ORDER_NAME)
+        name = f"{prefix.removesuffix('_')}_{ORDER_NAME}" if prefix else ORDER_NAME
+        path = path_inside(directory, name)
         manifest = Manifest.find(directory)
         # A record that a manifest lists, of fetched steps, stays as listed; digests.json has the root.
         if manifest is None or all(entry.name != path.name for entry in manifest.outputs):

@@ -20,7 +20,7 @@ from pile_tools.algorithms.recipes import (
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
-from pile_tools.formats.names import name_problem
+from pile_tools.formats.names import name_problem, path_inside
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
@@ -137,6 +137,7 @@ def publish_order(
     directory.mkdir(parents=True, exist_ok=True)
     path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
     if finished is None:
+        path_inside(directory, path.name)
         if record.recipe == SEQUENTIAL:
             _check_sequential(dataset, record, sizes)
             made = record
@@ -279,7 +280,8 @@ def _check_memory(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray
 def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
     names = OrderPlace(LocalStore(directory), record.label, None).file_names()
     arrays = (order.doc_idx, order.sample_idx, order.shuffle_idx)
-    files = tuple(write_array(directory / name, array) for name, array in zip(names, arrays, strict=True))
+    paths = [path_inside(directory, name) for name in names]
+    files = tuple(write_array(path, array) for path, array in zip(paths, arrays, strict=True))
     return replace(record, epochs=order.epochs, files=files)
 
 

@@ -449,3 +449,27 @@ def test_an_order_whose_name_is_a_path(tokens: Path, capsys: pytest.CaptureFixtu
         arguments = ["order", str(tokens), "--seq-length", "8", "--steps", "1", "--name", name]
         assert run(arguments) == 2
     assert np.array_equal(sorted(path.name for path in tokens.parent.iterdir()), ["tokens"])
+
+
+def test_what_is_written_into_a_dataset_does_not_follow_a_link_out_of_it(
+    tokens: Path, victim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, other = tmp_path / "made", tmp_path / "other"
+    other.mkdir()
+    Manifest("other", {}, [], []).write(other)
+    order = ["order", str(tokens), "--seq-length", "8", "--batch-size", "4", "--steps", "1", "--name", "b"]
+    for path, command in {
+        tokens / "digests.npy": ["digest", "--data", str(tokens)],
+        tokens / "document_b_indexmap_4ns_8sl_1234s_doc_idx.npy": order,
+        tokens / "document_b_indexmap_4ns_8sl_1234s_order.json": order,
+        other / "README.md": ["card", str(other), "--replace"],
+        other / "croissant.json": ["card", str(other)],
+    }.items():
+        for target in (made, victim):
+            path.unlink(missing_ok=True)
+            path.symlink_to(target)
+            capsys.readouterr()
+            assert run(command) == 3
+            assert victim.read_text() == "untouched"
+            assert not made.exists()
+        path.unlink()
