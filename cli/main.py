@@ -122,6 +122,8 @@ def _exit_code(error: Exception) -> int:
 
 
 def _one_line(error: Exception) -> str:
+    from pile_tools.formats.urls import redacted
+
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" (see `{context.command_path} --help`)" if context is not None else ""
@@ -133,7 +135,8 @@ def _one_line(error: Exception) -> str:
         message = f"{' -> '.join(names) or 'input/output'}: {error.strerror or error}"
     else:
         message = f"a defect of pile-tools, {type(error).__name__}: {error}; please report what --debug shows"
-    return " ".join(message.split())
+    # An argument that is quoted, or another library's message, may hold a URL with its password.
+    return redacted(" ".join(message.split()))
 
 
 def main() -> NoReturn:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest
+from pile_tools.formats.names import name_problem
 
 __all__ = ["SHARD_SUFFIXES", "UNFINISHED_NAME", "Shard", "list_shards", "natural_key"]
 
@@ -71,7 +72,7 @@ def _shards_of_stage(directory: Path, manifest: Manifest) -> list[Shard]:
             "give a directory of shards"
         )
     for entry in entries:
-        path = directory / entry.name
+        path = entry.path(directory)
         if not path.is_file():
             raise DataError(f"{path}: listed in {MANIFEST_NAME} but missing; make {directory} again")
         if path.stat().st_size != entry.bytes:
@@ -160,12 +161,9 @@ def list_shards(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | N
     if not shards:
         raise PileToolsError("no input: name at least one file, directory or pattern")
     for shard in shards:
-        try:
-            shard.name.encode()
-        except UnicodeEncodeError:
-            raise ParameterError(
-                f"{shard.name!r}: the name of a shard must be UTF-8, since tables hold it; rename the file"
-            ) from None
+        problem = name_problem(shard.name)
+        if problem is not None:
+            raise ParameterError(f"{shard.name!r}: a name {problem}, and tables hold it; rename the file")
     shards.sort(key=lambda shard: (natural_key(shard.name), shard.name))
     for one, two in pairwise(shards):
         if one.name == two.name:

@@ -23,6 +23,7 @@ from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.store import LocalStore, Store
 
 __all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest"]
@@ -69,7 +70,7 @@ def carry_manifest(store: Store, manifest: Manifest, output: Path) -> list[str]:
 
 
 def _write(output: Path, identity: str, name: str, content: bytes) -> str:
-    path = output / PARENTS_NAME / identity / name
+    path = path_inside(output, f"{PARENTS_NAME}/{identity}/{name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(content)
@@ -81,6 +82,8 @@ def _carry_further(output: Path, store: Store, manifest: Manifest) -> set[str]:
     for entry in manifest.outputs:
         folder, _, rest = entry.name.partition("/")
         if folder == PARENTS_NAME:
+            if store.path is not None:
+                entry.path(store.path)
             content = store.read(entry.name)
             if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
                 raise DataError(f"{store.name}/{entry.name}: missing or damaged; make {store.name} again")
@@ -91,7 +94,7 @@ def _carry_further(output: Path, store: Store, manifest: Manifest) -> set[str]:
 
 def _write_removed(output: Path, identity: str, directory: Path, manifest: Manifest) -> str:
     path = output / PARENTS_NAME / identity / _REMOVED_NAME
-    tables = [directory / entry.name for entry in manifest.outputs if entry.name in _DEDUP_TABLES]
+    tables = [entry.path(directory) for entry in manifest.outputs if entry.name in _DEDUP_TABLES]
     with (
         atomic_write(path) as file,
         pq.ParquetWriter(

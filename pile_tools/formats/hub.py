@@ -9,9 +9,11 @@ from urllib.parse import urljoin, urlsplit
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.http_range import DeniedError, Response, get_range, transport
+from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.retry import TryAgain, retried
 from pile_tools.formats.sources import MissingFileError
+from pile_tools.formats.urls import redacted, without_credentials
 
 __all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource"]
 
@@ -37,7 +39,9 @@ class HubLocation:
     def parse(cls, url: str) -> Self:
         match = _LOCATION.fullmatch(url)
         if match is None:
-            raise PileToolsError(f"{url}: not a place on the Hub; write hf://datasets/OWNER/NAME/FOLDER")
+            raise PileToolsError(
+                f"{without_credentials(url)}: not a place on the Hub; write hf://datasets/OWNER/NAME/FOLDER"
+            )
         kind = (match["kind"] or "models").removesuffix("s")
         # A branch such as refs/pr/1 is written with %2F, as huggingface_hub does.
         revision = match["revision"].replace("%2F", "/") if match["revision"] else None
@@ -141,7 +145,7 @@ class HubRepository:
         info = retried(once, self.name)
         if self.commit is None:
             self.commit = info.sha
-        self._files = {file.rfilename: file.size for file in info.siblings or []}
+        self._files = {check_name(file.rfilename, self.name): file.size for file in info.siblings or []}
         return self._files
 
     def open(self, path: str, size: int | None = None) -> "HubSource":
@@ -234,9 +238,9 @@ def _explained(name: str, revision: str | None) -> Iterator[None]:
     except errors.EntryNotFoundError:
         raise MissingFileError(f"{name}: no such file in the repository") from None
     except errors.HFValidationError as error:
-        raise PileToolsError(f"{name}: {error}") from None
+        raise PileToolsError(f"{name}: {redacted(str(error))}") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (408, 429) or status >= 500:
             raise TryAgain(f"the Hub says {status}") from None
-        raise PileToolsError(f"{name}: {' '.join(str(error).split())[:200]}") from None
+        raise PileToolsError(f"{name}: {' '.join(redacted(str(error)).split())[:200]}") from None

@@ -16,6 +16,7 @@ import orjson
 
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.names import check_name, path_inside
 
 __all__ = [
     "MANIFEST_NAME",
@@ -71,14 +72,20 @@ class FileEntry:
             entry["documents"] = self.documents
         return entry
 
+    def path(self, directory: Path) -> Path:
+        """Return the path of the file in ``directory``; DataError where the name leads out of it."""
+        return path_inside(directory, self.name)
+
     def is_in(self, directory: Path) -> bool:
         """Whether ``directory`` holds a file of this name and size."""
-        path = directory / self.name
+        path = self.path(directory)
         return path.is_file() and path.stat().st_size == self.bytes
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        return cls(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"]), entry.get("documents"))
+    def from_json(cls, entry: Mapping[str, Any], record: str) -> Self:
+        """Return an entry of the file ``record``; DataError for a name that is not inside of a directory."""
+        name = check_name(entry["name"], record)
+        return cls(name, int(entry["bytes"]), str(entry["sha256"]), entry.get("documents"))
 
 
 def file_entry(path: Path, name: str | None = None, documents: int | None = None) -> FileEntry:
@@ -184,10 +191,10 @@ class Manifest:
             manifest = cls(
                 stage=value["stage"],
                 parameters=value["parameters"],
-                inputs=[FileEntry.from_json(entry) for entry in value["inputs"]],
-                outputs=[FileEntry.from_json(entry) for entry in value["outputs"]],
+                inputs=[FileEntry.from_json(entry, name) for entry in value["inputs"]],
+                outputs=[FileEntry.from_json(entry, name) for entry in value["outputs"]],
                 counts=value["counts"],
-                parents=value["parents"],
+                parents=[check_name(identity, name, nested=False) for identity in value["parents"]],
                 versions=value["versions"],
             )
             same = manifest.to_bytes() == content

@@ -17,9 +17,11 @@ import orjson
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.map_files import read_array
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.sources import ArrayView, MissingFileError
-from pile_tools.formats.store import Io, LocalStore, Store, is_url, open_store
+from pile_tools.formats.store import Io, LocalStore, Store, open_listed, open_store
+from pile_tools.formats.urls import is_url, split_last, without_credentials
 
 __all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders", "unlisted_order"]
 
@@ -158,24 +160,26 @@ def find_order(
         return _only(matching, f"{where}, order {name}")
     if name == SEQUENTIAL:
         return OrderPlace(store, SEQUENTIAL, None, SEQUENTIAL)
-    found = unlisted_order(store, name) or _elsewhere(
+    found = unlisted_order(store, name) if name_problem(name) is None else None
+    found = found or _elsewhere(
         name, prefix, lambda location: open_store(location, io=io, cache=cache, near=store)
     )
     if found is not None:
         return found
     known = ", ".join(place.label for place in beside) or "none"
-    raise ParameterError(f"{where}: no order {name!r}; beside the dataset: {known}")
+    raise ParameterError(f"{where}: no order {without_credentials(name)!r}; beside the dataset: {known}")
 
 
 def _elsewhere(name: str, prefix: str, opened: Callable[[str], Store]) -> OrderPlace | None:
     """Return the order that the path or URL ``name`` leads to, or None."""
     if not is_url(name) and Path(name).is_dir():
         return _only(list_orders(opened(name), prefix), name)
-    folder, _, file = name.rpartition("/")
+    folder, file = split_last(name) if is_url(name) else name.rpartition("/")[::2]
+    shown = without_credentials(name)
     if is_url(name):
         found = list_orders(opened(name), prefix)
         if found:
-            return _only(found, name)
+            return _only(found, shown)
     elif not Path(folder or ".").is_dir():
         return None
     store = opened(folder or ".")
@@ -183,7 +187,7 @@ def _elsewhere(name: str, prefix: str, opened: Callable[[str], Store]) -> OrderP
         content = store.read(file)
         if content is None:
             return None
-        record = parse_record(content, name)
+        record = parse_record(content, shown)
         return OrderPlace(store, record.label, record)
     label = file
     for suffix in (suffixes[0] for suffixes in _SUFFIXES.values()):
@@ -255,7 +259,7 @@ class OrderMaps:
             if entry is not None and entry.name != name:
                 raise DataError(f"{place.name}: its record lists {entry.name}, not {name}; make it again")
             try:
-                sources.append(place.store.open(name, entry.bytes if entry else None))
+                sources.append(place.store.open(name) if entry is None else open_listed(place.store, entry))
             except MissingFileError:
                 raise UnfinishedError(
                     f"{place.store.name}/{name}: missing; run `pile-tools order` again"

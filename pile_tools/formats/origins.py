@@ -24,8 +24,9 @@ import orjson
 from pile_tools.errors import DataError
 from pile_tools.formats.manifest import FileEntry, canonical_json
 from pile_tools.formats.map_files import read_array
+from pile_tools.formats.names import check_name
 from pile_tools.formats.sources import ArrayView, Source, bytes_between
-from pile_tools.formats.store import Store
+from pile_tools.formats.store import Store, open_listed
 
 __all__ = [
     "DATASETS_NAME",
@@ -108,7 +109,10 @@ class OriginsRecord:
             value: dict[str, Any] = orjson.loads(content)
             if value.pop("format") != _FORMAT:
                 raise DataError(f"{name}: not origins that this version reads ({_FORMAT!r})")
-            record = cls._of(value)
+            record = cls._of(value, name)
+            for dataset in record.datasets:
+                if dataset.manifest is not None:
+                    check_name(dataset.manifest, name, nested=False)
             sound = record.to_bytes() == content and record._is_sound()
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, DataError):
@@ -119,9 +123,9 @@ class OriginsRecord:
         return record
 
     @classmethod
-    def _of(cls, value: Mapping[str, Any]) -> Self:
+    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
         datasets = tuple(OriginDataset(**dataset) for dataset in value["datasets"])
-        files = tuple(FileEntry.from_json(entry) for entry in value["files"])
+        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
         return cls(**{**value, "datasets": datasets, "files": files})
 
     def _is_sound(self) -> bool:
@@ -185,4 +189,4 @@ class OriginFiles:
     def open(self, name: str) -> Source | None:
         """Open a file that the record names; None where it names none of that name."""
         entry = self.record.entry(name)
-        return None if entry is None else self._store.open(entry.name, entry.bytes)
+        return None if entry is None else open_listed(self._store, entry)

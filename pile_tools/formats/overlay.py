@@ -70,7 +70,7 @@ class OverlayRecord:
             value: dict[str, Any] = orjson.loads(content)
             if value.pop("format") != _FORMAT:
                 raise DataError(f"{name}: not an overlay that this version reads ({_FORMAT!r})")
-            files = tuple(FileEntry.from_json(entry) for entry in value.pop("files"))
+            files = tuple(FileEntry.from_json(entry, name) for entry in value.pop("files"))
             swaps = tuple((int(one), int(two)) for one, two in value.pop("swaps"))
             record = cls(**value, swaps=swaps, files=files)
             sound = record.to_bytes() == content and 0 <= record.first_sample < record.last_sample

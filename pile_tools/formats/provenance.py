@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.names import check_name
 
 __all__ = [
     "PROVENANCE_NAME",
@@ -215,10 +216,18 @@ class Provenance:
             table = self._file.read_row_group(group, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
+        self._check_shards(table)
         self._kept[key] = table
         if len(self._kept) > _KEPT_GROUPS:
             self._kept.popitem(last=False)
         return table
+
+    def _check_shards(self, table: pa.Table) -> None:
+        """Raise DataError for a shard in ``table`` whose name could not be one."""
+        if "shard" in table.column_names:
+            for chunk in table.column("shard").chunks:
+                for name in chunk.dictionary.to_pylist():
+                    check_name(name, self.name)
 
     def lookup(self, documents: npt.ArrayLike, columns: Sequence[str] = _ADDRESS) -> pa.Table:
         """Return the rows of ``documents`` (document numbers, any order, repeats allowed), in their order.
@@ -256,9 +265,11 @@ class Provenance:
         chosen = tuple(columns or self._schema.names)
         for group in range(self._file.metadata.num_row_groups):
             try:
-                yield self._file.read_row_group(group, columns=list(chosen))
+                table = self._file.read_row_group(group, columns=list(chosen))
             except (pa.ArrowException, OSError) as error:
                 raise self._damaged(error) from None
+            self._check_shards(table)
+            yield table
 
     def document_of(self, shard: str, row: int) -> int | None:
         """Return the number of the document at (``shard``, ``row``); None where there is none.

@@ -37,7 +37,8 @@ from pile_tools.formats.sources import (
     bytes_between,
     read_parts,
 )
-from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.store import Io, Store, open_store
+from pile_tools.formats.urls import child, is_url, split_last, without_credentials
 
 __all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
 
@@ -106,23 +107,26 @@ def find_dataset(
     UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
     """
     name = os.fspath(location).rstrip("/") or "/"
-    stem = re.sub(r"\.(idx|bin)\Z", "", name)
+    folder, last = split_last(name) if is_url(name) else os.path.split(name)
+    prefix = re.sub(r"\.(idx|bin)\Z", "", last)
     # Megatron-Core keeps its maps in a directory that is called as the prefix beside which it is.
     is_folder = Path(name).is_dir() and not Path(f"{name}.idx").is_file()
-    if stem == name and (is_url(name) or is_folder):
+    if prefix == last and (is_url(name) or is_folder):
         found = _prefix_in(store := open_store(name, io=io, cache=cache, near=near))
         if found is not None:
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
             raise PileToolsError(
-                f"{name}: no .idx file in it, so no token dataset; name its directory or prefix"
+                f"{store.name}: no .idx file in it, so no token dataset; name its directory or prefix"
             )
-    folder, prefix = (stem.rpartition("/")[::2]) if is_url(name) else os.path.split(stem)
     store = open_store(folder or ".", io=io, cache=cache, near=near)
     names = store.list() if store.path is None or store.path.is_dir() else {}
     if prefix and (names is None or f"{prefix}.idx" in names):
         return store, prefix
-    raise PileToolsError(f"{stem}.idx: no such file; name the directory or the prefix of a token dataset")
+    stem = child(folder, prefix) if is_url(name) else os.path.join(folder, prefix)
+    raise PileToolsError(
+        f"{without_credentials(stem)}.idx: no such file; name the directory or the prefix of a token dataset"
+    )
 
 
 def _prefix_in(store: Store) -> str | None:

@@ -25,6 +25,7 @@ from pile_tools.formats.digest_files import (
 from pile_tools.formats.free_space import require_space
 from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.manifest import Manifest, canonical_json
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_files import OrderPlace
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.outputs import refuse_listed
@@ -176,7 +177,7 @@ def _make_digests(
     if found is None:
         for name in digest_names(prefix):
             refuse_listed(directory / name)
-        digests = _resumed(stream, directory / f"{prefix}{_PARTIAL}", record, progress)
+        digests = _resumed(stream, path_inside(directory, f"{prefix}{_PARTIAL}"), record, progress)
         found = replace(record, root=root_of(digests)), digests
         write_digests(directory, prefix, *found)
     (directory / f"{prefix}{_PARTIAL}").unlink(missing_ok=True)

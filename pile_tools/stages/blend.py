@@ -11,8 +11,8 @@ from pile_tools.formats.atomic import sweep_partials
 from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.order_record import ORDER_NAME, BlendPart, BlendRecord, parse_record
-from pile_tools.formats.store import is_url
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.urls import is_url
 from pile_tools.stages.order import make_order, stream_length
 
 __all__ = ["make_blend"]

@@ -11,6 +11,7 @@ from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_record import ORDER_NAME, parse_record
 from pile_tools.stages.croissant import CROISSANT_NAME, Description, croissant
 from pile_tools.stages.lineage import Link, lineage
@@ -37,7 +38,7 @@ def write_card(directory: Path, description: Description, *, replace: bool = Fal
     body = _readme(description, manifest, files, lineage(directory))
     with DirectoryLock(directory):
         card = write_readme(directory, header, body, replace=replace)
-        with atomic_write(directory / CROISSANT_NAME) as file:
+        with atomic_write(path_inside(directory, CROISSANT_NAME)) as file:
             file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return [directory / CROISSANT_NAME, card]
 
@@ -48,7 +49,7 @@ def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, repla
     The caller holds the lock of the directory. One that something else wrote is only overwritten with
     ``replace``; PileToolsError without.
     """
-    card = directory / CARD_NAME
+    card = path_inside(directory, CARD_NAME)
     if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
         raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
     # A JSON value is a YAML value, whatever is in a string.

@@ -13,6 +13,7 @@ from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import ReadCounts
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.formats.signatures import DOCUMENT, KINDS, SavedSignatures
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths
@@ -92,11 +93,14 @@ def find_against(directories: list[Path], job: DedupJob) -> list[Against]:
             raise ParameterError(
                 f"{directory}: two directories called {label} to compare against; rename one"
             )
+        problem = name_problem(label, nested=False)
+        if problem is not None:
+            raise ParameterError(f"{directory}: a name {problem}, and tables hold it; rename the directory")
         labels.add(label)
         saved = _usable(manifest, job)
         if saved:
-            names = [entry.name for entry in manifest.outputs if entry.documents is not None]
-            shards = [Shard(directory / name, name, manifest.identity) for name in names]
+            entries = [entry for entry in manifest.outputs if entry.documents is not None]
+            shards = [Shard(entry.path(directory), entry.name, manifest.identity) for entry in entries]
         else:
             shards = list_shards([directory])
         for shard in shards:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import ShardReader
 from pile_tools.formats.history import History
+from pile_tools.formats.locations import parse_locations
 from pile_tools.formats.manifest import FileEntry, sha256_file
 from pile_tools.formats.signatures import SIGNATURES_NAME
 from pile_tools.stages.dedup_write import INPUTS_NAME
@@ -81,7 +80,7 @@ class InputTexts:
 
     def _where(self, name: str) -> Path | None:
         hints = self.output / INPUTS_NAME
-        where = orjson.loads(hints.read_bytes()) if hints.exists() else {}
+        where = parse_locations(hints.read_bytes(), str(hints)) if hints.exists() else {}
         return Path(os.path.normpath(self.output / where[name])) if name in where else None
 
     def _paths(self, name: str) -> list[Path]:

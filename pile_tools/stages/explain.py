@@ -13,6 +13,7 @@ from pile_tools.algorithms.jaccard import intersection_sizes, jaccard
 from pile_tools.algorithms.shingle import shingle_sets
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.history import History
+from pile_tools.formats.names import check_name
 from pile_tools.formats.store import LocalStore
 from pile_tools.stages.dedup_tables import DEDUP_NAME
 from pile_tools.stages.dedup_texts import InputTexts, TextGoneError
@@ -57,6 +58,9 @@ def _rows_where(table: Path, columns: tuple[str, str], shard: str, row: int) -> 
     shard_column, row_column = columns
     condition = (pc.field(shard_column) == shard) & (pc.field(row_column) == row)
     found: list[dict[str, Any]] = pq.read_table(table, filters=condition).to_pylist()
+    for line in found:
+        for name in (line["shard"], line["duplicate_of_shard"]):
+            check_name(name, str(table))
     return found
 
 

@@ -23,6 +23,7 @@ from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.machine import memory_bytes
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
+from pile_tools.formats.names import name_problem, path_inside
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
@@ -142,6 +143,7 @@ def publish_order(
         with DirectoryLock(directory):
             sweep_partials(directory, own=False)
             path, finished = _find_finished(directory, dataset.prefix, record)  # another run may have ended
+            path_inside(directory, path.name)
             made = finished or _make(dataset, sizes, record, directory, check)
             if finished is None:
                 made.write(path)
@@ -178,12 +180,16 @@ def order_label(
     dataset: TokenDataset, recipe: str, name: str, num_samples: int, seq_length: int, seed: int
 ) -> str:
     """Return the label of an order; ParameterError for a ``name`` that no file can have."""
-    if not name or "/" in name or "\0" in name:
+    if name_problem(name, nested=False) is not None:
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     base = f"{dataset.prefix}_{name}"
+    label = MapNames(base, num_samples, seq_length, seed).label
     if recipe == SEQUENTIAL:
-        return f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
-    return MapNames(base, num_samples, seq_length, seed).label
+        label = f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
+    problem = name_problem(label, nested=False)
+    if problem is not None:
+        raise ParameterError(f"{dataset.name}: an order called {label!r:.200}, {problem}; rename one")
+    return label
 
 
 def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -> tuple[int, int]:
@@ -219,7 +225,7 @@ def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[P
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
-            missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
+            missing = [entry.name for entry in old.files if not entry.path(directory).is_file()]
             # The same tokens may have been made again in other shards, which another manifest tells.
             return path, None if missing or old.manifest != record.manifest else old
         raise PileToolsError(
@@ -303,7 +309,8 @@ def _array_names(directory: Path, record: OrderRecord) -> tuple[str, ...]:
 def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
     names = _array_names(directory, record)
     arrays = (order.doc_idx, order.sample_idx, order.shuffle_idx)
-    files = tuple(write_array(directory / name, array) for name, array in zip(names, arrays, strict=True))
+    paths = [path_inside(directory, name) for name in names]
+    files = tuple(write_array(path, array) for path, array in zip(paths, arrays, strict=True))
     return replace(record, epochs=order.epochs, files=files)
 
 

@@ -140,10 +140,12 @@ def _dataset(location: str | Path | TokenDataset) -> TokenDataset:
     if is_url(name) or os.path.isdir(name):
         store = open_store(name)
         if store.read(OVERLAY_NAME) is not None:
-            raise ParameterError(f"{name}: an overlay, which has no order of its own; name its parent")
+            raise ParameterError(f"{store.name}: an overlay, which has no order of its own; name its parent")
         content = store.read(ORDER_NAME)
-        if content is not None and isinstance(parse_record(content, f"{name}/{ORDER_NAME}"), BlendRecord):
-            raise ParameterError(f"{name}: a blend of several datasets; name one dataset with an order")
+        if content is not None and isinstance(
+            parse_record(content, f"{store.name}/{ORDER_NAME}"), BlendRecord
+        ):
+            raise ParameterError(f"{store.name}: a blend of several datasets; name one dataset with an order")
     return TokenDataset.open(location)
 
 

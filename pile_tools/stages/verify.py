@@ -26,6 +26,7 @@ from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.verify_order import verify_blend, verify_recipe
 from pile_tools.stages.verify_origins import check_origins, has_origins
+from pile_tools.stages.verify_records import check_records
 from pile_tools.stages.verify_tokens import check_provenance, check_tokenizer, check_tokens
 
 __all__ = ["CHECKS", "Check", "Finding", "verify"]
@@ -71,8 +72,8 @@ def _has_dataset(directory: Path) -> bool:
 
 def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progress) -> int:
     """Re-hash the files, several at a time; return their bytes. The first bad one in order is named."""
-    for entry in entries:
-        path = directory / entry.name
+    paths = [entry.path(directory) for entry in entries]
+    for entry, path in zip(entries, paths, strict=True):
         if not path.is_file():
             raise DataError(f"{path}: missing; restore it, or make {directory} again")
         if (size := path.stat().st_size) != entry.bytes:
@@ -82,12 +83,11 @@ def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progr
     total = sum(entry.bytes for entry in entries)
     done = 0
     with ThreadPoolExecutor(default_workers()) as pool:
-        paths = [directory / entry.name for entry in entries]
-        for entry, found in zip(entries, pool.map(sha256_file, paths), strict=True):
+        for entry, path, found in zip(entries, paths, pool.map(sha256_file, paths), strict=True):
             if found != entry.sha256:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise DataError(
-                    f"{directory / entry.name}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; "
+                    f"{path}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; "
                     f"restore it, or make {directory} again"
                 )
             done += entry.bytes
@@ -98,6 +98,7 @@ def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progr
 def _check_files(directory: Path, progress: Progress) -> str:
     manifest = Manifest.read(directory)
     total = _check_hashes(directory, manifest.outputs, progress)
+    check_records(directory)
     return f"{len(manifest.outputs)} files, {total:,} bytes, as the manifest lists them"
 
 

@@ -11,8 +11,9 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_record import BlendRecord, OrderRecord
-from pile_tools.formats.store import LocalStore, joined
+from pile_tools.formats.store import LocalStore, open_listed
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.urls import joined
 from pile_tools.stages.order import remake
 
 __all__ = ["verify_blend", "verify_recipe"]
@@ -73,7 +74,7 @@ def verify_blend(place: OrderPlace, record: BlendRecord, directory: Path) -> str
     for entry, array in zip(
         record.files, blend_indices(shares, record.num_samples, record.recipe), strict=True
     ):
-        stored = read_array(store.open(entry.name, entry.bytes), 1, (array.dtype.name,)).whole()
+        stored = read_array(open_listed(store, entry), 1, (array.dtype.name,)).whole()
         if not np.array_equal(stored, array):
             raise DataError(f"{directory / entry.name}: not what the weights make; make the blend again")
     orders = {found.label: found for found in list_orders(LocalStore(directory / "orders"), None)}

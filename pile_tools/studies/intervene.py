@@ -21,6 +21,7 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
 from pile_tools.formats.map_files import write_array
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.overlay import (
     DOCUMENTS_NAME,
     OVERLAY_NAME,
@@ -29,8 +30,8 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import is_url
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
+from pile_tools.formats.urls import is_url, without_credentials
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
@@ -323,6 +324,9 @@ class _Work:
         ids += [token for token in end if token in special and special[token].special]
         if not ids:
             raise ParameterError(f"{path}: no token in it; to leave a document out, --drop it")
+        problem = name_problem(path.name, nested=False)
+        if problem is not None:
+            raise ParameterError(f"{path}: a name {problem}, and a table holds it; rename the file")
         number = self.added.add(np.array(ids, self.component.dataset.dtype), path.name, None, None)
         return number, len(ids)
 
@@ -533,7 +537,7 @@ def _finish(
     record: OverlayRecord,
     counts: dict[str, int],
 ) -> None:
-    location = os.fspath(data)
+    location = without_credentials(data)
     if not is_url(location):
         location = os.path.relpath(location, space.directory)
     ParentPlace(location, stream.place.label).write(space.directory)

@@ -10,9 +10,10 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.pieces import shard_name
-from pile_tools.formats.store import is_url
 from pile_tools.formats.token_dataset import DatasetLayout
+from pile_tools.formats.urls import is_url, without_credentials
 
 __all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite"]
 
@@ -158,6 +159,10 @@ class Suite:
         size = self.dataset.sequence_tokens
         if size is not None and size != self.seq_length + 1:
             raise ValueError(f"dataset.sequence_tokens {size} is not seq_length {self.seq_length} + 1")
+        for name in (self.dataset.prefix, self.order.name):
+            problem = None if name is None else name_problem(name, nested=False)
+            if problem is not None:
+                raise ValueError(f"the name {name!r}, {problem}")
         self.dataset.layout()
 
     def _check_order(self) -> None:
@@ -204,7 +209,7 @@ def load_suite(suite: str | os.PathLike[str]) -> Suite:
     path = Path(name)
     if not path.is_file():
         known = ", ".join(found.name for found in list_suites())
-        raise ParameterError(f"no suite {name!r} and no such file; there are {known}")
+        raise ParameterError(f"no suite {without_credentials(name)!r} and no such file; there are {known}")
     return _resolved(Suite.parse(path.read_bytes(), name), path.parent)
 
 

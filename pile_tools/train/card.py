@@ -48,6 +48,7 @@ def _checkpoints(directory: Path, manifest: Manifest) -> dict[str, DataRecord]:
         name, _, rest = entry.name.partition("/")
         if rest != MANIFEST_NAME:
             continue
+        entry.path(directory)
         if hashlib.sha256(Manifest.read(directory / name).to_bytes()).hexdigest() != entry.sha256:
             raise DataError(f"{directory / entry.name}: not the checkpoint that {MANIFEST_NAME} lists")
         found[name] = DataRecord.read(directory / name)

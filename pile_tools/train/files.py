@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, sha256_file
+from pile_tools.formats.names import check_name
 
 __all__ = [
     "CONFIG_NAME",
@@ -17,6 +20,7 @@ __all__ = [
     "WEIGHTS_NAME",
     "check_files",
     "list_checkpoints",
+    "read_layout",
 ]
 
 CONFIG_NAME: Final = "config.json"
@@ -35,6 +39,19 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[4:]))
 
 
+def read_layout(directory: Path) -> dict[str, Any]:
+    """Return ``optimizer.json`` of a checkpoint; DataError where it names a file that is not in there."""
+    path = directory / OPTIMIZER_NAME
+    try:
+        layout: dict[str, Any] = orjson.loads(path.read_bytes())
+        names = list(layout["files"])
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged or missing ({error}); use another checkpoint") from None
+    for name in names:
+        check_name(name, str(path), nested=False)
+    return layout
+
+
 def check_files(directory: Path) -> Manifest:
     """Return the manifest of a checkpoint; DataError where a file is not the one that it lists."""
     if not (directory / DATA_NAME).is_file():
@@ -43,7 +60,7 @@ def check_files(directory: Path) -> Manifest:
     if manifest.stage != STAGE:
         raise DataError(f"{directory / MANIFEST_NAME}: written by {manifest.stage!r}, not by training")
     for entry in manifest.outputs:
-        path = directory / entry.name
+        path = entry.path(directory)
         if not path.is_file() or path.stat().st_size != entry.bytes or sha256_file(path) != entry.sha256:
             raise DataError(
                 f"{path}: damaged or missing: not the file that {MANIFEST_NAME} lists; "

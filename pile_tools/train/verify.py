@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import Manifest
-from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints
+from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints, read_layout
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def verify_run(
 
 def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
     manifest, record = check_files(path), DataRecord.read(path)
+    read_layout(path)
     if path.name.startswith("step") and path.name != f"step{record.steps}":
         raise DataError(f"{path}: has read {record.steps} steps, so it is step{record.steps}: it was renamed")
     unproved = []

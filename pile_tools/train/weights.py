@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.names import name_problem, path_inside
 from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME
 from pile_tools.train.model import GPTNeoX
 
@@ -176,7 +177,7 @@ def _weight_files(directory: Path) -> list[Path]:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{index}: not an index of safetensors shards") from None
         for name in names:
-            if Path(name).name != name or not (directory / name).is_file():
+            if name_problem(name, nested=False) is not None or not path_inside(directory, name).is_file():
                 raise DataError(f"{index}: names the shard {name!r}, which is not in {directory}")
         return [directory / name for name in names]
     other = next(iter(sorted(path.name for path in directory.glob("*.bin"))), None)
@@ -193,7 +194,7 @@ def _weight_files(directory: Path) -> list[Path]:
 def _download(name: str, revision: str | None) -> Path:
     """Fetch config and safetensors of a Hub model into the Hub's own cache and return their directory."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     where = name if revision is None else f"{name}, revision {revision}"
     if name.startswith((".", "/")) or name.count("/") != 1:
@@ -202,7 +203,7 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         with _bars_on_terminals():
             return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PileToolsError(
             f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason})"

@@ -6,8 +6,9 @@ from typing import Any
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, parse_record
 from pile_tools.formats.overlay import OVERLAY_NAME
-from pile_tools.formats.store import is_url, open_store
+from pile_tools.formats.store import open_store
 from pile_tools.formats.token_dataset import find_dataset
+from pile_tools.formats.urls import is_url, without_credentials
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["open_named"]
@@ -24,7 +25,8 @@ def open_named(name: str, data: str | None, *, order: str | None = None, **optio
     if data is None:
         if not _is_stream("."):
             raise PileToolsError(
-                f"{name}: no token dataset; if it is an order of one, name that dataset with --data"
+                f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset "
+                "with --data"
             )
         data = "."
     return BatchViewer.open(data, order=name, **options)
@@ -36,7 +38,9 @@ def _is_stream(name: str) -> bool:
         if store.read(OVERLAY_NAME) is not None:
             return True
         content = store.read(ORDER_NAME)
-        if content is not None and isinstance(parse_record(content, f"{name}/{ORDER_NAME}"), BlendRecord):
+        if content is not None and isinstance(
+            parse_record(content, f"{store.name}/{ORDER_NAME}"), BlendRecord
+        ):
             return True
     try:
         find_dataset(name)

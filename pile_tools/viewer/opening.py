@@ -21,8 +21,9 @@ from pile_tools.formats.order_files import (
 )
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
-from pile_tools.formats.store import Io, Store, is_url, joined, open_store
+from pile_tools.formats.store import Io, Store, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.formats.urls import child, is_url, joined, without_credentials
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
 from pile_tools.viewer.origins import Origins
@@ -72,14 +73,14 @@ def open_stream(
     overlay = overlay_at(location, io, cache)
     if overlay is not None:
         store, change, place = overlay
-        parent = open_stream(joined(store.name, place.location), order or place.order, io, cache)
+        parent = open_stream(joined(store.location, place.location), order or place.order, io, cache)
         return _open_overlay(store, change, parent)
     blend = _blend_at(location, io, cache)
     if blend is not None:
         if order is not None and os.fspath(order) != blend[1].label:
             raise ParameterError(
-                f"{os.fspath(location)}: a blend, whose order is {blend[1].label}, and not "
-                f"{os.fspath(order)!r}"
+                f"{without_credentials(location)}: a blend, whose order is {blend[1].label}, and not "
+                f"{without_credentials(order)!r}"
             )
         return _open_blend(*blend, io, cache)
     store, prefix = find_dataset(location, io=io, cache=cache)
@@ -197,7 +198,7 @@ def _blend_at(
 
 def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
     place = OrderPlace(store, record.label, record)
-    folder = open_store(f"{store.name}/orders", io=io, cache=cache, near=store)
+    folder = open_store(child(store.location, "orders"), io=io, cache=cache, near=store)
     if folder.path is not None and not folder.path.is_dir():
         raise DataError(f"{folder.name}: missing; make the blend again")
     orders = {order.label: order for order in list_orders(folder, None)}
@@ -206,12 +207,12 @@ def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | N
         found = orders.get(part.order) or unlisted_order(folder, part.order)
         if found is None:
             raise DataError(f"{place.name}: order {part.order} is missing; make the blend again")
-        dataset = TokenDataset.open(joined(store.name, part.data), io=io, cache=cache, near=store)
+        dataset = TokenDataset.open(joined(store.location, part.data), io=io, cache=cache, near=store)
         components += open_component(dataset, found).components
     if any(component.seq_length != record.seq_length for component in components):
         raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")
     arrays = [
-        read_array(store.open(entry.name, entry.bytes), 1, dtypes)
+        read_array(open_listed(store, entry), 1, dtypes)
         for entry, dtypes in zip(record.files, (("uint8", "int16"), ("int64",)), strict=True)
     ]
     blend = Blend(place.name, components, *arrays)

@@ -22,8 +22,9 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.store import Io, Store, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.urls import child, is_url
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
 __all__ = ["OverlayComponent", "overlay_at"]
@@ -76,7 +77,7 @@ class OverlayComponent(Component):
         self._swaps = swap_vectors(record.swaps, self.dataset.dtype)
         self.added: TokenDataset | None = None
         if record.added_documents:
-            self.added = TokenDataset.open(f"{store.name}/{ADDED_NAME}")
+            self.added = TokenDataset.open(child(store.location, ADDED_NAME))
             if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
                 raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
         self.store = store
@@ -87,7 +88,7 @@ class OverlayComponent(Component):
         if entries[0] is None or entries[1] is None:
             return np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)
         samples, pieces = (
-            read_array(store.open(entry.name, entry.bytes), 2, ("int64",)).whole()
+            read_array(open_listed(store, entry), 2, ("int64",)).whole()
             for entry in entries
             if entry is not None
         )
@@ -215,7 +216,7 @@ class OverlayComponent(Component):
         entry = self.record.entry(DOCUMENTS_NAME)
         if entry is None:
             return None
-        found: Int64Array = read_array(self.store.open(entry.name, entry.bytes), 1, ("int64",)).whole()
+        found: Int64Array = read_array(open_listed(self.store, entry), 1, ("int64",)).whole()
         if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
             raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")
         return found
