@@ -140,13 +140,16 @@ def check_doc_idx(
     n_documents: int,
     *,
     documents: tuple[int, int] | None = None,
+    part: str | None = None,
     epochs: int | None = None,
     advance: Advance = _no_advance,
 ) -> None:
     """Check that ``doc_idx`` holds every document of the range ``documents`` equally often.
 
-    ``n_documents`` that the dataset has; ``documents`` None: a range that is not known, without a gap;
-    ``epochs``: how often, where that is known. Raises DataError for the first document that is wrong.
+    ``n_documents`` that the dataset has; ``documents`` None: a range that is not known, without a gap, which
+    for the ``part`` "train" of a split begins with the first document and is not that alone, and for "test"
+    ends with the last; ``epochs``: how often, where that is known. Raises DataError for the first document
+    that is wrong.
     """
     start, stop = (0, n_documents) if documents is None else documents
     most = len(doc_idx) // max(1, stop - start) if documents is not None else len(doc_idx)
@@ -164,6 +167,7 @@ def check_doc_idx(
         used = np.flatnonzero(counts)
         start, stop = int(used[0]), int(used[-1]) + 1
         counts = counts[start:stop]
+        _check_range(start, stop, n_documents, part)
     expected = epochs if epochs is not None else len(doc_idx) // max(1, stop - start)
     uneven = np.flatnonzero(counts != expected)
     if len(uneven) or len(doc_idx) != expected * (stop - start):
@@ -172,6 +176,16 @@ def check_doc_idx(
         raise DataError(
             f"doc_idx holds document {start + document} {times:,} times, but an order of documents "
             f"{start}:{stop} with {len(doc_idx):,} entries has each {expected:,} times"
+        )
+
+
+def _check_range(start: int, stop: int, n_documents: int, part: str | None) -> None:
+    """Check that documents [start, stop) can be the ``part`` of a split; DataError where they cannot."""
+    is_train = part == "train" and (start > 0 or stop == 1 < n_documents)
+    if is_train or (part == "test" and stop < n_documents):
+        raise DataError(
+            f"doc_idx holds documents {start}:{stop} of {n_documents} alone, which is no {part} part of a "
+            "split"
         )
 
 
@@ -210,14 +224,15 @@ def check_maps(
     seq_length: int,
     *,
     documents: tuple[int, int] | None = None,
+    part: str | None = None,
     epochs: int | None = None,
 ) -> None:
     """Check that the arrays are an order of documents of ``sizes``, whatever recipe made them.
 
     doc_idx holds each document of the range ``documents`` ``epochs`` times (None: of a range that is not
-    known, equally often), sample_idx cuts them at every ``seq_length`` tokens, shuffle_idx is a permutation.
-    Raises DataError for the first thing that is wrong.
+    known, equally often; see ``check_doc_idx``), sample_idx cuts them at every ``seq_length`` tokens,
+    shuffle_idx is a permutation. Raises DataError for the first thing that is wrong.
     """
-    check_doc_idx(doc_idx, len(sizes), documents=documents, epochs=epochs)
+    check_doc_idx(doc_idx, len(sizes), documents=documents, part=part, epochs=epochs)
     check_sample_idx(sizes, doc_idx, seq_length, sample_idx)
     check_shuffle_idx(shuffle_idx, len(sample_idx) - 1)

@@ -11,6 +11,7 @@ from pile_tools.errors import DataError
 from pile_tools.formats.block_cache import BlockCache, CachedSource
 from pile_tools.formats.http_range import HttpSource
 from pile_tools.formats.hub import HubLocation, HubRepository
+from pile_tools.formats.proofs import Proofs, current_proofs
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
 
@@ -36,10 +37,14 @@ def joined(base: str, location: str) -> str:
 
 
 class Store(Protocol):
-    """Files under ``name``, a directory or a URL. ``path`` is the directory, None behind a URL."""
+    """Files under ``name``, a directory or a URL. ``path`` is the directory, None behind a URL.
+
+    ``proofs`` are those in force where it was opened: readers prove with them what they read.
+    """
 
     name: str
     path: Path | None
+    proofs: Proofs
 
     def list(self) -> Mapping[str, int | None] | None:
         """Return names and sizes of the files, or None where the server does not list them."""
@@ -60,6 +65,7 @@ class LocalStore:
     def __init__(self, path: Path, io: Io = "mmap") -> None:
         self.path: Path | None = path
         self.name = str(path)
+        self.proofs = current_proofs()
         self._directory = path
         self._io = io
 
@@ -94,6 +100,7 @@ class RemoteStore:
     ) -> None:
         self.name = url.rstrip("/")
         self.path: Path | None = None
+        self.proofs = current_proofs()
         self._cache = cache
         self._opened: dict[str, Source] = {}
         # So that threads do not pin two commits, or open a file twice.

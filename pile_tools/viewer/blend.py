@@ -1,6 +1,6 @@
 """A blend: several components, and for each sample which of them it is from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,44 @@ __all__ = ["Blend"]
 
 
 class Blend:
-    """Sample i of the stream is sample ``sample_index[i]`` of component ``dataset_index[i]``."""
+    """Sample i of the stream is sample ``sample_index[i]`` of component ``dataset_index[i]``.
+
+    ``prove_arrays`` proves the two arrays, which is done before they are first read.
+    """
 
     def __init__(
-        self, name: str, components: Sequence[Component], dataset_index: ArrayView, sample_index: ArrayView
+        self,
+        name: str,
+        components: Sequence[Component],
+        dataset_index: ArrayView,
+        sample_index: ArrayView,
+        prove_arrays: Callable[[], None],
     ) -> None:
         self.name = name
         self.components = components
         self._dataset_index = dataset_index
         self._sample_index = sample_index
+        self._prove_arrays = prove_arrays
+        self._is_proved = False
         self.dtype = np.result_type(*(component.dataset.dtype for component in components))
 
     def __len__(self) -> int:
         return len(self._dataset_index)
 
+    def prove(self) -> None:
+        """Prove the arrays before their first use; DataError for one that is wrong."""
+        if not self._is_proved:
+            self._prove_arrays()
+            self._is_proved = True
+
     def arrays(self, samples: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return component and number in its stream of the first ``samples`` samples."""
+        self.prove()
         return self._dataset_index.take([0], [samples]), self._sample_index.take([0], [samples])
 
     def parts(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return component and number in its stream of the samples at ``positions`` [n]."""
+        self.prove()
         ones = np.ones_like(positions)
         which = self._dataset_index.take(positions, ones).astype(np.int64)
         numbers: npt.NDArray[np.int64] = self._sample_index.take(positions, ones)
