@@ -44,8 +44,8 @@ STARTS_NAME: Final = "piece_starts.npy"
 PIECES_NAME: Final = "pieces.npy"
 DATASETS_NAME: Final = "datasets.npy"
 _FORMAT: Final = "pile-tools origins 1"
-# Arrays up to this long are proved when they are opened (some 10 ms), longer ones before they are first read.
-_PROVED_AT_ONCE: Final = 16 << 20
+# Arrays up to this long are hashed when they are opened (some 10 ms), longer ones before they are first read.
+_HASHED: Final = 16 << 20
 _REMEDY: Final = "fetch the steps again"
 
 
@@ -172,7 +172,7 @@ class OriginFiles:
             raise DataError(
                 f"{self.name}: names arrays that are not of {sequences} sequences; fetch them again"
             )
-        if sum(source.size for source, _ in self._arrays) <= _PROVED_AT_ONCE:
+        if sum(source.size for source, _ in self._arrays) <= _HASHED:
             self.prove()
 
     def prove(self) -> None:

@@ -344,7 +344,8 @@ class TokenDataset:
         if "recorded" not in self.opened:
             name = f"{self.store.name}/{MANIFEST_NAME}"
             manifest = Manifest.find_in(self.store.read(MANIFEST_NAME), name)
-            is_ours = manifest is not None and manifest.stage in _STAGES
+            # One that lists nothing says nothing of the files.
+            is_ours = manifest is not None and manifest.stage in _STAGES and len(manifest.outputs) > 0
             self.opened["recorded"] = (name, tuple(manifest.outputs)) if manifest and is_ours else None
         value: tuple[str, tuple[FileEntry, ...]] | None = self.opened["recorded"]
         return value

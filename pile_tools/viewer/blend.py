@@ -1,7 +1,7 @@
 """A blend: several components, and for each sample which of them it is from."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from pile_tools.formats.sources import ArrayView
 from pile_tools.viewer.components import Component, Tokens
 
 __all__ = ["Blend"]
+
+_BLOCK: Final = 1 << 20
 
 
 class Blend:
@@ -31,6 +33,11 @@ class Blend:
         self.components = components
         self._dataset_index = dataset_index
         self._sample_index = sample_index
+        if len(dataset_index) != len(sample_index):
+            raise DataError(
+                f"{name}: {len(dataset_index)} samples in one of its arrays and {len(sample_index)} in the "
+                "other; make the blend again"
+            )
         self._prove_arrays = prove_arrays
         self._is_proved = False
         self.dtype = np.result_type(*(component.dataset.dtype for component in components))
@@ -55,6 +62,25 @@ class Blend:
         ones = np.ones_like(positions)
         which = self._dataset_index.take(positions, ones).astype(np.int64)
         numbers: npt.NDArray[np.int64] = self._sample_index.take(positions, ones)
+        self.check(positions, which, numbers)
+        return which, numbers
+
+    def check_all(self, advance: Callable[[int], None]) -> None:
+        """Check all samples, and call ``advance`` with the bytes of each block that is done."""
+        for start in range(0, len(self), _BLOCK):
+            positions = np.arange(start, min(start + _BLOCK, len(self)))
+            which = self._dataset_index.take([start], [len(positions)]).astype(np.int64)
+            numbers = self._sample_index.take([start], [len(positions)])
+            self.check(positions, which, numbers)
+            advance(numbers.nbytes)
+
+    def check(
+        self,
+        positions: npt.NDArray[np.int64],
+        which: npt.NDArray[np.int64],
+        numbers: npt.NDArray[np.int64],
+    ) -> None:
+        """Raise DataError where ``positions`` show what is no sample ``numbers`` of component ``which``."""
         wrong = np.flatnonzero((which < 0) | (which >= len(self.components)))
         if len(wrong):
             raise DataError(f"{self.name}: sample {positions[wrong[0]]} is of dataset {which[wrong[0]]}")
@@ -65,7 +91,6 @@ class Blend:
                 f"{self.name}: sample {positions[wrong[0]]} is number {numbers[wrong[0]]} of "
                 f"{most[wrong[0]]} samples of its dataset; the blend is damaged or of other orders"
             )
-        return which, numbers
 
     def tokens(self, positions: npt.NDArray[np.int64]) -> Tokens:
         """Return the tokens of the samples at ``positions``, [n, seq_length + 1]."""

@@ -21,6 +21,7 @@ from pile_tools.formats.order_files import (
 )
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
+from pile_tools.formats.proofs import Claim
 from pile_tools.formats.recorded_files import hash_claim
 from pile_tools.formats.store import Io, Store, is_url, joined, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
@@ -225,7 +226,10 @@ def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | N
             return
         remedy = "restore it, or make the blend again"
         pairs = zip(sources, record.files, strict=True)
-        store.proofs.prove(place.name, [hash_claim(source, entry, remedy) for source, entry in pairs])
+        sizes = ", ".join(str(component.n_samples) for component in components)
+        samples = Claim(sources[1], "samples", f"of {sizes}", blend.check_all, sources[1].size, (sources[0],))
+        hashes = [hash_claim(source, entry, remedy) for source, entry in pairs]
+        store.proofs.prove(place.name, [samples, *hashes])
 
     blend = Blend(place.name, components, dataset_index, sample_index, prove_arrays)
     if any(len(array) < record.samples for array in arrays):
