@@ -5,8 +5,8 @@
 The other side of the hash is a plain loop of hashlib over the same mapped files with as many threads; that of
 the permutation is NumPy: `bincount` of all entries, and whether each count is 1. Both take turns with ours;
 medians of ``--rounds``. Opening is timed in this process, warm, with the whole order in the ledger, up to the
-first batch of one sample; the other side opens the three arrays with `numpy.load(mmap_mode="r")` and reads one
-entry of each. Beside the wall time the processor time is given, which other programs on the machine change less.
+first batch of one sample; the other side opens the three arrays with `numpy.load(mmap_mode="r")` and reads an
+entry of each. Beside the wall time the processor time is given, which other programs change less.
 """
 
 import argparse
@@ -108,7 +108,11 @@ def main() -> None:
         viewer = BatchViewer.open(directory)
         sizes = viewer.dataset.sizes.whole()
         for what, check, count in (
-            ("doc_idx", lambda: check_doc_idx(doc_idx, len(sizes), epochs=2), len(doc_idx)),
+            (
+                "doc_idx",
+                lambda: check_doc_idx(doc_idx, len(sizes), documents=(0, len(sizes)), epochs=2),
+                len(doc_idx),
+            ),
             ("sample_idx", lambda: check_sample_idx(sizes, doc_idx, SEQ_LENGTH, sample_idx), samples),
         ):
             check()
@@ -123,8 +127,8 @@ def main() -> None:
         )
         (wall, processor), (other_wall, other_processor) = sides
         print(
-            f"open and read a sample, from the ledger: {wall * 1e3:.1f} ms ({processor * 1e3:.1f} of processor "
-            f"time), the arrays alone {other_wall * 1e3:.1f} ms ({other_processor * 1e3:.1f}); ratio "
+            f"open and read a sample, from the ledger: {wall * 1e3:.1f} ms ({processor * 1e3:.1f} of "
+            f"processor time), the arrays alone {other_wall * 1e3:.1f} ms ({other_processor * 1e3:.1f}); ratio "
             f"{wall / other_wall:.1f} ({processor / other_processor:.1f})"
         )
 
