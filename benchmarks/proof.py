@@ -128,7 +128,8 @@ def main() -> None:
         (wall, processor), (other_wall, other_processor) = sides
         print(
             f"open and read a sample, from the ledger: {wall * 1e3:.1f} ms ({processor * 1e3:.1f} of "
-            f"processor time), the arrays alone {other_wall * 1e3:.1f} ms ({other_processor * 1e3:.1f}); ratio "
+            f"processor time), the arrays alone "
+            f"{other_wall * 1e3:.1f} ms ({other_processor * 1e3:.1f}); ratio "
             f"{wall / other_wall:.1f} ({processor / other_processor:.1f})"
         )
 

@@ -226,7 +226,10 @@ def unproved() -> dict[str, Any]:
 
 @contextmanager
 def proved_files() -> Iterator[None]:
-    """Prove files in the block with lines on standard error, and a bar on a terminal where it takes long."""
+    """Prove files in the block with lines on standard error, and a bar on a terminal where it takes long.
+
+    Where the block has given an answer, lines say what that does not rest on a proof of.
+    """
     from pile_tools.formats.proofs import Proofs, use_proofs
 
     with ExitStack() as bars:
@@ -241,8 +244,10 @@ def proved_files() -> Iterator[None]:
                 bars.close()
                 bar = None
 
-        with use_proofs(Proofs(notify=lambda line: click.echo(line, err=True), progress=progress)):
+        with use_proofs(Proofs(notify=lambda line: click.echo(line, err=True), progress=progress)) as proofs:
             yield
+    for line in proofs.unproved:
+        click.echo(line, err=True)
 
 
 def print_arrow(table: "pa.Table") -> None:

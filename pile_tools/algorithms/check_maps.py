@@ -132,7 +132,9 @@ def check_shuffle_idx(shuffle_idx: npt.NDArray[Any], n_samples: int, advance: Ad
     if sound and bits[-1:] == last and np.all(bits[:-1] == 255):
         return
     index = int(_first_repeated(shuffle_idx, np.zeros(n_bytes, np.uint8), n_samples))
-    raise DataError(f"shuffle_idx holds {shuffle_idx[index]} at place {index}; it is no permutation")
+    sample = int(shuffle_idx[index])
+    where = f"sample {sample} twice, again" if 0 <= sample < n_samples else str(sample)
+    raise DataError(f"shuffle_idx holds {where} at place {index}; it is no permutation")
 
 
 def check_doc_idx(

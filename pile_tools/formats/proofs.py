@@ -91,9 +91,9 @@ def _no_progress(label: str, done: int, total: int) -> None:
 class Proofs:
     """How files are proved, and what was left unproved.
 
-    ``trust``: files are believed as they are. ``notify`` is given lines for the user: that something large is
-    proved now, and each of ``unproved``, what the answer does not rest on a proof of. ``progress`` is called
-    from one second on.
+    ``trust``: files are believed as they are. ``notify`` is given lines for the user, such as that something
+    large is proved now; ``unproved`` are lines that belong to an answer: what it does not rest on a proof of.
+    ``progress`` is called from one second on.
     """
 
     trust: bool = False
@@ -105,11 +105,10 @@ class Proofs:
     _is_unwritable: bool = False
 
     def leave(self, line: str) -> None:
-        """Tell the user, once, that something was not proved."""
+        """Note, once, that something was not proved."""
         with self._lock:
             if line not in self.unproved:
                 self.unproved.append(line)
-                self.notify(line)
 
     def prove(self, name: str, claims: Sequence[Claim]) -> None:
         """Prove ``claims`` of the files of ``name``, those apart that were proved before.
