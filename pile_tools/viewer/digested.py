@@ -57,8 +57,8 @@ def _name_changed_step(
     """Raise DataError for the first step that differs, where tokens of the dataset or maps have changed.
 
     Files are read as they are: the digests prove the steps, or do not. The stream is then said to be another
-    one, which is right, but not which step it is. Steps that cannot be read as the stream that was digested are
-    not reported.
+    one, which is right, but not which step it is. Steps that cannot be read as the stream that was digested
+    are not reported.
     """
     try:
         with use_proofs(Proofs(trust=True)):
