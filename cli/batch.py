@@ -95,6 +95,7 @@ def _lines(viewer: "BatchViewer", step: int, row: int | None, form: str) -> Iter
     for found in viewer.rows(step, row):
         if form == "json":
             value: dict[str, Any] = {"step": step, "row": found.row, "tokens": found.tokens.tolist()}
+            value |= options.unproved()
             if found.text is not None:
                 value["text"] = found.text
             value["pieces"] = [asdict(piece) for piece in found.pieces]

@@ -22,6 +22,7 @@ from . import options, study_options
     default=None,
     help="The stream that was measured; then sequences are counted by how often they had been seen, too.",
 )
+@options.trust_files_option
 @options.order_option
 @options.batch_size_option
 @study_options.checkpoint_steps_option

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,7 +41,23 @@ debug_option = click.option(
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
 
-data_option = click.option(
+
+def _trust_files(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from pile_tools.formats.proofs import current_proofs
+
+        current_proofs().trust = True
+
+
+trust_files_option = click.option(
+    "--trust-files",
+    is_flag=True,
+    expose_value=False,
+    callback=_trust_files,
+    help="Believe orders and tables as they are, and do not prove them before their first use.",
+)
+
+_data_option = click.option(
     "--data",
     type=str,
     envvar="PILE_TOOLS_DATA",
@@ -50,6 +66,12 @@ data_option = click.option(
     show_default="current directory",
     help="Directory (or prefix) of the token dataset.",
 )
+
+
+def data_option(function: F) -> F:
+    """Add ``--data``, and ``--trust-files`` after it."""
+    return _data_option(trust_files_option(function))
+
 
 order_option = click.option(
     "--order",
@@ -221,8 +243,43 @@ def warn(line: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on a line of standard output."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    """Print one JSON object on a line of standard output, and in it what it rests on no proof of."""
+    click.echo(orjson.dumps({**value, **unproved()}, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+
+
+def unproved() -> dict[str, Any]:
+    """Return what a JSON answer says of files that were believed or not looked at; nothing as a rule."""
+    from pile_tools.formats.proofs import current_proofs
+
+    proofs = current_proofs()
+    trusted = {"trust_files": True} if proofs.trust else {}
+    return trusted | ({"unproved": proofs.unproved} if proofs.unproved else {})
+
+
+@contextmanager
+def proved_files() -> Iterator[None]:
+    """Prove files in the block with lines on standard error, and a bar on a terminal where it takes long.
+
+    Where the block has given an answer, lines say what that does not rest on a proof of.
+    """
+    from pile_tools.formats.proofs import Proofs, use_proofs
+
+    with ExitStack() as bars:
+        bar: Callable[[str, int, int], None] | None = None
+
+        def progress(label: str, done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = bars.enter_context(progress_bar())
+            bar(label, done, total)
+            if done >= total:
+                bars.close()
+                bar = None
+
+        with use_proofs(Proofs(notify=lambda line: click.echo(line, err=True), progress=progress)) as proofs:
+            yield
+    for line in proofs.unproved:
+        click.echo(line, err=True)
 
 
 def print_arrow(table: "pa.Table") -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="A token dataset with its order, to prove with what checkpoints have read; may be repeated.",
 )
+@options.trust_files_option
 @options.steps_option
 @options.order_option
 @click.option(

@@ -1,7 +1,9 @@
 """Fixtures that many tests share."""
 
+import os
 import shutil
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,10 @@ from pile_tools.stages.demo import make_demo_corpus
 # No timed assertions: the first example of a kernel's test compiles it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# What tests prove is remembered in a cache of their own, which the processes that they start share.
+_CACHE = tempfile.TemporaryDirectory(prefix="pile-tools-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.
 PACKAGES = ("encodings", "json", "asyncio", "email")

@@ -23,12 +23,22 @@ from pile_tools.formats.sources import ArrayView, MissingFileError
 from pile_tools.formats.store import Io, LocalStore, Store, open_listed, open_store
 from pile_tools.formats.urls import is_url, split_last, without_credentials
 
-__all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders", "unlisted_order"]
+__all__ = [
+    "SEQUENTIAL",
+    "DrawnDocuments",
+    "MapNames",
+    "OrderMaps",
+    "OrderPlace",
+    "find_order",
+    "list_orders",
+    "unlisted_order",
+]
 
 SEQUENTIAL: Final = "sequential"
 """Names the order of a dataset's own sequences, which needs no file."""
 
 _LABEL: Final = re.compile(r"(.+)_indexmap_(\d+)ns_(\d+)sl_(\d+)s")
+_SPLIT_PARTS: Final = ("train", "valid", "test")
 _SUFFIXES: Final = {
     "neox": ("_doc_idx.npy", "_sample_idx.npy", "_shuffle_idx.npy"),
     "megatron-core": ("-document_index.npy", "-sample_index.npy", "-shuffle_index.npy"),
@@ -56,6 +66,25 @@ class MapNames:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnDocuments:
+    """The documents that an order draws on: their range (None: not known), or the ``part`` of a split that
+    they are; ``epochs``, None where it is not recorded."""
+
+    documents: tuple[int, int] | None
+    part: str | None
+    epochs: int | None
+
+
+def _split_range(description: Any, part: str, n_documents: int) -> tuple[int, int] | None:
+    """Return the range of Megatron-Core's ``part`` of a split, None where its description does not tell."""
+    try:
+        start, stop = description["split_matrix"][_SPLIT_PARTS.index(part)]
+        return round(start * float(n_documents)), round(stop * float(n_documents))
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPlace:
     """Where an order is: a store and its label there; its record unless another tool wrote the maps."""
 
@@ -77,15 +106,35 @@ class OrderPlace:
         """Return seq_length and num_samples as names and files of bare maps tell them, None where not."""
         if names := MapNames.parse(self.label):
             return names.seq_length, names.num_samples
-        content = self.store.read(f"{self.label}-description.txt")
-        if content is None:
+        value = self._description()
+        if value is None:
             return None, None
         try:
-            value: dict[str, Any] = orjson.loads(content)
             length, samples = value["sequence_length"], value["num_samples"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (KeyError, TypeError):
             raise DataError(f"{self.name}-description.txt: does not tell the sequence length") from None
         return length, samples
+
+    def _description(self) -> Any:
+        """Return what Megatron-Core says of its maps, None where it says nothing."""
+        content = self.store.read(f"{self.label}-description.txt")
+        try:
+            return None if content is None else orjson.loads(content)
+        except orjson.JSONDecodeError:
+            raise DataError(f"{self.name}-description.txt: does not tell the sequence length") from None
+
+    def drawn_documents(self, n_documents: int) -> "DrawnDocuments":
+        """Return which of ``n_documents`` doc_idx holds, and how often, as far as record and names tell."""
+        if isinstance(self.record, OrderRecord):
+            return DrawnDocuments(self.record.documents, None, self.record.epochs)
+        if self.style == "megatron-core":
+            part = self.label.rpartition("-")[2]
+            return DrawnDocuments(_split_range(self._description(), part, n_documents), part, None)
+        # GPT-NeoX calls the parts of a split so, and counts those datasets that are used whole.
+        part = self.label.partition("_indexmap_")[0].rpartition("_")[2]
+        if part in _SPLIT_PARTS:
+            return DrawnDocuments(None, part, None)
+        return DrawnDocuments((0, n_documents), None, None)
 
 
 def list_orders(store: Store, prefix: str | None) -> list[OrderPlace]:
@@ -254,6 +303,10 @@ class OrderMaps:
         record = place.record
         names = place.file_names()
         entries = record.files if record is not None else (None, None, None)
+        if len(entries) != len(names):
+            raise DataError(
+                f"{place.name}: its record lists {len(entries)} files, not {', '.join(names)}; make it again"
+            )
         sources = []
         for name, entry in zip(names, entries, strict=True):
             if entry is not None and entry.name != name:

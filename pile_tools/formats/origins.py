@@ -25,8 +25,9 @@ from pile_tools.errors import DataError
 from pile_tools.formats.manifest import FileEntry, canonical_json
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.names import check_name
-from pile_tools.formats.sources import ArrayView, Source, bytes_between
-from pile_tools.formats.store import Store, open_listed
+from pile_tools.formats.recorded_files import hash_claim, listed_entry, open_recorded
+from pile_tools.formats.sources import ArrayView, Source
+from pile_tools.formats.store import Store
 
 __all__ = [
     "DATASETS_NAME",
@@ -44,8 +45,9 @@ STARTS_NAME: Final = "piece_starts.npy"
 PIECES_NAME: Final = "pieces.npy"
 DATASETS_NAME: Final = "datasets.npy"
 _FORMAT: Final = "pile-tools origins 1"
-# An array of this machine up to this long is hashed when it is opened (some 10 ms).
+# Arrays up to this long are hashed when they are opened (some 10 ms), longer ones before they are first read.
 _HASHED: Final = 16 << 20
+_REMEDY: Final = "fetch the steps again"
 
 
 def documents_name(number: int) -> str:
@@ -161,6 +163,8 @@ class OriginFiles:
         self.record = OriginsRecord.parse(content, self.name)
         if self.record.identity != identity or self.record.sequences != sequences:
             raise DataError(f"{self.name}: of other steps than those beside it; fetch the steps again")
+        self._is_proved = False
+        self._arrays: list[tuple[Source, FileEntry]] = []
         self.starts = self._array(STARTS_NAME, 1, "int64")
         self.pieces = self._array(PIECES_NAME, 2, "int32")
         self.datasets = self._array(DATASETS_NAME, 1, "int16") if self.record.blend else None
@@ -172,21 +176,27 @@ class OriginFiles:
             raise DataError(
                 f"{self.name}: names arrays that are not of {sequences} sequences; fetch them again"
             )
+        if sum(source.size for source, _ in self._arrays) <= _HASHED:
+            self.prove()
+
+    def prove(self) -> None:
+        """Prove the arrays before their first use; DataError for one that is not the one recorded.
+
+        Behind a URL their lengths were compared, and what is read is checked.
+        """
+        if not self._is_proved and self._store.path is not None:
+            remedy = f"copy it again, or {_REMEDY}"
+            claims = [hash_claim(source, entry, remedy) for source, entry in self._arrays]
+            self._store.proofs.prove(self.name, claims)
+        self._is_proved = True
 
     def _array(self, name: str, ndim: int, dtype: str) -> ArrayView:
-        entry, source = self.record.entry(name), self.open(name)
-        if entry is None or source is None:
-            raise DataError(f"{self.name}: does not name {name}; fetch the steps again")
-        if self._store.path is not None and source.size <= _HASHED:
-            found = hashlib.sha256(bytes_between(source, 0, source.size)).hexdigest()
-            if found != entry.sha256:
-                raise DataError(
-                    f"{source.name}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; copy it "
-                    "again, or fetch the steps again"
-                )
+        entry = listed_entry(self.record.files, name, self.name, _REMEDY)
+        source = self._store.open(entry.name, entry.bytes)
+        self._arrays.append((source, entry))
         return read_array(source, ndim, (dtype,))
 
     def open(self, name: str) -> Source | None:
-        """Open a file that the record names; None where it names none of that name."""
+        """Open a file that the record names, proved; None where it names none of that name."""
         entry = self.record.entry(name)
-        return None if entry is None else open_listed(self._store, entry)
+        return None if entry is None else open_recorded(self._store, entry, f"copy it again, or {_REMEDY}")

@@ -13,6 +13,7 @@ from pile_tools.formats.http_range import HttpSource
 from pile_tools.formats.hub import HubLocation, HubRepository
 from pile_tools.formats.manifest import FileEntry
 from pile_tools.formats.names import check_name
+from pile_tools.formats.proofs import Proofs, current_proofs
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
 from pile_tools.formats.urls import child, is_url, joined, with_credentials, without_credentials
@@ -28,11 +29,13 @@ class Store(Protocol):
 
     ``location`` opens it, or what is below it, again; of a URL it may hold credentials, which are neither
     stored nor shown, and ``name`` does not.
+    ``proofs`` are those in force where it was opened: readers prove with them what they read.
     """
 
     name: str
     location: str
     path: Path | None
+    proofs: Proofs
 
     def list(self) -> Mapping[str, int | None] | None:
         """Return names and sizes of the files, or None where the server does not list them."""
@@ -53,6 +56,7 @@ class LocalStore:
     def __init__(self, path: Path, io: Io = "mmap") -> None:
         self.path: Path | None = path
         self.name = self.location = str(path)
+        self.proofs = current_proofs()
         self._directory = path
         self._io = io
 
@@ -93,6 +97,7 @@ class RemoteStore:
         self.location = with_credentials(url.rstrip("/"))
         self.name = without_credentials(self.location).rstrip("/")
         self.path: Path | None = None
+        self.proofs = current_proofs()
         self._cache = cache
         self._opened: dict[str, Source] = {}
         # So that threads do not pin two commits, or open a file twice.

@@ -7,7 +7,7 @@ last index), of equal size but the last; end to end they are ``PREFIX.bin``.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.corpus import UNFINISHED_NAME
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json
 from pile_tools.formats.mmidx import (
     HEADER_BYTES,
     WHOLE_CHECK,
@@ -29,6 +29,8 @@ from pile_tools.formats.mmidx import (
     parse_header,
 )
 from pile_tools.formats.pieces import shard_name
+from pile_tools.formats.proofs import Claim
+from pile_tools.formats.recorded_files import hash_claim, listed_entry, open_recorded
 from pile_tools.formats.sources import (
     ArrayView,
     MappedFile,
@@ -43,6 +45,9 @@ from pile_tools.formats.urls import child, is_url, split_last, without_credentia
 __all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})\.bin\Z")
+# The stages whose manifests list a token dataset.
+_STAGES: Final = ("tokenize", "fetch", "merge", "split")
+_REMEDY: Final = "restore it, or make the dataset again"
 _SAMPLE_WHOLE: Final = 4 << 20
 _SAMPLE_BLOCK: Final = 64 << 10
 # Of the sizes alone, which are looked at behind a URL as well: 16 blocks of 4 KiB, fetched at one time.
@@ -333,6 +338,45 @@ class TokenDataset:
             self.opened["manifest"] = manifest if manifest and manifest.stage == "tokenize" else None
         value: Manifest | None = self.opened["manifest"]
         return value
+
+    @property
+    def recorded(self) -> tuple[str, tuple[FileEntry, ...]] | None:
+        """The name of the record that lists the files of the dataset, and what it lists; None without one.
+
+        It is the manifest of a stage that makes datasets, or what was set with ``set_recorded``.
+        """
+        if "recorded" not in self.opened:
+            name = f"{self.store.name}/{MANIFEST_NAME}"
+            manifest = Manifest.find_in(self.store.read(MANIFEST_NAME), name)
+            # One that lists nothing says nothing of the files.
+            is_ours = manifest is not None and manifest.stage in _STAGES and len(manifest.outputs) > 0
+            self.opened["recorded"] = (name, tuple(manifest.outputs)) if manifest and is_ours else None
+        value: tuple[str, tuple[FileEntry, ...]] | None = self.opened["recorded"]
+        return value
+
+    def set_recorded(self, record: str, entries: Sequence[FileEntry]) -> None:
+        """Have the file ``record`` be the one that lists the files of the dataset."""
+        self.opened["recorded"] = record, tuple(entries)
+
+    def open_beside(self, name: str) -> Source:
+        """Open the file ``name`` beside the dataset, proved where a record lists the files there.
+
+        Raises MissingFileError where it is not there, DataError where it is not the one that is listed, or
+        where none of this name is.
+        """
+        source = self.store.open(name)
+        if self.recorded is None or self.is_remote:
+            return source
+        record, entries = self.recorded
+        return open_recorded(self.store, listed_entry(entries, name, record, _REMEDY), _REMEDY)
+
+    def index_claims(self) -> list[Claim]:
+        """Return what is to be proved of the index: that it is the one that a record lists, if any does."""
+        if self.is_remote or self.recorded is None:
+            return []
+        record, entries = self.recorded
+        entry = listed_entry(entries, f"{self.prefix}.idx", record, _REMEDY)
+        return [hash_claim(self.sizes.source, entry, _REMEDY)]
 
     @property
     def is_remote(self) -> bool:

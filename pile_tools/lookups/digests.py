@@ -70,6 +70,9 @@ class DigestedStream(Stream, Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
 
+    def prove(self) -> None:
+        """Prove the order before it is believed; DataError for what is wrong."""
+
     def batch(self, step: int) -> Tokens:
         """Return the tokens of ``step``, [batch_size, seq_length + 1]."""
 
@@ -118,6 +121,7 @@ def make_digests(
     there is no place to write or the batch size is not that of the order, DataError where other digests
     are in the way.
     """
+    stream.prove()
     record = _record(stream)
     if record.first_step >= record.steps:
         raise ParameterError(
@@ -294,9 +298,11 @@ def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | Non
 def trusted_digests(stream: DigestedStream) -> Digests | None:
     """Return the stored digests of the steps of ``stream`` where they speak for its tokens, else None.
 
-    Digests of what a stream was before its files were changed do not. Of tokens behind a URL, which are not
-    looked at, they do if the record of the order holds their root.
+    Digests of what a stream was before its files were changed do not, and an order that is damaged is a
+    DataError. Of tokens behind a URL, which are not looked at, they do if the record of the order holds their
+    root.
     """
+    stream.prove()
     try:
         found = stored_digests(stream)
     except DataError:

@@ -232,7 +232,7 @@ def _difference(
 
 def _provenance(dataset: TokenDataset) -> Provenance:
     try:
-        source = dataset.store.open(PROVENANCE_NAME)
+        source = dataset.open_beside(PROVENANCE_NAME)
     except MissingFileError:
         raise DataError(
             f"{dataset.store.name}/{PROVENANCE_NAME}: missing, so it is not known which documents these are; "

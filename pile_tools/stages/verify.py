@@ -156,6 +156,7 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
     seq_length = place.told()[0] if record is None else record.seq_length
     if seq_length is None:
         return "of an unknown sequence length"
+    drawn = place.drawn_documents(dataset.n_sequences)
     try:
         check_maps(
             dataset.sizes.whole(),
@@ -163,6 +164,9 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
             maps.sample_idx.whole(),
             maps.shuffle_idx.whole(),
             seq_length,
+            documents=drawn.documents,
+            part=drawn.part,
+            epochs=drawn.epochs,
         )
     except DataError as error:
         raise DataError(f"{place.name}: {error}; make the order again") from None

@@ -16,7 +16,7 @@ from torch import Tensor
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.names import name_problem, path_inside
-from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME
+from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME, prove_files
 from pile_tools.train.model import GPTNeoX
 
 __all__ = ["load_model", "load_weights", "model_from_config", "save_model", "save_tensors"]
@@ -126,8 +126,10 @@ def load_model(
         directory = _download(os.fspath(location), revision)
     elif revision is not None:
         raise ParameterError(f"{directory}: a directory has no revision {revision!r}; leave it out")
+    prove_files(directory, CONFIG_NAME)
     with torch.device("meta"):
         model = model_from_config(directory / CONFIG_NAME)
+    prove_files(directory, *(path.name for path in _weight_files(directory)))
     model.to_empty(device="cpu")
     load_weights(model, directory)
     return model.to(dtype).eval()

@@ -61,6 +61,9 @@ class Asking:
     def identity(self) -> str: ...
 
     @abstractmethod
+    def prove(self) -> None: ...
+
+    @abstractmethod
     def batch(self, step: int) -> npt.NDArray[Any]: ...
 
     @abstractmethod
@@ -315,6 +318,7 @@ class Asking:
         resumes. Without ``micro_batch_size`` a rank's part of a step is one. The dataset needs no PyTorch;
         for one of PyTorch's ``IterableDataset`` kind wrap it in ``pile_tools.train.IterableStream``.
         """
+        self.prove()  # once, before there are workers
         return StreamDataset(
             self,
             rank=rank,

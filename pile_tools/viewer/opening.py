@@ -21,6 +21,8 @@ from pile_tools.formats.order_files import (
 )
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
+from pile_tools.formats.proofs import Claim
+from pile_tools.formats.recorded_files import hash_claim
 from pile_tools.formats.store import Io, Store, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.formats.urls import child, is_url, joined, without_credentials
@@ -211,11 +213,26 @@ def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | N
         components += open_component(dataset, found).components
     if any(component.seq_length != record.seq_length for component in components):
         raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")
-    arrays = [
-        read_array(open_listed(store, entry), 1, dtypes)
-        for entry, dtypes in zip(record.files, (("uint8", "int16"), ("int64",)), strict=True)
-    ]
-    blend = Blend(place.name, components, *arrays)
+    sources = [open_listed(store, entry) for entry in record.files]
+    dataset_index = read_array(sources[0], 1, ("uint8", "int16"))
+    sample_index = read_array(sources[1], 1, ("int64",))
+    arrays = (dataset_index, sample_index)
+
+    def prove_arrays() -> None:
+        if store.path is None:
+            store.proofs.leave(
+                f"{place.name}: behind a URL, so that only the entries that are read are checked, and not "
+                "the rest of the blend"
+            )
+            return
+        remedy = "restore it, or make the blend again"
+        pairs = zip(sources, record.files, strict=True)
+        sizes = ", ".join(str(component.n_samples) for component in components)
+        samples = Claim(sources[1], "samples", f"of {sizes}", blend.check_all, sources[1].size, (sources[0],))
+        hashes = [hash_claim(source, entry, remedy) for source, entry in pairs]
+        store.proofs.prove(place.name, [samples, *hashes])
+
+    blend = Blend(place.name, components, dataset_index, sample_index, prove_arrays)
     if any(len(array) < record.samples for array in arrays):
         raise DataError(f"{place.name}: fewer than {record.samples} samples; make the blend again")
     return Stream(tuple(components), place, blend, record.batch_size, 0, record.samples)

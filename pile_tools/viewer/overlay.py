@@ -1,6 +1,7 @@
 """Overlays: a component as an intervention shows it. Tokens that are not changed are read from the parent."""
 
 import os
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +23,15 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import Io, Store, open_listed, open_store
+from pile_tools.formats.recorded_files import listed_entry, open_recorded_whole
+from pile_tools.formats.store import Io, Store, open_store
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.formats.urls import child, is_url
+from pile_tools.formats.urls import is_url
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
 __all__ = ["OverlayComponent", "overlay_at"]
 
+_REMEDY: Final = "restore it, or run `pile-tools intervene` again"
 _NO_ROWS: Final = np.empty(0, np.int64)
 
 
@@ -76,19 +79,43 @@ class OverlayComponent(Component):
             raise DataError(f"{store.name}: swaps ids that are no {self.dataset.dtype.name}")
         self._swaps = swap_vectors(record.swaps, self.dataset.dtype)
         self.added: TokenDataset | None = None
+        self.store = store
         if record.added_documents:
-            self.added = TokenDataset.open(child(store.location, ADDED_NAME))
+            self.added = self._open_added(store, record)
             if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
                 raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
-        self.store = store
         self._samples, self._pieces = self._read_samples(store)
+
+    def _open_added(self, store: Store, record: OverlayRecord) -> TokenDataset:
+        """Open the documents that the overlay has added, whose files its record lists."""
+        added = TokenDataset.open(child(store.location, ADDED_NAME))
+        inside = [entry for entry in record.files if entry.name.startswith(f"{ADDED_NAME}/")]
+        entries = [replace(entry, name=entry.name.removeprefix(f"{ADDED_NAME}/")) for entry in inside]
+        added.set_recorded(f"{store.name}/{OVERLAY_NAME}", entries)
+        for suffix in ("bin", "idx"):
+            added.open_beside(f"{added.prefix}.{suffix}")
+        return added
+
+    def _refuse_unlisted(self, *names: str) -> None:
+        """Raise DataError for a file of an overlay that is there and that the record does not list."""
+        present = self.store.list() or ()
+        for name in names:
+            if name in present:
+                listed_entry(self.record.files, name, f"{self.store.name}/{OVERLAY_NAME}", _REMEDY)
+
+    def prove(self) -> None:
+        """Prove the parent's files; those of the overlay were proved when they were opened."""
+        self.parent.prove()
 
     def _read_samples(self, store: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         entries = [self.record.entry(name) for name in (SAMPLES_NAME, PIECES_NAME)]
-        if entries[0] is None or entries[1] is None:
+        if entries == [None, None]:
+            self._refuse_unlisted(SAMPLES_NAME, PIECES_NAME, DOCUMENTS_NAME)
             return np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)
+        for name in (SAMPLES_NAME, PIECES_NAME):
+            listed_entry(self.record.files, name, f"{store.name}/{OVERLAY_NAME}", _REMEDY)
         samples, pieces = (
-            read_array(open_listed(store, entry), 2, ("int64",)).whole()
+            read_array(open_recorded_whole(store, entry, _REMEDY), 2, ("int64",)).whole()
             for entry in entries
             if entry is not None
         )
@@ -215,8 +242,10 @@ class OverlayComponent(Component):
         """The documents that this overlay drops, replaces or moves, ascending; None where it does not."""
         entry = self.record.entry(DOCUMENTS_NAME)
         if entry is None:
+            self._refuse_unlisted(DOCUMENTS_NAME)
             return None
-        found: Int64Array = read_array(open_listed(self.store, entry), 1, ("int64",)).whole()
+        source = open_recorded_whole(self.store, entry, _REMEDY)
+        found: Int64Array = read_array(source, 1, ("int64",)).whole()
         if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
             raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")
         return found

@@ -91,14 +91,9 @@ class ViewedPart:
         if not isinstance(self.component, MapsComponent):
             return None
         if self._maps is None:
-            maps, dataset = self.component.maps, self.component.dataset
-            self._maps = Maps(
-                maps.doc_idx.whole(),
-                maps.sample_idx.whole(),
-                maps.shuffle_idx.whole(),
-                dataset.sizes.whole(),
-                dataset.pointers.whole(),
-            )
+            doc_idx, sample_idx, shuffle_idx, sizes = self.component.whole_maps()
+            pointers = self.component.dataset.pointers.whole()
+            self._maps = Maps(doc_idx, sample_idx, shuffle_idx, sizes, pointers)
         return self._maps
 
     def read(self, start: int, stop: int) -> Tokens:

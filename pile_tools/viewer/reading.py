@@ -202,7 +202,7 @@ def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
     from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance
 
     try:
-        source = dataset.store.open(PROVENANCE_NAME)
+        source = dataset.open_beside(PROVENANCE_NAME)
     except MissingFileError:
         return None
     file: Any = SourceFile(source)
