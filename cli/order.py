@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pile_tools.errors import ParameterError
+from pile_tools.formats.order_files import PACKINGS
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import RECIPES, make_order
@@ -64,6 +65,13 @@ if TYPE_CHECKING:
     help="Name of the order in its files' names.",
 )
 @click.option(
+    "--names",
+    type=click.Choice(list(PACKINGS)),
+    default="neox",
+    show_default=True,
+    help="Write the maps under the names of GPT-NeoX up to 2023, or (neox-2024) of GPT-NeoX since.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -89,7 +97,8 @@ def command(
 ) -> None:
     """Make the order in which training reads the token dataset DATA (directory or prefix).
 
-    Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. The order depends on
+    Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. GPT-NeoX since 2024 looks for
+    other names than before: write those with --names neox-2024. The order depends on
     the number of samples only through the number of epochs that they need. With --data and --weight
     for each of several datasets, a blend of them is written into the directory of -o.
 
@@ -130,7 +139,7 @@ def command(
         if output is None:
             raise ParameterError("the order of a suite's dataset needs a directory; name it with -o")
         found = load_suite(suite)
-        parameters = found.order_parameters(parameters)
+        parameters = {**found.order_parameters(parameters), "names": parameters["names"]}
         dataset = open_suite_dataset(found, cache=blocks)
     else:
         dataset = TokenDataset.open(place, cache=blocks)
@@ -155,7 +164,7 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return what was given of the parameters that an order may have of its own."""
     return {
         name: parameters[name]
-        for name in ("seq_length", "batch_size", "steps", "num_samples", "name")
+        for name in ("seq_length", "batch_size", "steps", "num_samples", "name", "names")
         if _is_given(name)
     }
 

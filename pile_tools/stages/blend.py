@@ -27,6 +27,7 @@ def make_blend(
     num_samples: int | None = None,
     seed: int = 1234,
     recipe: str = "neox",
+    names: str = "neox",
 ) -> BlendRecord:
     """Blend the token datasets at ``data`` by ``weights``, such as "0.7", into the directory ``output``.
 
@@ -54,6 +55,7 @@ def make_blend(
             seed=seed,
             recipe=recipe,
             name=f"train_{number}",
+            names=names,
             output=output / "orders",
         )
         for number, (place, size) in enumerate(zip(data, sizes, strict=True))
