@@ -222,7 +222,9 @@ def _progress_bar() -> Iterator[tuple[Callable[["Start"], None], Callable[[Mappi
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            bar = tqdm(total=start.steps, initial=start.steps_done, unit="step", file=sys.stderr)
+            bar = tqdm(
+                total=start.steps, initial=start.steps_done, unit="step", file=sys.stderr, disable=False
+            )
 
     def on_step(metrics: Mapping[str, Any]) -> None:
         if bar is not None:

@@ -109,7 +109,8 @@ class OrderPlace:
             length, samples = value.get("sequence_length"), value.get("num_samples")
         except (orjson.JSONDecodeError, AttributeError):
             raise DataError(
-                f"{self.name}-description.txt: no JSON object, so it does not tell the sequence length; copy it again"
+                f"{self.name}-description.txt: no JSON object, so it does not tell the sequence length; "
+                "copy it again"
             ) from None
         for field, number in (("sequence_length", length), ("num_samples", samples)):
             if number is not None and (type(number) is not int or number < 1):
