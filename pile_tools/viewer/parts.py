@@ -145,6 +145,7 @@ class ViewedPart:
             manifest=None if manifest is None else manifest.identity,
             first=0,
             packed_anew=_packs_anew(self.component),
+            sources=self.sources() or None,
         )
 
     def carry(self, output: Path) -> list[str]:
@@ -180,6 +181,13 @@ class ViewedPart:
 
     def provenance(self) -> Table | None:
         return provenance_of(self.component, self._lock)
+
+    def sources(self) -> tuple[str | None, ...]:
+        component = self.component
+        while isinstance(component, OverlayComponent):
+            component = component.parent
+        table = provenance_of(component, self._lock)
+        return () if table is None else table.sources()
 
     def tokenizer(self) -> tuple[Any, int]:
         return self._decoder.tokenizer()
@@ -256,6 +264,9 @@ class FetchedPart(ViewedPart):
 
     def provenance(self) -> Table | None:
         return self._table() if self._dataset.addresses else None
+
+    def sources(self) -> tuple[str | None, ...]:
+        return self._dataset.sources or ()
 
     def history(self) -> History | None:
         return self._origins.history(self._place)
