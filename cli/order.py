@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pile_tools.stages.order import OrderSummary
     from pile_tools.stages.order_like import KeptSummary
 
+# Documents that are read more often than this teach a model little more (Muennighoff et al. 2023).
+_MANY_EPOCHS = 4
+
 
 @options.command(
     example="pile-tools order tokens/ --seq-length 2048 --batch-size 1024 --steps 1000 --seed 1234"
@@ -127,7 +130,7 @@ def command(
         if output is None:
             raise ParameterError("a blend needs a directory of its own; name it with -o")
         given = {name: value for name, value in parameters.items() if name not in ("name", "split", "part")}
-        _report_blend(make_blend(datasets, weights, output, **given), output, as_json)
+        _report_blend(make_blend(datasets, weights, output, on_order=_warn, **given), output, as_json)
         return
     blocks = open_cache(cache, cache_bytes)
     if suite is not None:
@@ -184,6 +187,7 @@ def _order_json(summary: "OrderSummary") -> dict[str, Any]:
         "documents": summary.documents,
         "tokens": summary.tokens,
         "samples_in_order": summary.samples_in_order,
+        "steps_in_epoch": summary.steps_in_epoch,
         "existed": summary.existed,
     }
 
@@ -194,6 +198,7 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
         like = kept.summary.record.like
         changes = {name: {"before": before[name], "after": after[name]} for name in before}
         value = {"like": None if like is None else asdict(like), "changes": changes}
+        _warn(kept.summary)
         options.print_json(_order_json(kept.summary) | value)
         return
     _report(kept.summary, as_json=False)
@@ -203,8 +208,20 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
     options.print_table(("", "before", "after"), rows)
 
 
+def _warn(summary: "OrderSummary") -> None:
+    """Say of an order of many epochs how far one of them reaches."""
+    epochs, batch_size = summary.record.epochs, summary.record.batch_size
+    if epochs > _MANY_EPOCHS:
+        click.echo(
+            f"warning: {summary.path}: order {summary.record.label} has {epochs:,} epochs; "
+            f"one epoch has {summary.steps_in_epoch:,} steps of {batch_size:,} (--steps)",
+            err=True,
+        )
+
+
 def _report(summary: "OrderSummary", as_json: bool) -> None:
     record = summary.record
+    _warn(summary)
     if as_json:
         options.print_json(_order_json(summary))
         return

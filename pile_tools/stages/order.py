@@ -53,6 +53,11 @@ class OrderSummary:
     samples_in_order: int
     existed: bool
 
+    @property
+    def steps_in_epoch(self) -> int:
+        """Whole steps that one epoch of the documents has."""
+        return count_samples(self.tokens, self.record.seq_length, 1) // self.record.batch_size
+
 
 def make_order(
     data: str | Path | TokenDataset,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
@@ -93,6 +93,8 @@ def fetch_steps(
             _sweep(output)
             shutil.rmtree(work)
         return Fetched(manifest, None)
+    if not tokens_only:
+        _check_history(viewer)
     _begin(output, work, canonical_json(parameters))
     missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
     progress(label, stop - start - len(missing), stop - start)
@@ -112,6 +114,17 @@ def fetch_steps(
             pool.shutdown(cancel_futures=True)
             raise
     return _finish(viewer, start, stop, output, parameters, progress)
+
+
+def _check_history(viewer: BatchViewer) -> None:
+    """Raise DataError where the history that comes along is not whole, before anything long is read."""
+    for part in viewer.parts:
+        try:
+            part.check_carried()
+        except DataError as error:
+            raise DataError(
+                f"{error}, or leave out where documents came from: `pile-tools fetch --tokens-only`"
+            ) from None
 
 
 def _part(work: Path, step: int) -> Path:
@@ -174,6 +187,8 @@ def _finish(
         parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:
         tokenizer, reason = viewer.tokenizer_content(), None
+    except UnfinishedError:  # a server that asks to wait has one
+        raise
     except PileToolsError as error:
         tokenizer, reason = None, str(error)
     if tokenizer is not None:
