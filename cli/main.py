@@ -12,7 +12,7 @@ from pile_tools import __version__
 from pile_tools.errors import ExitCode, PileToolsError
 
 from .interrupt import end_soon
-from .options import Session, debug_option, proved_files
+from .options import Session, debug_option, proved_files, quiet_bars
 
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
 COMMANDS = {
@@ -90,6 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Not `cli.main`, which has its own ways of ending: it turns a closed pipe into exit code 1.
         with (
+            quiet_bars(show=sys.stderr.isatty() and "--json" not in arguments),
             end_soon(ExitCode.INTERRUPTED, "pile-tools: interrupted"),
             proved_files(),
             cli.make_context("pile-tools", list(arguments), obj=session) as context,

@@ -1,5 +1,6 @@
 """Options that several commands share, each spelled once, and how commands report."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -213,6 +214,28 @@ def command(*, example: str, **settings: Any) -> Callable[[F], click.Command]:
     return decorate
 
 
+# What huggingface_hub, transformers, datasets and others that draw with tqdm look at when they are imported.
+_BAR_SWITCHES = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
+
+
+@contextmanager
+def quiet_bars(*, show: bool) -> Iterator[None]:
+    """Keep other libraries from drawing bars, here and in processes that are started, unless ``show``."""
+    if show:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in _BAR_SWITCHES}
+    os.environ.update(dict.fromkeys(_BAR_SWITCHES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Give a `Progress` function that draws a bar on a terminal's standard error and nothing elsewhere."""
@@ -227,7 +250,9 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         if label not in bars:
             for bar in bars.values():
                 bar.close()
-            bars[label] = tqdm(total=total, desc=label, unit_scale=True, leave=False, file=sys.stderr)
+            bars[label] = tqdm(
+                total=total, desc=label, unit_scale=True, leave=False, file=sys.stderr, disable=False
+            )
         bars[label].update(done - bars[label].n)
 
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pile_tools.errors import ParameterError
+from pile_tools.formats.order_files import PACKINGS
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import RECIPES, make_order
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pile_tools.formats.order_record import BlendRecord
     from pile_tools.stages.order import OrderSummary
     from pile_tools.stages.order_like import KeptSummary
+
+# Documents that are read more often than this teach a model little more (Muennighoff et al. 2023).
+_MANY_EPOCHS = 4
 
 
 @options.command(
@@ -64,6 +68,13 @@ if TYPE_CHECKING:
     help="Name of the order in its files' names.",
 )
 @click.option(
+    "--names",
+    type=click.Choice(list(PACKINGS)),
+    default="neox",
+    show_default=True,
+    help="Write the maps under the names of GPT-NeoX up to 2023, or (neox-2024) of GPT-NeoX since.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -89,7 +100,8 @@ def command(
 ) -> None:
     """Make the order in which training reads the token dataset DATA (directory or prefix).
 
-    Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. The order depends on
+    Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. GPT-NeoX since 2024 looks for
+    other names than before: write those with --names neox-2024. The order depends on
     the number of samples only through the number of epochs that they need. With --data and --weight
     for each of several datasets, a blend of them is written into the directory of -o.
 
@@ -118,7 +130,7 @@ def command(
         if output is None:
             raise ParameterError("a blend needs a directory of its own; name it with -o")
         given = {name: value for name, value in parameters.items() if name not in ("name", "split", "part")}
-        _report_blend(make_blend(datasets, weights, output, **given), output, as_json)
+        _report_blend(make_blend(datasets, weights, output, on_order=_warn, **given), output, as_json)
         return
     blocks = open_cache(cache, cache_bytes)
     if suite is not None:
@@ -130,7 +142,7 @@ def command(
         if output is None:
             raise ParameterError("the order of a suite's dataset needs a directory; name it with -o")
         found = load_suite(suite)
-        parameters = found.order_parameters(parameters)
+        parameters = {**found.order_parameters(parameters), "names": parameters["names"]}
         dataset = open_suite_dataset(found, cache=blocks)
     else:
         dataset = TokenDataset.open(place, cache=blocks)
@@ -155,7 +167,7 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return what was given of the parameters that an order may have of its own."""
     return {
         name: parameters[name]
-        for name in ("seq_length", "batch_size", "steps", "num_samples", "name")
+        for name in ("seq_length", "batch_size", "steps", "num_samples", "name", "names")
         if _is_given(name)
     }
 
@@ -175,6 +187,7 @@ def _order_json(summary: "OrderSummary") -> dict[str, Any]:
         "documents": summary.documents,
         "tokens": summary.tokens,
         "samples_in_order": summary.samples_in_order,
+        "steps_in_epoch": summary.steps_in_epoch,
         "existed": summary.existed,
     }
 
@@ -185,6 +198,7 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
         like = kept.summary.record.like
         changes = {name: {"before": before[name], "after": after[name]} for name in before}
         value = {"like": None if like is None else asdict(like), "changes": changes}
+        _warn(kept.summary)
         options.print_json(_order_json(kept.summary) | value)
         return
     _report(kept.summary, as_json=False)
@@ -194,8 +208,20 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
     options.print_table(("", "before", "after"), rows)
 
 
+def _warn(summary: "OrderSummary") -> None:
+    """Say of an order of many epochs how far one of them reaches."""
+    epochs, batch_size = summary.record.epochs, summary.record.batch_size
+    if epochs > _MANY_EPOCHS:
+        click.echo(
+            f"warning: {summary.path}: order {summary.record.label} has {epochs:,} epochs; "
+            f"one epoch has {summary.steps_in_epoch:,} steps of {batch_size:,} (--steps)",
+            err=True,
+        )
+
+
 def _report(summary: "OrderSummary", as_json: bool) -> None:
     record = summary.record
+    _warn(summary)
     if as_json:
         options.print_json(_order_json(summary))
         return

@@ -24,9 +24,10 @@ from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
 from pile_tools.formats.names import path_inside
+from pile_tools.formats.sources import MissingFileError
 from pile_tools.formats.store import LocalStore, Store
 
-__all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest"]
+__all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest", "check_carried"]
 
 PARENTS_NAME: Final = "parents"
 _REMOVED_NAME: Final = "removed.parquet"
@@ -67,6 +68,16 @@ def carry_manifest(store: Store, manifest: Manifest, output: Path) -> list[str]:
     """
     names = {_write(output, manifest.identity, MANIFEST_NAME, manifest.to_bytes())}
     return sorted(names | _carry_further(output, store, manifest))
+
+
+def check_carried(store: Store, manifest: Manifest) -> None:
+    """Raise DataError where a file of its ancestors that ``manifest`` of ``store`` lists is missing there."""
+    for entry in manifest.outputs:
+        if entry.name.startswith(f"{PARENTS_NAME}/"):
+            try:
+                store.open(entry.name, entry.bytes)
+            except MissingFileError:
+                raise DataError(f"{store.name}/{entry.name}: missing; copy {PARENTS_NAME}/ too") from None
 
 
 def _write(output: Path, identity: str, name: str, content: bytes) -> str:

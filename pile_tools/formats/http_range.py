@@ -9,15 +9,20 @@ from typing import Any, Final
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.remote import RemoteSource
-from pile_tools.formats.retry import TryAgain, retried
+from pile_tools.formats.retry import TryAgain, asked_wait, retried
 from pile_tools.formats.sources import MissingFileError
 from pile_tools.formats.urls import CREDENTIALS_VARIABLE, redacted, without_credentials
 
-__all__ = ["DeniedError", "HttpSource", "Response", "get_range", "transport"]
+__all__ = ["IDENTITY", "DeniedError", "HttpSource", "Response", "get_range", "is_encoded", "transport"]
 
 _TIMEOUT: Final = 30.0
 _RETRIED: Final = {408, 425, 429, 500, 502, 503, 504}
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+# Range units are compared without regard to case (RFC 9110, 14.1).
+_CONTENT_RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+
+
+IDENTITY: Final = {"Accept-Encoding": "identity"}
+"""Asks for the bytes of a file themselves: ranges and lengths of a compressed form are others."""
 
 
 class DeniedError(PileToolsError):
@@ -74,6 +79,11 @@ def transport(name: str) -> Iterator[Any]:
         raise PileToolsError(f"{name}: {' '.join(str(error).split())}") from None
 
 
+def is_encoded(headers: Any) -> bool:
+    """Return whether an answer is of a compressed form of the file, whatever was asked for."""
+    return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+
+
 def get_range(
     url: str, start: int, length: int, *, name: str, headers: dict[str, str] | None = None
 ) -> Response:
@@ -87,13 +97,18 @@ def get_range(
         wanted = {
             **(headers or {}),
             "Range": f"bytes={start}-{start + length - 1}",
-            "Accept-Encoding": "identity",
+            **IDENTITY,
         }
         with (
             transport(name) as client,
             client.stream("GET", url, headers=wanted, timeout=_TIMEOUT, follow_redirects=True) as response,
         ):
             _check_status(response.status_code, response.headers, name, start, length)
+            if is_encoded(response.headers):
+                raise DataError(
+                    f"{name}: the server sends {response.headers['Content-Encoding']!r} in place of the "
+                    "bytes themselves; it cannot be read from there"
+                )
             size = _check_content_range(response.headers.get("Content-Range", ""), name, start, length)
             content = bytearray()
             for part in response.iter_raw():
@@ -118,7 +133,7 @@ def _check_status(status: int, headers: Any, name: str, start: int, length: int)
     if status == 416:
         raise DataError(f"{name}: ends before byte {start + length}; it is not the file that was expected")
     if status in _RETRIED:
-        raise TryAgain(f"the server says {status}", _retry_after(headers))
+        raise TryAgain(f"the server says {status}", asked_wait(headers))
     if status in (401, 403):
         raise DeniedError(
             f"{name}: the server refuses ({status}); give the URL with its user and password, or its token, "
@@ -128,13 +143,6 @@ def _check_status(status: int, headers: Any, name: str, start: int, length: int)
     if status in (404, 410):
         raise MissingFileError(f"{name}: not found ({status})")
     raise PileToolsError(f"{name}: the server says {status}")
-
-
-def _retry_after(headers: Any) -> float | None:
-    try:
-        return max(0.0, float(headers["Retry-After"]))
-    except (KeyError, ValueError):
-        return None
 
 
 def _check_content_range(header: str, name: str, start: int, length: int) -> int:

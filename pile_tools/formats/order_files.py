@@ -1,6 +1,8 @@
 """The files of an order, under the names of GPT-NeoX or of Megatron-Core, and how an order is found.
 
-GPT-NeoX: ``{prefix}_{name}_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{doc,sample,shuffle}_idx.npy``.
+GPT-NeoX: ``{prefix}_{name}_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{doc,sample,shuffle}_idx.npy``,
+since 2024 with ``_packedpi_ac`` after the seed, and with ``None`` for num_samples where ``train_epochs``
+is set.
 Megatron-Core: ``{hash}-GPTDataset-{split}-{document,sample,shuffle}_index.npy`` with a
 ``-description.txt``. What comes before the array's name is the order's label.
 """
@@ -24,6 +26,7 @@ from pile_tools.formats.store import Io, LocalStore, Store, open_listed, open_st
 from pile_tools.formats.urls import is_url, split_last, without_credentials
 
 __all__ = [
+    "PACKINGS",
     "SEQUENTIAL",
     "DrawnDocuments",
     "MapNames",
@@ -37,8 +40,10 @@ __all__ = [
 SEQUENTIAL: Final = "sequential"
 """Names the order of a dataset's own sequences, which needs no file."""
 
-_LABEL: Final = re.compile(r"(.+)_indexmap_(\d+)ns_(\d+)sl_(\d+)s")
+_LABEL: Final = re.compile(r"(.+)_indexmap_(\d+|None)ns_(\d+)sl_(\d+)s(?:_(\w+)pi(_ac)?)?")
 _SPLIT_PARTS: Final = ("train", "valid", "test")
+PACKINGS: Final = {"neox": "", "neox-2024": "_packedpi_ac"}
+"""What follows the seed in the names of GPT-NeoX up to 2023 and since 2024."""
 _SUFFIXES: Final = {
     "neox": ("_doc_idx.npy", "_sample_idx.npy", "_shuffle_idx.npy"),
     "megatron-core": ("-document_index.npy", "-sample_index.npy", "-shuffle_index.npy"),
@@ -47,22 +52,35 @@ _SUFFIXES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class MapNames:
-    """What the file names of index maps say. ``base`` is the dataset's prefix, "_" and the order's name."""
+    """What the file names of index maps say. ``base`` is the dataset's prefix, "_" and the order's name.
+
+    ``num_samples`` is None where ``train_epochs`` set the length; ``packing`` is what follows the seed, and
+    ``is_packed`` says whether samples are cut from documents that are laid end to end, as of all old maps.
+    """
 
     base: str
-    num_samples: int
+    num_samples: int | None
     seq_length: int
     seed: int
+    packing: str = ""
 
     @property
     def label(self) -> str:
-        return f"{self.base}_indexmap_{self.num_samples}ns_{self.seq_length}sl_{self.seed}s"
+        return f"{self.base}_indexmap_{self.num_samples}ns_{self.seq_length}sl_{self.seed}s{self.packing}"
+
+    @property
+    def is_packed(self) -> bool:
+        return self.packing.removesuffix("_ac") in ("", "_packedpi")
 
     @classmethod
     def parse(cls, label: str) -> Self | None:
         """Return what ``label`` says, or None where it is not of GPT-NeoX's form."""
         match = _LABEL.fullmatch(label)
-        return cls(match[1], int(match[2]), int(match[3]), int(match[4])) if match else None
+        if match is None:
+            return None
+        num_samples = None if match[2] == "None" else int(match[2])
+        packing = "" if match[5] is None else f"_{match[5]}pi{match[6] or ''}"
+        return cls(match[1], num_samples, int(match[3]), int(match[4]), packing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +128,15 @@ class OrderPlace:
         if value is None:
             return None, None
         try:
-            length, samples = value["sequence_length"], value["num_samples"]
-        except (KeyError, TypeError):
-            raise DataError(f"{self.name}-description.txt: does not tell the sequence length") from None
+            length, samples = value.get("sequence_length"), value.get("num_samples")
+        except AttributeError:
+            raise DataError(
+                f"{self.name}-description.txt: no JSON object, so it does not tell the sequence length; "
+                "copy it again"
+            ) from None
+        for field, number in (("sequence_length", length), ("num_samples", samples)):
+            if number is not None and (type(number) is not int or number < 1):
+                raise DataError(f"{self.name}-description.txt: {field} is {number!r}; copy it again")
         return length, samples
 
     def _description(self) -> Any:
@@ -301,6 +325,12 @@ class OrderMaps:
     def open(cls, place: OrderPlace) -> Self:
         """Open the arrays of ``place``; raise DataError unless types and shapes agree."""
         record = place.record
+        parsed = MapNames.parse(place.label)
+        if parsed is not None and not parsed.is_packed:
+            raise PileToolsError(
+                f"{place.name}: maps of the packing {parsed.packing.removeprefix('_')}, whose samples are "
+                "padded or cut; only maps of GPT-NeoX's packing `packed` are read"
+            )
         names = place.file_names()
         entries = record.files if record is not None else (None, None, None)
         if len(entries) != len(names):

@@ -63,7 +63,8 @@ class OriginDataset:
     that its order packs; ``addresses``: it is recorded where its documents came from; ``manifest``: the
     identity of its manifest, carried in ``parents/``, if it has one; ``first``: the number of the first
     dataset of a blend that is the same one, listed once more; ``packed_anew``: an overlay packs some of its
-    samples anew.
+    samples anew; ``sources``: the names of the sources of all its documents, also of those that are not shown
+    (None: of documents without one), None where they were not recorded.
     """
 
     documents: int | None
@@ -73,6 +74,7 @@ class OriginDataset:
     manifest: str | None
     first: int
     packed_anew: bool
+    sources: tuple[str | None, ...] | None = None
 
     def is_sound(self, number: int) -> bool:
         counts = (self.tokens, self.samples, *([] if self.documents is None else [self.documents]))
@@ -81,6 +83,7 @@ class OriginDataset:
             and isinstance(self.addresses, bool)
             and isinstance(self.packed_anew, bool)
             and isinstance(self.manifest, str | None)
+            and all(isinstance(name, str | None) for name in self.sources or ())
             and type(self.first) is int
             and 0 <= self.first <= number
         )
@@ -97,6 +100,9 @@ class OriginsRecord:
 
     def to_bytes(self) -> bytes:
         value = asdict(self) | {"format": _FORMAT, "files": [entry.to_json() for entry in self.files]}
+        for dataset in value["datasets"]:
+            if dataset["sources"] is None:
+                del dataset["sources"]
         return canonical_json(value)
 
     @property
@@ -126,7 +132,12 @@ class OriginsRecord:
 
     @classmethod
     def _of(cls, value: Mapping[str, Any], name: str) -> Self:
-        datasets = tuple(OriginDataset(**dataset) for dataset in value["datasets"])
+        datasets = tuple(
+            OriginDataset(
+                **dataset | ({"sources": tuple(dataset["sources"])} if "sources" in dataset else {})
+            )
+            for dataset in value["datasets"]
+        )
         files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
         return cls(**{**value, "datasets": datasets, "files": files})
 

@@ -47,20 +47,24 @@ class OverlayRecord:
     """``overlay.json``: what the samples [first_sample, last_sample) of the stream ``parent`` (its identity)
     become.
 
-    ``swaps`` are pairs of ids: in the range each first one becomes the second. ``files`` are the arrays
-    and the files of ``added``, where there are any; ``added_documents`` counts the documents there.
+    ``batch_size`` is that at which the range was named in steps, and at which the stream is read unless
+    another one is given; None where it is the parent's. ``swaps`` are pairs of ids: in the range each first
+    one becomes the second. ``files`` are the arrays and the files of ``added``, where there are any;
+    ``added_documents`` counts the documents there.
     """
 
     parent: str
     first_sample: int
     last_sample: int
-    batch_size: int
+    batch_size: int | None
     swaps: tuple[tuple[int, int], ...]
     added_documents: int
     files: tuple[FileEntry, ...]
 
     def to_bytes(self) -> bytes:
         value = asdict(self) | {"format": _FORMAT, "files": [entry.to_json() for entry in self.files]}
+        if self.batch_size is None:
+            del value["batch_size"]
         return canonical_json(value)
 
     @classmethod
@@ -72,8 +76,13 @@ class OverlayRecord:
                 raise DataError(f"{name}: not an overlay that this version reads ({_FORMAT!r})")
             files = tuple(FileEntry.from_json(entry, name) for entry in value.pop("files"))
             swaps = tuple((int(one), int(two)) for one, two in value.pop("swaps"))
-            record = cls(**value, swaps=swaps, files=files)
-            sound = record.to_bytes() == content and 0 <= record.first_sample < record.last_sample
+            batch_size = value.pop("batch_size", None)
+            record = cls(**value, batch_size=batch_size, swaps=swaps, files=files)
+            sound = (
+                record.to_bytes() == content
+                and 0 <= record.first_sample < record.last_sample
+                and (batch_size is None or (type(batch_size) is int and batch_size > 0))
+            )
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise

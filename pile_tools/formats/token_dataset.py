@@ -283,11 +283,7 @@ class TokenDataset:
         taken = zip(
             self.sizes.take(places, ones).tolist(), self.pointers.take(places, ones).tolist(), strict=True
         )
-        last = ends(len(self.doc_idx))
-        boundaries = self.doc_idx.take(last, [1] * len(last)).tolist()
-        return check_taken_ends(
-            self.index_name, self.dtype, self.n_sequences, dict(zip(places, taken, strict=True)), boundaries
-        )
+        return check_taken_ends(self.index_name, self.dtype, dict(zip(places, taken, strict=True)))
 
     @property
     def index(self) -> MMapIndex:

@@ -19,6 +19,7 @@ import orjson
 import tokenizers
 
 from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.hub_downloads import downloaded
 
 __all__ = ["MAX_TOKENIZER_BYTES", "TOKENIZER_NAME", "TokenizerFile", "parse_tokenizer", "read_tokenizer"]
 
@@ -115,7 +116,10 @@ def _fetch(repository: str, revision: str | None) -> Path:
     verbosity = logging.get_verbosity()
     logging.set_verbosity(CRITICAL)  # its retries are not news: what comes of them is said below
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, TOKENIZER_NAME, revision=revision))
+        return downloaded(
+            repository,
+            lambda: huggingface_hub.hf_hub_download(repository, TOKENIZER_NAME, revision=revision),
+        )
     except LocalEntryNotFoundError:
         raise PileToolsError(
             f"{repository}: the Hub cannot be reached and its cache does not hold this {TOKENIZER_NAME}; "

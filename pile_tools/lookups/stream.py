@@ -127,6 +127,9 @@ class Part(Protocol):
     def provenance(self) -> Addresses | None:
         """Return where the documents came from, None where that is not recorded."""
 
+    def sources(self) -> tuple[str | None, ...]:
+        """Return the sources of all documents of the dataset (of an overlay: its parent's), shown or not."""
+
     def tokenizer(self) -> tuple[Any, int]:
         """Return the tokenizer and its largest id; ParameterError where there is none."""
 

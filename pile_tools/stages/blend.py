@@ -1,7 +1,7 @@
 """Make a blend: an order of each of several token datasets, and which sample of the blend is from which."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pile_tools.formats.map_files import write_array
 from pile_tools.formats.order_record import ORDER_NAME, BlendPart, BlendRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.urls import is_url
-from pile_tools.stages.order import make_order, stream_length
+from pile_tools.stages.order import OrderSummary, make_order, stream_length
 
 __all__ = ["make_blend"]
 
@@ -29,6 +29,8 @@ def make_blend(
     num_samples: int | None = None,
     seed: int = 1234,
     recipe: str = "neox",
+    names: str = "neox",
+    on_order: Callable[[OrderSummary], None] = lambda order: None,
 ) -> BlendRecord:
     """Blend the token datasets at ``data`` by ``weights``, such as "0.7", into the directory ``output``.
 
@@ -36,7 +38,8 @@ def make_blend(
     ``train_{i}`` of ceil(num_samples × weight × 1.005) samples, and each sample of the blend is the next
     one of the dataset that lags most behind its weight. With the recipe ``megatron-core``, as
     Megatron-Core. Writes the orders, the two arrays of the blend and ``order.json``, which names the
-    datasets by their places relative to ``output``. Raises what `make_order` raises.
+    datasets by their places relative to ``output``; ``on_order`` is called with each order that was made.
+    Raises what `make_order` raises.
     """
     if recipe not in ("neox", "megatron-core"):
         raise ParameterError(f"recipe {recipe!r}: a blend is made by neox or megatron-core")
@@ -58,10 +61,13 @@ def make_blend(
                 seed=seed,
                 recipe=recipe,
                 name=f"train_{number}",
+                names=names,
                 output=output / "orders",
             )
             for number, (place, size) in enumerate(zip(data, sizes, strict=True))
         ]
+        for order in orders:
+            on_order(order)
         record = BlendRecord(
             label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
             recipe=recipe,

@@ -24,7 +24,7 @@ from pile_tools.formats.machine import memory_bytes
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
 from pile_tools.formats.names import name_problem, path_inside
-from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
+from pile_tools.formats.order_files import PACKINGS, SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
@@ -57,6 +57,11 @@ class OrderSummary:
     samples_in_order: int
     existed: bool
 
+    @property
+    def steps_in_epoch(self) -> int:
+        """Whole steps that one epoch of the documents has."""
+        return count_samples(self.tokens, self.record.seq_length, 1) // self.record.batch_size
+
 
 def make_order(
     data: str | Path | TokenDataset,
@@ -70,6 +75,7 @@ def make_order(
     name: str | None = None,
     split: str | None = None,
     part: str = "train",
+    names: str = "neox",
     output: Path | None = None,
 ) -> OrderSummary:
     """Make the order of the token dataset ``data`` and write it beside the dataset or into ``output``.
@@ -79,7 +85,8 @@ def make_order(
     ``num_samples`` is the number that the recipe is given, steps × batch_size unless said; the stream is
     the first steps × batch_size samples, or ``num_samples`` where no steps are given. ``split`` such as
     "969,30,1" draws on the documents of its ``part`` only (train, valid or test). ``name`` is "train_0",
-    and with a split the part, as GPT-NeoX calls them. The very same order is left as it is.
+    and with a split the part, as GPT-NeoX calls them; ``names`` "neox-2024" writes the maps under the
+    names by which GPT-NeoX since 2024 finds them. The very same order is left as it is.
 
     Raises ParameterError for parameters that make no order, DataError for a damaged dataset or where
     another order is in the way.
@@ -95,7 +102,7 @@ def make_order(
     dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
     if output is None and dataset.is_remote:
         raise ParameterError(f"{dataset.name}: name the directory for the order with -o (output=)")
-    label = order_label(dataset, recipe, name, num_samples, seq_length, seed)
+    label = order_label(dataset, recipe, name, num_samples, seq_length, seed, names)
     sizes = checked_sizes(dataset)
     documents = (0, dataset.n_sequences)
     if split is not None:
@@ -177,14 +184,24 @@ def _make(
 
 
 def order_label(
-    dataset: TokenDataset, recipe: str, name: str, num_samples: int, seq_length: int, seed: int
+    dataset: TokenDataset,
+    recipe: str,
+    name: str,
+    num_samples: int,
+    seq_length: int,
+    seed: int,
+    names: str = "neox",
 ) -> str:
     """Return the label of an order; ParameterError for a ``name`` that no file can have."""
+    if names not in PACKINGS:
+        raise ParameterError(f"names {names!r} is none of {', '.join(PACKINGS)}")
     if name_problem(name, nested=False) is not None:
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     base = f"{dataset.prefix}_{name}"
-    label = MapNames(base, num_samples, seq_length, seed).label
+    label = MapNames(base, num_samples, seq_length, seed, PACKINGS[names]).label
     if recipe == SEQUENTIAL:
+        if names != "neox":
+            raise ParameterError(f"names {names!r}: a sequential order has no maps to name; leave it out")
         label = f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
     problem = name_problem(label, nested=False)
     if problem is not None:

@@ -65,6 +65,7 @@ def make_order_like(
     steps: int | None = None,
     num_samples: int | None = None,
     name: str | None = None,
+    names: str = "neox",
     output: Path | None = None,
 ) -> KeptSummary:
     """Make the order of ``data`` in which its documents come as they do in the order of ``like``.
@@ -100,7 +101,7 @@ def make_order_like(
             before.tokens, old.seq_length, old.epochs, old.num_samples
         )
     record = OrderRecord(
-        label=order_label(dataset, old.recipe, name, num_samples, seq_length, old.seed),
+        label=order_label(dataset, old.recipe, name, num_samples, seq_length, old.seed, names),
         recipe=old.recipe,
         name=name,
         seed=old.seed,

@@ -40,12 +40,17 @@ def verify_recipe(place: OrderPlace, dataset: TokenDataset) -> str:
     names = MapNames.parse(place.label)
     if names is None:
         return "maps of an unknown recipe"
+    # Without num_samples the number of epochs was set, and doc_idx is so many times as long as the dataset.
+    epochs = None
+    if names.num_samples is None:
+        epochs = max(1, len(OrderMaps.open(place).doc_idx) // max(1, dataset.n_sequences))
     try:
         made = neox_order(
             dataset.sizes.whole(),
             seq_length=names.seq_length,
-            num_samples=names.num_samples,
+            num_samples=names.num_samples or 1,
             seed=names.seed,
+            epochs=epochs,
         )
     except ParameterError:
         return "maps of an unknown recipe"

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.hub_downloads import downloaded
 from pile_tools.formats.manifest import sha256_file
 from pile_tools.studies.greedy import greedy_continuation
 from pile_tools.studies.model_name import ModelName
@@ -197,8 +198,9 @@ def _fetch(name: ModelName) -> Path:
 
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
     try:
-        return Path(
-            snapshot_download(name.location, revision=name.revision, allow_patterns=patterns, tqdm_class=None)
+        return downloaded(
+            str(name),
+            lambda: snapshot_download(name.location, revision=name.revision, allow_patterns=patterns),
         )
     except RevisionNotFoundError:
         raise PileToolsError(

@@ -1,6 +1,7 @@
 """One suite, read from its JSON file: one of ours by name, or a user's by path."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -15,9 +16,10 @@ from pile_tools.formats.pieces import shard_name
 from pile_tools.formats.token_dataset import DatasetLayout
 from pile_tools.formats.urls import is_url, without_credentials
 
-__all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite"]
+__all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite", "suite_of_model"]
 
 _FORMAT: Final = "pile-tools suite 1"
+_BRANCH: Final = re.compile(r"step(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,14 @@ class Suite:
             for step in steps
         ]
 
+    def step_of(self, branch: str) -> int | None:
+        """Return the step after which the checkpoint in ``branch`` is; None for the name of no checkpoint."""
+        match = _BRANCH.fullmatch(branch)
+        if match is None:
+            return None
+        step, rest = divmod(int(match[1]), self.checkpoint_rule.get("branch_factor", 1))
+        return None if rest else step
+
     def order_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of the suite's order for `make_order`, with the seed of ``given``."""
         order = self.order
@@ -188,6 +198,14 @@ class Suite:
             type(step) is int and 0 <= step <= self.steps for step in first
         ):
             raise ValueError(f"checkpoints.first must be steps from 0 to {self.steps}")
+
+
+def suite_of_model(model: str) -> Suite | None:
+    """Return which of the suites that come with pile-tools the Hub id ``model`` is of, None for none."""
+    for suite in list_suites():
+        if model.casefold() in (name.casefold() for name in suite.models):
+            return suite
+    return None
 
 
 def list_suites() -> list[Suite]:

@@ -2,9 +2,6 @@
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +12,7 @@ from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.hub_downloads import downloaded
 from pile_tools.formats.names import name_problem, path_inside
 from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME, prove_files
 from pile_tools.train.model import GPTNeoX
@@ -203,29 +201,9 @@ def _download(name: str, revision: str | None) -> Path:
         raise PileToolsError(f"{name}: neither a directory nor a Hub id such as EleutherAI/pythia-70m")
     patterns = [CONFIG_NAME, WEIGHTS_NAME, _INDEX_NAME, "model-*-of-*.safetensors"]
     try:
-        with _bars_on_terminals():
-            return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return downloaded(where, lambda: snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PileToolsError(
             f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason})"
         ) from None
-
-
-@contextmanager
-def _bars_on_terminals() -> Iterator[None]:
-    """Let the Hub's client draw its bars on a terminal only."""
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.free_space import require_space
@@ -93,6 +93,8 @@ def fetch_steps(
         finished = _finished(output, parameters)
         if finished is None:
             _refuse_foreign(output, output / UNFINISHED_NAME, canonical_json(parameters))
+            if not tokens_only:
+                _check_history(viewer)
             try:
                 return _fetch(viewer, start, stop, output, parameters, progress, label)
             except Exception:
@@ -158,6 +160,17 @@ def _remove_empty_work(work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _check_history(viewer: BatchViewer) -> None:
+    """Raise DataError where the history that comes along is not whole, before anything long is read."""
+    for part in viewer.parts:
+        try:
+            part.check_carried()
+        except DataError as error:
+            raise DataError(
+                f"{error}, or leave out where documents came from: `pile-tools fetch --tokens-only`"
+            ) from None
+
+
 def _part(work: Path, step: int) -> Path:
     return work / f"step-{step}.bin"
 
@@ -209,6 +222,8 @@ def _finish(
         parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:
         tokenizer, reason = viewer.tokenizer_content(), None
+    except UnfinishedError:  # a server that asks to wait has one
+        raise
     except PileToolsError as error:
         tokenizer, reason = None, str(error)
     if tokenizer is not None:

@@ -124,7 +124,8 @@ def _open_overlay(store: Store, record: OverlayRecord, parent: Stream) -> Stream
         raise DataError(f"{store.name}: an overlay of a blend, which this version does not read")
     component = OverlayComponent(parent.components[0], store, record, parent.first_sample, parent.samples)
     # Fetched sequences are changed as sequences: of which documents they were pieces is not followed.
-    return replace(parent, components=(component,), origins=None)
+    batch_size = parent.batch_size if record.batch_size is None else record.batch_size
+    return replace(parent, components=(component,), batch_size=batch_size, origins=None)
 
 
 def _told_samples(component: Component) -> int:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pile_tools.algorithms.listed import Listed, check_listed, check_starts, listed_pieces
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
-from pile_tools.formats.history import History, carry_manifest
+from pile_tools.formats.history import History, carry_manifest, check_carried
 from pile_tools.formats.origins import OriginDataset, OriginFiles, documents_name
 from pile_tools.formats.sources import SourceFile
 from pile_tools.formats.store import Store
@@ -97,6 +97,12 @@ class Origins:
         """Return the history of dataset ``number``, carried along; None where it has none."""
         identity = self.dataset(number).manifest
         return None if identity is None else History.of_ancestor(self._store, identity)
+
+    def check_carried(self, number: int) -> None:
+        """Raise DataError where a file that ``carry`` copies is missing."""
+        history = self.history(number)
+        if history is not None:
+            check_carried(self._store, history.own)
 
     def carry(self, number: int, output: Path) -> list[str]:
         """Write ``parents/`` of ``output`` for dataset ``number``; return the names of the files."""

@@ -26,10 +26,10 @@ from pile_tools.formats.overlay import (
 from pile_tools.formats.recorded_files import listed_entry, open_recorded_whole
 from pile_tools.formats.store import Io, Store, open_store
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.formats.urls import is_url
+from pile_tools.formats.urls import child, is_url
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
-__all__ = ["OverlayComponent", "overlay_at"]
+__all__ = ["OverlayComponent", "base_of", "changed_samples", "overlay_at"]
 
 _REMEDY: Final = "restore it, or run `pile-tools intervene` again"
 _NO_ROWS: Final = np.empty(0, np.int64)
@@ -219,7 +219,7 @@ class OverlayComponent(Component):
             found = self.parent.document_pieces(
                 documents[below], offsets[below], n_tokens[below], positions[below]
             )
-            inside = np.repeat(self._inside(positions[below]), n_tokens[below])
+            inside = np.repeat(self.covers(positions[below]), n_tokens[below])
             swapped = found[inside]
             swap_tokens(swapped, *self._swaps)
             found[inside] = swapped
@@ -258,7 +258,8 @@ class OverlayComponent(Component):
             listed |= self.parent.is_listed(positions)
         return listed
 
-    def _inside(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
+    def covers(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
+        """Return which of the samples at ``positions`` [n] are in the range that this overlay changes."""
         samples = positions + self._first
         inside: npt.NDArray[np.bool_] = (samples >= self.record.first_sample) & (
             samples < self.record.last_sample
@@ -266,7 +267,7 @@ class OverlayComponent(Component):
         return inside
 
     def _swap(self, tokens: Tokens, positions: Int64Array) -> None:
-        inside = self._inside(positions)
+        inside = self.covers(positions)
         if not inside.any() or not self.record.swaps:
             return
         part = tokens[inside].reshape(-1)
@@ -291,3 +292,23 @@ class OverlayComponent(Component):
         return np.concatenate(
             [self._pieces[start : start + count] for start, count in zip(starts, counts, strict=True)]
         )
+
+
+def base_of(component: Component) -> Component:
+    """Return the component that ``component`` and all overlays below it change, itself where it is none."""
+    while isinstance(component, OverlayComponent):
+        component = component.parent
+    return component
+
+
+def changed_samples(component: Component, positions: Int64Array) -> npt.NDArray[np.bool_]:
+    """Return which of the samples at ``positions`` [n] have other tokens than without any overlay."""
+    changed = np.zeros(len(positions), np.bool_)
+    layer, inside = component, np.zeros(len(positions), np.bool_)
+    while isinstance(layer, OverlayComponent):
+        inside |= layer.covers(positions)
+        layer = layer.parent
+    rows = np.flatnonzero(inside)
+    if len(rows):
+        changed[rows] = (component.tokens(positions[rows]) != layer.tokens(positions[rows])).any(axis=1)
+    return changed

@@ -118,6 +118,14 @@ class DocumentTable:
         with self._lock:
             return self._provenance.document_of(shard, row)
 
+    def sources(self) -> tuple[str | None, ...]:
+        """Return the sources of all documents by name, None last where some documents have none."""
+        names: set[str | None] = set()
+        with self._lock:
+            for table in self._provenance.tables(["source"]):
+                names.update(table.column(0).unique().to_pylist())
+        return tuple(sorted(names, key=lambda name: (name is None, name)))
+
     def column(self, name: str) -> "pa.ChunkedArray":
         """Return a column of all documents."""
         import pyarrow as pa
@@ -143,6 +151,10 @@ class AddedDocuments:
     def document_of(self, shard: str, row: int) -> int | None:
         """Return the parent's document from (``shard``, ``row``), None where there is none."""
         return None if self._below is None else self._below.document_of(shard, row)
+
+    def sources(self) -> tuple[str | None, ...]:
+        """Return the sources of the parent's documents."""
+        return () if self._below is None else self._below.sources()
 
     def column(self, name: str) -> "pa.ChunkedArray":
         """Return a column of all documents."""
