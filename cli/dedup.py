@@ -34,6 +34,13 @@ from . import options
     default=None,
     help="Do as datasketch.MinHashLSH does (nothing verified), or as EleutherAI's scripts for the Pile.",
 )
+@click.option(
+    "--normalize",
+    type=click.Choice(["nfc", "nfkc", "none"]),
+    default=None,
+    show_default="nfc; presets: none",
+    help="Unicode form in which texts are compared; what stays is written as it is.",
+)
 @click.option("--exact", is_flag=True, help="Remove only documents whose whole text was there before.")
 @click.option(
     "--against",

@@ -11,7 +11,7 @@ import pyarrow as pa
 import zstandard
 
 from pile_tools import __version__
-from pile_tools.algorithms.words import UNICODE_VERSION
+from pile_tools.algorithms.unicode_data import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
 from pile_tools.formats.free_space import space_warning
@@ -120,8 +120,8 @@ def dedup(
     if job.method == "pile-dedupe":
         load_word_tokenizer()
     start_workers(inputs, workers, output)
-    others = find_against([Path(directory) for directory in against], job)
     shards = list_shards(inputs, leave_out=output)
+    others = find_against([Path(directory) for directory in against], job, [shard.name for shard in shards])
     memory = memory_bytes() // 2 if memory is None else memory
     if memory < _LEAST_MEMORY:
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
@@ -129,7 +129,7 @@ def dedup(
     budget = task_budget(memory, workers)
     parameters, versions = job.parameters(), _versions(job)
     if others:
-        parameters["against"] = [Path(directory).resolve().name for directory in against]
+        parameters["against"] = list(dict.fromkeys(other.label for other in others))
     for shard in shards:
         if shard.name in (DEDUP_NAME, SKIPPED_NAME):
             raise ParameterError(

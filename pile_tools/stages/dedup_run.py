@@ -22,6 +22,7 @@ from pile_tools.stages.dedup_decide import (
     decide,
     decide_last_stays,
     link_documents,
+    nearest_pairs,
     partner_pairs,
 )
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
@@ -40,8 +41,8 @@ from pile_tools.stages.dedup_tables import DEDUP_NAME, SKIPPED_NAME, write_remov
 from pile_tools.stages.dedup_verify import (
     label_components,
     n_ranges,
+    verify_asked,
     verify_cross,
-    verify_partners,
     verify_star,
 )
 from pile_tools.stages.dedup_workers import SMALL_BYTES
@@ -217,21 +218,28 @@ class DedupRun:
             return
         partners: list[Path] = []
         if job.verify == "exact" and job.method != "text":
-            self._decision("ask", partner_pairs, (files,), (paths.partner_pairs,))
-            ranges = n_ranges(len(NpyFile.open(paths.partner_pairs)))
-            partners = self._verify(
-                "partner",
-                [
-                    Task(
-                        f"partner {i}",
-                        verify_partners,
-                        (files, job, i, self.budget),
-                        (paths.edges("partner", i, ranges),),
-                    )
-                    for i in range(ranges)
-                ],
-            )
+            self._decision("ask", partner_pairs, (files,), (paths.asked("partner"),))
+            partners = self._verify_asked("partner")
+            self._decision("near", nearest_pairs, (files, partners), (paths.asked("nearest"),))
+            edges = [*edges, *self._verify_asked("nearest")]
         self._decision("decide", decide, (files, job, edges, partners), (paths.decision,))
+
+    def _verify_asked(self, round_: str) -> list[Path]:
+        """Return the files of those pairs that the decision asks about which reach the threshold."""
+        files, paths = self.files, self.files.paths
+        ranges = n_ranges(len(NpyFile.open(paths.asked(round_))))
+        return self._verify(
+            round_,
+            [
+                Task(
+                    f"{round_} {i}",
+                    verify_asked,
+                    (files, self.job, round_, i, self.budget),
+                    (paths.edges(round_, i, ranges),),
+                )
+                for i in range(ranges)
+            ],
+        )
 
     def _decision(
         self, label: str, function: Callable[..., None], arguments: tuple[Any, ...], outputs: tuple[Path, ...]
