@@ -129,6 +129,7 @@ def command(
     if plot is not None:
         plot_histograms(manifest.counts, plot)
     counts = summary(manifest.counts)
+    options.print_passed_over(counts)
     if as_json:
         parameters = dict(sorted(manifest.parameters.items()))
         options.print_json({"output": str(output), "parameters": parameters, **counts})

@@ -188,6 +188,14 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.close()
 
 
+def print_passed_over(counts: Mapping[str, Any]) -> None:
+    """Say on standard error which files of a corpus were passed over on purpose, if any were."""
+    from pile_tools.formats.corpus_files import describe_passed_over
+
+    if counts.get("passed_over"):
+        click.echo(f"passed over: {describe_passed_over(counts['passed_over'])}", err=True)
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of standard output."""
     click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())

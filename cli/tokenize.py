@@ -82,6 +82,7 @@ def command(
             **settings,
         )
     counts = manifest.counts
+    options.print_passed_over(counts)
     if as_json:
         options.print_json({"path": str(output), **manifest.parameters, **counts})
         return

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import zstandard
 from pile_tools import __version__
 from pile_tools.algorithms.words import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
+from pile_tools.formats.corpus import UNFINISHED_NAME, find_corpus, with_parents
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.stages.dedup_against import find_against
@@ -46,7 +47,11 @@ def task_budget(memory: int, workers: int) -> int:
 
 
 def _manifest(
-    run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object], versions: dict[str, str]
+    run: DedupRun,
+    inputs: Sequence[FileEntry],
+    passed_over: dict[str, int],
+    parameters: dict[str, object],
+    versions: dict[str, str],
 ) -> Manifest:
     files, paths = run.files, run.files.paths
     own = range(files.n_against_shards, len(run.shards))
@@ -55,6 +60,8 @@ def _manifest(
     outputs += [file_entry(run.output / name) for name in tables]
     outputs += [file_entry(run.output / name, name) for name in carry_history(run.shards, run.output)]
     counts = count_everything(files, own)
+    if passed_over:
+        counts["passed_over"] = passed_over
     if counts["documents"] != counts["kept"] + counts["removed"]:
         raise PileToolsError(
             f"{run.output}: {counts['documents']} documents in, but {counts['kept']} kept and "
@@ -66,9 +73,9 @@ def _manifest(
     return Manifest(
         stage="dedup",
         parameters=parameters,
-        inputs=[
-            FileEntry(entry.name, entry.bytes, entry.sha256, documents.get(entry.name)) for entry in inputs
-        ],
+        inputs=with_parents(
+            [replace(entry, documents=documents.get(entry.name)) for entry in inputs], run.shards
+        ),
         outputs=outputs,
         counts=counts,
         parents=sorted({shard.parent for shard in run.shards if shard.parent is not None}),
@@ -120,7 +127,8 @@ def dedup(
         load_word_tokenizer()
     start_workers(inputs, workers, output)
     others = find_against([Path(directory) for directory in against], job)
-    shards = list_shards(inputs, leave_out=output)
+    corpus = find_corpus(inputs, leave_out=output)
+    shards = corpus.shards
     memory = default_memory() if memory is None else memory
     if memory < _LEAST_MEMORY:
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
@@ -164,6 +172,6 @@ def dedup(
         with TaskPool(workers, "forkserver") as pool:
             run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
             run.run()
-        manifest = _manifest(run, workspace.input_entries, parameters, versions)
+        manifest = _manifest(run, workspace.input_entries, corpus.passed_over, parameters, versions)
         workspace.finish(manifest)
     return manifest

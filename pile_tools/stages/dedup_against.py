@@ -1,7 +1,7 @@
 """Another deduplicated corpus that a corpus is compared against, by its text or by its saved signatures."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,7 @@ def find_against(directories: list[Path], job: DedupJob) -> list[Against]:
         else:
             shards = list_shards([directory])
         for shard in shards:
-            named = replace(shard, name=f"{label}:{shard.name}")
+            named = shard.called(f"{label}:{shard.name}")
             files = _saved_files(directory, manifest, shard.name, named.name) if saved else ()
             found.append(Against(named, directory, shard.name, files))
     return found

@@ -17,7 +17,7 @@ import orjson
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.corpus import Shard, list_shards
+from pile_tools.formats.corpus import Shard, find_corpus, with_parents
 from pile_tools.formats.documents import BadRecordPolicy
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.locations import write_locations
@@ -77,7 +77,8 @@ def tokenize(
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
     two, DataError for input that cannot be read, and what `Workspace` raises.
     """
-    shards = list_shards(inputs, leave_out=Path(output))
+    corpus = find_corpus(inputs, leave_out=Path(output))
+    shards = corpus.shards
     checked = read_tokenizer(tokenizer, allow_id_gaps=allow_id_gaps)
     encoding = Encoding(
         tokenizer=checked,
@@ -121,12 +122,16 @@ def tokenize(
         manifest = Manifest(
             stage="tokenize",
             parameters=parameters,
-            inputs=[
-                replace(entry, documents=summary.documents)
-                for entry, summary in zip(space.input_entries, summaries, strict=True)
-            ],
+            inputs=with_parents(
+                [
+                    replace(entry, documents=summary.documents)
+                    for entry, summary in zip(space.input_entries, summaries, strict=True)
+                ],
+                shards,
+            ),
             outputs=[file_entry(space.directory / name, name) for name in outputs],
-            counts=_counts(summaries, because),
+            counts=_counts(summaries, because)
+            | ({"passed_over": corpus.passed_over} if corpus.passed_over else {}),
             parents=_parents(shards),
             versions=versions | ({"fastokens": version("fastokens")} if because is None else {}),
         )
