@@ -1,5 +1,6 @@
 """``pile-tools dedup``."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ from . import options
     help="Field of a record that names its source.",
 )
 @options.on_bad_record_option
+@options.max_skipped_option
 @click.option(
     "--max-document-bytes",
     default="64M",
@@ -90,6 +92,7 @@ def command(
     output: Path,
     exact: bool,
     against: tuple[Path, ...],
+    max_skipped: Fraction,
     max_document_bytes: str,
     workers: int | None,
     memory: str | None,
@@ -122,6 +125,7 @@ def command(
             output,
             job,
             against=against,
+            max_skipped=max_skipped,
             workers=workers,
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -151,6 +152,22 @@ on_bad_record_option = click.option(
     default="error",
     show_default=True,
     help="What to do with a record that is not JSON or has no text.",
+)
+
+
+def _parse_share(ctx: click.Context, param: click.Parameter, value: str) -> Fraction:
+    from pile_tools.formats.sizes import parse_share
+
+    return parse_share(value)
+
+
+max_skipped_option = click.option(
+    "--max-skipped",
+    metavar="SHARE",
+    callback=_parse_share,
+    default="1%",
+    show_default=True,
+    help="End without an output where more of the records are skipped, like 5% or 0.05.",
 )
 
 

@@ -46,6 +46,7 @@ from . import options
 )
 @click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
 @options.on_bad_record_option
+@options.max_skipped_option
 @click.option(
     "--max-document-bytes",
     metavar="BYTES",

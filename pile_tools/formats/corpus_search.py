@@ -156,11 +156,11 @@ class Search:
                 return True
             return False
 
-        found = [self._file(path) for path in list_directory(directory, self.passed_over, is_output)]
+        members = [self._file(path) for path in list_directory(directory, self.passed_over, is_output)]
         for folder in outputs:
             manifest = self._stages.manifest(folder)
-            found += [] if manifest is None else self._stage(folder, manifest, ".")
-        for member in found:
+            members += [] if manifest is None else self._stage(folder, manifest, ".")
+        for member in members:
             if member is None:
                 self.passed_over["table"] += 1
             else:

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from pile_tools.stages.dedup_workers import start_workers
 from pile_tools.stages.dedup_write import Written
 from pile_tools.stages.executor import Progress, TaskPool, default_workers, no_progress
 from pile_tools.stages.pile_dedupe import load_word_tokenizer
+from pile_tools.stages.skipped_records import ANY_SHARE
 from pile_tools.stages.workspace import InputFile, Workspace
 
 __all__ = ["dedup", "default_memory", "task_budget"]
@@ -103,6 +105,7 @@ def dedup(
     job: DedupJob,
     *,
     against: Sequence[str | os.PathLike[str]] = (),
+    max_skipped: Fraction = ANY_SHARE,
     workers: int | None = None,
     memory: int | None = None,
     progress: Progress = no_progress,
@@ -117,8 +120,12 @@ def dedup(
     finished one is left as it is. No byte depends on ``workers`` (processes, default one for each
     core) or ``memory`` (bytes, default half of the machine's).
 
+    Where more than the share ``max_skipped`` of the records is skipped, nothing is written; a call with a
+    larger one goes on with what was read.
+
     Raises ParameterError for a memory too small, PileToolsError where the directory holds something
-    else, DataError for damaged input, UnfinishedError where the same call can go on later.
+    else, DataError for damaged input, RecordsError for records that are no documents, UnfinishedError
+    where the same call can go on later.
     """
     output = Path(output)
     if against and job.method == "pile-dedupe":
@@ -170,7 +177,7 @@ def dedup(
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers, "forkserver") as pool:
-            run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
+            run = DedupRun(job, others, shards, output, files, pool, memory, budget, max_skipped, progress)
             run.run()
         manifest = _manifest(run, workspace.input_entries, corpus.passed_over, parameters, versions)
         workspace.finish(manifest)
