@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pile_tools.errors import DataError, RecordsError
 from pile_tools.formats.corpus import Shard
+from pile_tools.formats.file_magic import check_magic
 from pile_tools.formats.lines import shard_line_groups
 from pile_tools.formats.utf8 import repair_utf8, replace_surrogates
 
@@ -225,6 +226,7 @@ class ShardReader:
         if self.max_record_bytes is not None and size > self.max_record_bytes:
             self.oversized_record(0)
             return
+        check_magic(self.shard.path, self.shard.format)
         text, replaced = repair_utf8(self.shard.path.read_bytes())
         self.repaired(replaced)
         yield self.make_batch([0], [text.encode()], [None])

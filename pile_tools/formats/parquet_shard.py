@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, RecordsError
+from pile_tools.formats.file_magic import check_magic
 from pile_tools.formats.utf8 import repair_utf8
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def open_parquet(path: object) -> pq.ParquetFile:
         raise DataError(
             f"{path}: not a readable Parquet file ({_brief(error)}); fetch the file again"
         ) from None
+
+
+def open_parquet_shard(path: Path) -> pq.ParquetFile:
+    """Open a Parquet shard; a file that holds something else than its name says is a DataError."""
+    check_magic(path, ".parquet")
+    return open_parquet(path)
 
 
 def _brief(error: Exception) -> str:
@@ -123,7 +130,7 @@ def parquet_documents(reader: "ShardReader") -> Iterator["DocumentBatch"]:
     Raises DataError for a damaged file, RecordsError for one without a string column ``reader.text_field``.
     """
     path = reader.shard.path
-    file = open_parquet(path)
+    file = open_parquet_shard(path)
     columns = _columns(file, reader.text_field, reader.source_field)
     hint = reader.name_text("columns", file.schema_arrow.names)
     batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
@@ -157,7 +164,7 @@ def parquet_text(reader: "ShardReader", row: int) -> bytes | None:
     Raises DataError for a row that the file does not have.
     """
     path = reader.shard.path
-    file = open_parquet(path)
+    file = open_parquet_shard(path)
     start = 0
     for group in range(file.metadata.num_row_groups):
         stop = start + file.metadata.row_group(group).num_rows
