@@ -18,6 +18,7 @@ from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.corpus import UNFINISHED_NAME, find_corpus, with_parents
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
+from pile_tools.formats.parquet_copy import check_columns
 from pile_tools.stages.dedup_against import find_against
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
 from pile_tools.stages.dedup_job import DedupJob
@@ -149,6 +150,8 @@ def dedup(
             raise ParameterError(
                 f"{shard.path}: a shard of this name would collide with the table {shard.name}"
             )
+        if shard.format == ".parquet":
+            check_columns(shard.path)
     files_of_shards = [
         *(other.inputs() for other in others),
         *([InputFile(shard.path, shard.name, shard.sha256)] for shard in shards),
