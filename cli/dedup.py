@@ -1,5 +1,6 @@
 """``pile-tools dedup``."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ from . import options
     help="Field of a record that names its source.",
 )
 @options.on_bad_record_option
+@options.max_skipped_option
 @click.option(
     "--max-document-bytes",
     default="64M",
@@ -97,6 +99,7 @@ def command(
     output: Path,
     exact: bool,
     against: tuple[Path, ...],
+    max_skipped: Fraction,
     max_document_bytes: str,
     workers: int | None,
     memory: str | None,
@@ -129,6 +132,7 @@ def command(
             output,
             job,
             against=against,
+            max_skipped=max_skipped,
             workers=workers,
             memory=None if memory is None else parse_bytes(memory),
             progress=progress,
@@ -137,6 +141,7 @@ def command(
     if plot is not None:
         plot_histograms(manifest.counts, plot)
     counts = summary(manifest.counts)
+    options.print_passed_over(counts)
     if as_json:
         parameters = dict(sorted(manifest.parameters.items()))
         options.print_json({"output": str(output), "parameters": parameters, **counts})

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -204,6 +205,22 @@ on_bad_record_option = click.option(
 )
 
 
+def _parse_share(ctx: click.Context, param: click.Parameter, value: str) -> Fraction:
+    from pile_tools.formats.sizes import parse_share
+
+    return parse_share(value)
+
+
+max_skipped_option = click.option(
+    "--max-skipped",
+    metavar="SHARE",
+    callback=_parse_share,
+    default="1%",
+    show_default=True,
+    help="End without an output where more of the records are skipped, like 5% or 0.05.",
+)
+
+
 def command(*, example: str, **settings: Any) -> Callable[[F], click.Command]:
     """Make a function a command that has ``--debug`` and whose help ends with ``example``."""
 
@@ -265,6 +282,14 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 def warn(line: str) -> None:
     """Print a line on standard error that is no error."""
     click.echo(f"pile-tools: {line}", err=True)
+
+
+def print_passed_over(counts: Mapping[str, Any]) -> None:
+    """Say on standard error which files of a corpus were passed over on purpose, if any were."""
+    from pile_tools.formats.corpus_files import describe_passed_over
+
+    if counts.get("passed_over"):
+        click.echo(f"passed over: {describe_passed_over(counts['passed_over'])}", err=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

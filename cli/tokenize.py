@@ -46,6 +46,7 @@ from . import options
 )
 @click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
 @options.on_bad_record_option
+@options.max_skipped_option
 @click.option(
     "--max-document-bytes",
     metavar="BYTES",
@@ -83,6 +84,7 @@ def command(
             **settings,
         )
     counts = manifest.counts
+    options.print_passed_over(counts)
     if as_json:
         options.print_json({"path": str(output), **manifest.parameters, **counts})
         return

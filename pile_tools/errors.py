@@ -12,6 +12,7 @@ __all__ = [
     "OutOfRangeError",
     "ParameterError",
     "PileToolsError",
+    "RecordsError",
     "UnfinishedError",
 ]
 
@@ -43,6 +44,10 @@ class DataError(PileToolsError, ValueError):
     """Data failed a check: a malformed file, or files that do not belong together."""
 
     exit_code = ExitCode.DATA
+
+
+class RecordsError(DataError):
+    """Records of a corpus are no documents as it is read; other options may read them."""
 
 
 class OutOfRangeError(PileToolsError, IndexError):

@@ -45,9 +45,7 @@ def carry_history(shards: Iterable[Shard], output: Path) -> list[str]:
     Returns the names of the files, relative to ``output``; none where no shard is from a stage. Raises
     DataError where an ancestor has changed since the shards were listed.
     """
-    directories = {
-        shard.parent: shard.path.parents[shard.name.count("/")] for shard in shards if shard.parent
-    }
+    directories = {shard.parent: shard.parent_directory for shard in shards if shard.parent}
     names: set[str] = set()
     for identity, directory in sorted(directories.items()):
         manifest = Manifest.read(directory)
@@ -184,18 +182,21 @@ class History:
                 todo += manifest.parents
         return cls(store, own, ancestors)
 
-    def maker_of(self, manifest: Manifest, shard: str) -> Manifest | None:
-        """Return the ancestor whose output the input ``shard`` of ``manifest`` is; None where none is known.
+    def maker_of(self, manifest: Manifest, shard: str) -> tuple[Manifest, str] | None:
+        """Return the ancestor whose output the input ``shard`` of ``manifest`` is, and its name there.
+
+        None where none is known.
 
         Raises DataError where ``manifest`` has no such input.
         """
         entry = next((entry for entry in manifest.inputs if entry.name == shard), None)
         if entry is None:
             raise DataError(f"{self.store.name}: no shard {shard!r} among the inputs of its {manifest.stage}")
-        for identity in manifest.parents:
+        name = entry.parent_name or shard
+        for identity in manifest.parents if entry.parent is None else (entry.parent,):
             maker = self.ancestors.get(identity)
-            if maker and any((out.name, out.sha256) == (shard, entry.sha256) for out in maker.outputs):
-                return maker
+            if maker and any((out.name, out.sha256) == (name, entry.sha256) for out in maker.outputs):
+                return maker, name
         return None
 
     def removed(self, identity: str, shard: str) -> npt.NDArray[np.int64]:

@@ -70,7 +70,10 @@ class ShardFinder:
 
     def __init__(self, store: Store, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
         self._directory = store.path or Path()
-        self._given = {shard.name: shard for shard in list_shards(corpora)} if corpora else None
+        given = list_shards(corpora) if corpora else []
+        self._given = {shard.name: shard for shard in given}
+        # One output of several that were tokenized together has the names of its own manifest.
+        self._by_content = {shard.sha256: shard for shard in given if shard.sha256 is not None}
         self._hints = _read(store)
 
     def find(self, entry: FileEntry) -> Shard:
@@ -78,8 +81,8 @@ class ShardFinder:
 
         Raises PileToolsError where it is not found and DataError where its length is another.
         """
-        if self._given is not None:
-            shard = self._given.get(entry.name)
+        if self._given:
+            shard = self._given.get(entry.name) or self._by_content.get(entry.sha256)
             if shard is None:
                 raise PileToolsError(
                     f"{entry.name}: not among the {len(self._given)} shards of the corpus given"

@@ -59,17 +59,25 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file named by a manifest: ``name`` relative to its directory, with "/" between parts."""
+    """One file named by a manifest: ``name`` relative to its directory, with "/" between parts.
+
+    Of an input, ``parent`` and ``parent_name`` say which parent's output it is and its name there; None
+    where the only parent has an output of this name, or where no stage of ours made it.
+    """
 
     name: str
     bytes: int
     sha256: str
     documents: int | None = None
+    parent: str | None = None
+    parent_name: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
         if self.documents is not None:
             entry["documents"] = self.documents
+        if self.parent is not None:
+            entry |= {"parent": self.parent, "parent_name": self.parent_name}
         return entry
 
     def path(self, directory: Path) -> Path:
@@ -84,8 +92,15 @@ class FileEntry:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any], record: str) -> Self:
         """Return an entry of the file ``record``; DataError for a name that is not inside of a directory."""
-        name = check_name(entry["name"], record)
-        return cls(name, int(entry["bytes"]), str(entry["sha256"]), entry.get("documents"))
+        parent_name = entry.get("parent_name")
+        return cls(
+            check_name(entry["name"], record),
+            int(entry["bytes"]),
+            str(entry["sha256"]),
+            entry.get("documents"),
+            entry.get("parent"),
+            None if parent_name is None else check_name(parent_name, record),
+        )
 
 
 def file_entry(path: Path, name: str | None = None, documents: int | None = None) -> FileEntry:

@@ -1,5 +1,6 @@
 """``card``: a directory described for others, as ``croissant.json`` and as the Hub's ``README.md``."""
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ __all__ = ["CARD_NAME", "chain_table", "description_header", "markdown_table", "
 
 CARD_NAME: Final = "README.md"
 _MARK: Final = "<!-- written by `pile-tools card` from manifest.json -->"
-_TABLE: Final = re.compile(r"documents(-\d+)?\.parquet|dedup\.parquet")
+_TABLE: Final = re.compile(r"documents(-\d+)?\.parquet")
+# The Hub loads files of one kind together.
+_KINDS: Final = {".parquet": "parquet", ".txt": "text"}
 _SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 
 
@@ -87,14 +90,35 @@ def _header(manifest: Manifest, files: Sequence[FileEntry]) -> dict[str, Any]:
         size = next((name for power, name in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
         values["size_categories"] = [size]
     tables = [entry.name for entry in files if _TABLE.fullmatch(entry.name)]
-    values["configs"] = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
+    configs = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
+    values["configs"] = _data_configs(files) or configs
     return values
+
+
+def _data_configs(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
+    """The shards of a corpus as configurations of the Hub, one for each kind of file.
+
+    Their names are glob patterns there, in which a colon ends the name of a protocol.
+    """
+    kinds: dict[str, list[str]] = {}
+    for entry in files:
+        if entry.documents is not None:
+            kind = _KINDS.get(Path(entry.name).suffix, "json")
+            kinds.setdefault(kind, []).append(glob.escape(entry.name).replace(":", "[:]"))
+    names = {kind: "default" if len(kinds) == 1 else kind for kind in kinds}
+    return [{"config_name": names[kind], "data_files": shards} for kind, shards in kinds.items()]
 
 
 def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a table in Markdown."""
     lines = [header, ("---",) * len(header), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _code(name: str) -> str:
+    """A name as code on one line of Markdown, whatever is in it."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
 
 
 def _sources(manifest: Manifest) -> str:
@@ -134,7 +158,7 @@ def _readme(
             "pile-tools trace --data . --step 0 --row 0   # and where it came from\n"
             "pile-tools verify .                          # whether every byte is as it was written\n```\n\n"
         )
-    rows = [(f"`{entry.name}`", f"{entry.bytes:,}", f"`{entry.sha256}`") for entry in files]
+    rows = [(_code(entry.name), f"{entry.bytes:,}", f"`{entry.sha256}`") for entry in files]
     citation = f"## Citation\n\n```\n{description.citation}\n```\n\n" if description.citation else ""
     return (
         f"# {description.name}\n\n{description.description}\n\n{tokens}"

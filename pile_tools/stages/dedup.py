@@ -3,6 +3,8 @@
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,11 +15,12 @@ import zstandard
 from pile_tools import __version__
 from pile_tools.algorithms.unicode_data import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
+from pile_tools.formats.corpus import UNFINISHED_NAME, find_corpus, with_parents
 from pile_tools.formats.free_space import space_warning
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.machine import default_workers, memory_bytes
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
+from pile_tools.formats.parquet_copy import check_columns
 from pile_tools.stages.dedup_against import find_against
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
 from pile_tools.stages.dedup_job import DedupJob
@@ -28,6 +31,7 @@ from pile_tools.stages.dedup_workers import start_workers
 from pile_tools.stages.dedup_write import Written
 from pile_tools.stages.executor import Progress, TaskPool, no_progress
 from pile_tools.stages.pile_dedupe import load_word_tokenizer
+from pile_tools.stages.skipped_records import ANY_SHARE
 from pile_tools.stages.workspace import InputFile, Workspace
 
 __all__ = ["dedup", "task_budget"]
@@ -43,7 +47,11 @@ def task_budget(memory: int, workers: int) -> int:
 
 
 def _manifest(
-    run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object], versions: dict[str, str]
+    run: DedupRun,
+    inputs: Sequence[FileEntry],
+    passed_over: dict[str, int],
+    parameters: dict[str, object],
+    versions: dict[str, str],
 ) -> Manifest:
     files, paths = run.files, run.files.paths
     own = range(files.n_against_shards, len(run.shards))
@@ -52,6 +60,8 @@ def _manifest(
     outputs += [file_entry(run.output / name) for name in tables]
     outputs += [file_entry(run.output / name, name) for name in carry_history(run.shards, run.output)]
     counts = count_everything(files, own)
+    if passed_over:
+        counts["passed_over"] = passed_over
     if counts["documents"] != counts["kept"] + counts["removed"]:
         raise PileToolsError(
             f"{run.output}: {counts['documents']} documents in, but {counts['kept']} kept and "
@@ -63,9 +73,9 @@ def _manifest(
     return Manifest(
         stage="dedup",
         parameters=parameters,
-        inputs=[
-            FileEntry(entry.name, entry.bytes, entry.sha256, documents.get(entry.name)) for entry in inputs
-        ],
+        inputs=with_parents(
+            [replace(entry, documents=documents.get(entry.name)) for entry in inputs], run.shards
+        ),
         outputs=outputs,
         counts=counts,
         parents=sorted({shard.parent for shard in run.shards if shard.parent is not None}),
@@ -93,6 +103,7 @@ def dedup(
     job: DedupJob,
     *,
     against: Sequence[str | os.PathLike[str]] = (),
+    max_skipped: Fraction = ANY_SHARE,
     workers: int | None = None,
     memory: int | None = None,
     progress: Progress = no_progress,
@@ -111,8 +122,12 @@ def dedup(
 
     ``warn`` is called with a line where the free space of the disk may not suffice.
 
+    Where more than the share ``max_skipped`` of the records is skipped, nothing is written; a call with a
+    larger one goes on with what was read.
+
     Raises ParameterError for a memory too small, PileToolsError where the directory holds something
-    else, DataError for damaged input, UnfinishedError where the same call can go on later.
+    else, DataError for damaged input, RecordsError for records that are no documents, UnfinishedError
+    where the same call can go on later.
     """
     output = Path(output)
     if against and job.method == "pile-dedupe":
@@ -120,7 +135,8 @@ def dedup(
     if job.method == "pile-dedupe":
         load_word_tokenizer()
     start_workers(inputs, workers, output)
-    shards = list_shards(inputs, leave_out=output)
+    corpus = find_corpus(inputs, leave_out=output)
+    shards = corpus.shards
     others = find_against([Path(directory) for directory in against], job, [shard.name for shard in shards])
     memory = memory_bytes() // 2 if memory is None else memory
     if memory < _LEAST_MEMORY:
@@ -135,6 +151,8 @@ def dedup(
             raise ParameterError(
                 f"{shard.path}: a shard of this name would collide with the table {shard.name}"
             )
+        if shard.format == ".parquet":
+            check_columns(shard.path)
     files_of_shards = [
         *(other.inputs() for other in others),
         *([InputFile(shard.path, shard.name, shard.sha256)] for shard in shards),
@@ -166,8 +184,8 @@ def dedup(
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers, "forkserver") as pool:
-            run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
+            run = DedupRun(job, others, shards, output, files, pool, memory, budget, max_skipped, progress)
             run.run()
-        manifest = _manifest(run, workspace.input_entries, parameters, versions)
+        manifest = _manifest(run, workspace.input_entries, corpus.passed_over, parameters, versions)
         workspace.finish(manifest)
     return manifest

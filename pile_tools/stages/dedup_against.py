@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +137,7 @@ def find_against(directories: list[Path], job: DedupJob, names: Collection[str])
         else:
             shards = list_shards([directory])
         for shard in shards:
-            named = replace(shard, name=f"{labels[-1]}:{shard.name}")
+            named = shard.called(f"{labels[-1]}:{shard.name}")
             files = _saved_files(directory, manifest, shard.name, named.name) if saved else ()
             shards_against.append(Against(named, labels[-1], directory, shard.name, files))
     return shards_against

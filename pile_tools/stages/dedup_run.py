@@ -10,6 +10,7 @@ write     copy what stays, record by record as it stands
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from pile_tools.stages.dedup_verify import (
 from pile_tools.stages.dedup_workers import SMALL_BYTES
 from pile_tools.stages.dedup_write import Written, write_inputs, write_kept
 from pile_tools.stages.executor import Progress, Task, TaskPool
+from pile_tools.stages.skipped_records import SkippedRecords, check_skipped
 
 __all__ = ["DedupRun"]
 
@@ -59,7 +61,7 @@ _LARGE_DOCUMENTS = 1 << 22
 @dataclass
 class DedupRun:
     """One deduplication under way. ``memory`` and ``budget``: bytes that all of it and
-    that one task may hold."""
+    that one task may hold; ``max_skipped``: the share of the records that may be skipped."""
 
     job: DedupJob
     against: list[Against]
@@ -69,6 +71,7 @@ class DedupRun:
     pool: TaskPool
     memory: int
     budget: int
+    max_skipped: Fraction
     progress: Progress
 
     def _tasks(self, label: str, tasks: Sequence[Task], *, small: bool) -> None:
@@ -272,9 +275,25 @@ class DedupRun:
         infos = (read_info(self.files.paths.info(index)) for index in range(len(self.shards)))
         return any(info["documents"] or info["rows"] > info["blank_lines"] for info in infos)
 
+    def _check_skipped(self) -> None:
+        own = range(self.files.n_against_shards, len(self.shards))
+        infos = [read_info(self.files.paths.info(index)) for index in own]
+        check_skipped(
+            (
+                SkippedRecords(
+                    info["documents"] + info["skipped_records"] + info["oversized_records"],
+                    info["skipped_records"],
+                    info["first_skipped"],
+                )
+                for info in infos
+            ),
+            self.max_skipped,
+        )
+
     def run(self) -> None:
         self.files.paths.make()
         self.sign()
+        self._check_skipped()
         if not self._has_rows():
             self.files.paths.remove()
             raise PileToolsError(

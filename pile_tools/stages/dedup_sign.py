@@ -137,10 +137,15 @@ def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> No
         sources=list(numbers),
         skipped=[list(entry) for entry in reader.skipped],
         oversized=reader.oversized,
+        first_skipped=reader.first_skipped,
     )
 
 
 def write_info(path: Path, counts: ReadCounts, **more: object) -> None:
     """Write what reading a shard counted, with its source names, skipped records and oversized rows."""
     with atomic_write(path) as file:
-        file.write(canonical_json({"sources": [], "skipped": [], "oversized": [], **asdict(counts), **more}))
+        file.write(
+            canonical_json(
+                {"sources": [], "skipped": [], "oversized": [], "first_skipped": "", **asdict(counts), **more}
+            )
+        )

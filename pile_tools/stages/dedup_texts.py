@@ -102,9 +102,10 @@ class InputTexts:
             self.corpus,
             key=lambda path: (path.resolve().name in labels) != (path.resolve().name in expected),
         )
-        return [
-            shard.path for path in given for shard in list_shards([path]) if shard.name in (name, own_name)
-        ]
+        shards = [shard for path in given for shard in list_shards([path])]
+        if len(given) > 1 and not any(shard.name in (name, own_name) for shard in shards):
+            shards = list_shards(given)  # their names tell apart shards of one name
+        return [shard.path for shard in shards if shard.name in (name, own_name)]
 
 
 def _choose(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, PileToolsError, RecordsError
 from pile_tools.formats.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.free_space import raise_if_full
@@ -21,6 +21,7 @@ __all__ = ["InputFile", "Workspace"]
 
 _REMOVED_NAME = ".finished"
 _JOB_NAME = "job.json"
+_RELEASED_NAME = "released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class Workspace:
 
     ``like`` are parameters of other jobs whose unfinished work is work of this one as it stands.
     ``forget`` is called with the names of inputs that have changed since; it returns True where it has
-    removed all that was made of them, and so is the job resumed.
+    removed all that was made of them, and so is the job resumed. Work that ended with a RecordsError
+    is resumed by the same job and gives way to any other, which may be the remedy.
 
     Raises PileToolsError where the directory holds something else, another run is at work in it, or it
     was begun or finished by a different job (named), or begun with other versions; a full disk inside the
@@ -196,7 +198,12 @@ class Workspace:
             for known_file in (*old["files"].values(), *new["files"].values()):
                 del known_file["mtime_ns"]  # says only whether to hash again
             self._accept_changes(old, new)
-            self._refuse_difference("half-finished", old, new)
+            released = self.work / _RELEASED_NAME
+            if released.exists() and _differences(old, new):
+                self._drop_work()
+            else:
+                self._refuse_difference("half-finished", old, new)
+            released.unlink(missing_ok=True)
         with atomic_write(path) as target:
             target.write(canonical_json(job))
 
@@ -209,6 +216,15 @@ class Workspace:
         same_otherwise = {**old, "files": None} == {**new, "files": None} and before.keys() == now.keys()
         if same_otherwise and changed and self._forget is not None and self._forget(changed):
             old["files"] = now
+
+    def _drop_work(self) -> None:
+        # The record of the job stays until the next one is written over it: a run that is killed here
+        # must not leave work that looks like that of another job.
+        for path in self.work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in (_JOB_NAME, _RELEASED_NAME):
+                path.unlink()
 
     def _has_work(self) -> bool:
         """Whether anything has been made that another job could mistake for its own."""
@@ -254,5 +270,7 @@ class Workspace:
                 # A job that failed before it made anything (a bad record, say) leaves nothing behind
                 # that would refuse the mended one.
                 shutil.rmtree(self.work, ignore_errors=True)
+            elif isinstance(error, RecordsError):
+                (self.work / _RELEASED_NAME).touch()
             self._held.close()
         raise_if_full(error, self.directory)
