@@ -60,7 +60,7 @@ from . import options, study_options
     default=None,
     help="Parquet file with a row for each answer.",
 )
-@study_options.plot_option
+@options.plot_option
 @study_options.model_options
 @options.json_option
 def command(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     default=None,
     help="Parquet file with a row for each sequence; the same command goes on with an unfinished one.",
 )
-@study_options.plot_option
+@options.plot_option
 @study_options.model_options
 @study_options.workers_option
 @options.json_option

@@ -25,7 +25,7 @@ from . import options, study_options
 @options.order_option
 @options.batch_size_option
 @study_options.checkpoint_steps_option
-@study_options.plot_option
+@options.plot_option
 @options.json_option
 def command(
     table: Path,

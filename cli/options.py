@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import orjson
 
-from pile_tools.errors import ParameterError
+from pile_tools.errors import ParameterError, needs_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,11 +120,22 @@ def _writable(*suffixes: str) -> Callable[[click.Context, click.Parameter, Path 
 writable_table = _writable(".parquet")
 """Callback of an option that names the Parquet file of an answer."""
 
+
+def _drawable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Check that a figure can be drawn and written before hours are spent on what it shows."""
+    from pile_tools.formats.figures import check_figures
+
+    path = _writable(".png")(context, parameter, path)
+    if path is not None:
+        check_figures()
+    return path
+
+
 plot_option = click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    callback=_writable(".png"),
+    callback=_drawable,
     metavar="FILE.png",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )
@@ -154,12 +165,20 @@ on_bad_record_option = click.option(
 )
 
 
+class Command(click.Command):
+    """A command that says which extra brings a package that it needs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with needs_extra(f"`{ctx.command_path}`"):
+            return super().invoke(ctx)
+
+
 def command(*, example: str, **settings: Any) -> Callable[[F], click.Command]:
     """Make a function a command that has ``--debug`` and whose help ends with ``example``."""
 
     def decorate(function: F) -> click.Command:
         decorated: Callable[..., Any] = debug_option(function)
-        return click.command(cls=click.Command, epilog=f"Example: {example}", **settings)(decorated)
+        return click.command(cls=Command, epilog=f"Example: {example}", **settings)(decorated)
 
     return decorate
 

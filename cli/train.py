@@ -106,12 +106,7 @@ if TYPE_CHECKING:
     show_default="no; as the checkpoint, with --resume",
     help="Compute activations again instead of keeping them.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="Draw the loss into this PNG file.",
-)
+@options.plot_option
 @options.json_option
 def command(
     data: str,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError
+from pile_tools.formats.figures import check_figures
 from pile_tools.stages.dedup_report import in_order
 
 __all__ = ["check_plot", "plot_histograms"]
@@ -18,12 +19,7 @@ def check_plot(path: Path) -> None:
         raise ParameterError(f"{path}: a picture's name ends in {', '.join(_FORMATS)}")
     if not path.parent.is_dir():
         raise ParameterError(f"{path}: there is no directory {path.parent}")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise PileToolsError(
-            "--plot needs matplotlib; install it with `pip install 'pile-tools[plot]'`"
-        ) from None
+    check_figures()
 
 
 def plot_histograms(counts: Mapping[str, Any], path: Path) -> None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, needs_extra
 from pile_tools.formats.manifest import sha256_file
 from pile_tools.studies.greedy import greedy_continuation
 from pile_tools.studies.model_name import ModelName
@@ -242,13 +242,8 @@ def _is_pythias(config: Path) -> bool:
 
 
 def _open_by_transformers(directory: Path, name: ModelName, dtype: torch.dtype) -> Any:
-    try:
+    with needs_extra(f"{name}, which is not a GPT-NeoX of Pythia's kind,"):
         import transformers
-    except ModuleNotFoundError:
-        raise PileToolsError(
-            f"{name}: not a GPT-NeoX of Pythia's kind, and transformers, which opens others, is not "
-            "installed; install `pile-tools[studies]`"
-        ) from None
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
