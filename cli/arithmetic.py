@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from . import options, study_options
+from .tables import print_table
 
 
 @options.command(
@@ -142,19 +143,16 @@ def command(
         options.print_json(said)
         return
 
-    def shown(value: float | None) -> str:
-        return "" if value is None else f"{value:.4f}"
-
-    options.print_table(
+    print_table(
         ("model", "steps", "task", "problems", "accuracy", "most frequent", "least frequent", "gap"),
         [
             (
                 result.model,
-                "" if result.steps is None else f"{result.steps:,}",
+                result.steps,
                 result.task,
-                f"{result.problems:,}",
-                f"{result.accuracy:.4f}",
-                *map(shown, (result.most, result.least, result.gap)),
+                result.problems,
+                float(result.accuracy),
+                *(result.most, result.least, result.gap),
             )
             for result in results
         ],

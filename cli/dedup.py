@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from . import options
+from .tables import LARGEST, fold_rows, print_table
 
 
 @options.command(example="pile-tools dedup corpus/ -o kept/ --threshold 0.87")
@@ -84,6 +85,7 @@ from . import options
     metavar="FILE",
     help="Draw components by size and removed documents by similarity (.png, .pdf, .svg).",
 )
+@options.all_sources_option
 @options.json_option
 def command(
     inputs: tuple[str, ...],
@@ -94,6 +96,7 @@ def command(
     workers: int | None,
     memory: str | None,
     plot: Path | None,
+    all_sources: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -133,19 +136,20 @@ def command(
         parameters = dict(sorted(manifest.parameters.items()))
         options.print_json({"output": str(output), "parameters": parameters, **counts})
         return
-    _print_summary(dict(manifest.parameters), counts)
+    _print_summary(dict(manifest.parameters), counts, all_sources=all_sources)
 
 
-def _print_summary(parameters: dict[str, Any], counts: dict[str, Any]) -> None:
+def _print_summary(parameters: dict[str, Any], counts: dict[str, Any], *, all_sources: bool) -> None:
     header = ("source", "documents", "removed", "kept", "bytes", "removed bytes", "kept bytes")
     fields = ("documents", "removed", "kept", "bytes", "removed_bytes", "kept_bytes")
-    sources = [(name or '""', sums) for name, sums in counts["sources"].items()]
+    sources = sorted(counts["sources"].items(), key=lambda item: (-item[1]["documents"], item[0]))
+    rows = [(name or '""', *(sums[field] for field in fields)) for name, sums in sources]
+    rows = fold_rows(rows, "sources", limit=None if all_sources else LARGEST)
     if "without_source" in counts:
-        sources.append(("(none)", counts["without_source"]))
-    rows = [(name, *(f"{sums[field]:,}" for field in fields)) for name, sums in sources]
+        rows.append(("(none)", *(counts["without_source"][field] for field in fields)))
     totals = ("documents", "removed", "kept", "text_bytes", "removed_bytes", "kept_bytes")
-    rows.append(("all", *(f"{counts[name]:,}" for name in totals)))
-    options.print_table(header, rows)
+    rows.append(("all", *(counts[name] for name in totals)))
+    print_table(header, rows)
     if parameters["method"] != "text":
         click.echo(
             f"threshold {parameters['threshold']}, {parameters['bands']} bands of {parameters['rows']} rows, "

@@ -10,6 +10,7 @@ from pile_tools.errors import ParameterError
 
 from . import options
 from .streams import open_viewer, stream_options
+from .tables import print_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,7 +113,7 @@ def command(
         )
         click.echo(f"{pattern}: {where}")
     if every is not None:
-        options.print_arrow(counts.table)
+        print_arrow(counts.table)
 
 
 def parse_ids(text: str) -> list[int]:

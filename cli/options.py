@@ -5,15 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import orjson
 
 from pile_tools.errors import ParameterError, needs_extra
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -140,6 +137,13 @@ plot_option = click.option(
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )
 
+all_sources_option = click.option(
+    "--all",
+    "all_sources",
+    is_flag=True,
+    help="Show every source, not the 10 largest and the sum of the others.",
+)
+
 output_directory_option = click.option(
     "-o",
     "--output",
@@ -212,26 +216,6 @@ def print_json(value: Mapping[str, Any]) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
 
 
-def print_arrow(table: "pa.Table") -> None:
-    """Print an Arrow table of numbers and short texts, "-" for null."""
-    rows = [tuple(_cell(value) for value in row.values()) for row in table.to_pylist()]
-    print_table(tuple(table.column_names), rows)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
 def address(shard: str | None, row: int | None) -> str:
     """A place in a corpus as it is shown: SHARD:ROW, or a file that is shown whole."""
     return f"{shard}" if row is None else f"{shard}:{row}"
-
-
-def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print left-aligned first column and right-aligned others under a header."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        click.echo("  ".join(cells).rstrip())

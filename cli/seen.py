@@ -6,6 +6,7 @@ import click
 
 from . import options
 from .streams import open_viewer, stream_options
+from .tables import print_arrow
 
 
 @options.command(example="pile-tools seen --data tokens/ --document 42")
@@ -53,4 +54,4 @@ def command(
     if not table.num_rows:
         click.echo(f"not in {searched(viewer)}")
         return
-    options.print_arrow(table)
+    print_arrow(table)

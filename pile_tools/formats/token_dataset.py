@@ -129,8 +129,8 @@ def find_dataset(
     if Path(name).is_file():
         raise PileToolsError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
     raise PileToolsError(
-        f"{name}: no such directory, and {stem}.idx: no such file; name the directory or the prefix of a token "
-        "dataset (one on the Hub is hf://datasets/OWNER/NAME)"
+        f"{name}: no such directory, and {stem}.idx: no such file; name the directory or the prefix of a "
+        "token dataset (one on the Hub is hf://datasets/OWNER/NAME)"
     )
 
 
