@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from . import options
-from .tables import LARGEST, fold_rows, print_table
+from .tables import LARGEST, fold_rows, print_table, print_text
 
 
 @options.command(example="pile-tools dedup corpus/ -o kept/ --threshold 0.87")
@@ -157,7 +157,7 @@ def _print_summary(parameters: dict[str, Any], counts: dict[str, Any], *, all_so
         )
     for name, what in (("components", "components by size"), ("similarities", "removed by similarity")):
         if counts[name]:
-            click.echo(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
+            print_text(f"{what}: " + ", ".join(f"{key}: {value:,}" for key, value in counts[name].items()))
     for name in ("skipped_records", "oversized_records", "blank_lines", "repaired_documents"):
         if counts[name]:
             click.echo(f"{name.replace('_', ' ')}: {counts[name]:,}")

@@ -81,11 +81,9 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
             tokens, seq_length=SEQ_LENGTH, batch_size=BATCH_SIZE, steps=steps, seed=SEED, name=ORDER
         ),
     )
-    step = steps // 2
     # The order is named, so that the demo still works when its reader has made others.
     viewer = BatchViewer.open(tokens, order=ORDER)
-    timed("batch", lambda: viewer.batch(step))
-    row = max(range(BATCH_SIZE), key=lambda row: viewer.trace(step, row).num_rows)
+    step, row = timed("batch", lambda: _boundary(viewer, steps // 2))
 
     trained = timed("train", lambda: _train(viewer, directory)) if with_training else None
 
@@ -121,6 +119,12 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
         directory, step, row, document, None if trained is None else trained.checkpoint
     ):
         click.echo(f"  pile-tools {shlex.join(arguments)}")
+
+
+def _boundary(viewer: "BatchViewer", first: int) -> tuple[int, int]:
+    """Return step and row of a sequence in which documents meet, the first from step ``first`` on."""
+    rows = ((step, row) for step in range(first, viewer.steps) for row in range(viewer.batch_size))
+    return next((pair for pair in rows if viewer.trace(*pair).num_rows > 1), (first, 0))
 
 
 def _suggestions(
