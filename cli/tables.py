@@ -17,11 +17,13 @@ __all__ = [
     "Cell",
     "display_width",
     "fold_rows",
+    "pad",
     "print_arrow",
     "print_table",
     "print_text",
     "shorten",
     "terminal_width",
+    "wrap",
 ]
 
 Cell = str | int | float | None
@@ -34,7 +36,7 @@ _NAMES: Final = {
     *("step", "row", "position", "offset", "document", "dataset", "rank", "epoch", "start", "checkpoint"),
     *("original row", "first_step", "sequence"),
 }
-_LEAST_TEXT: Final = 12
+_LEAST_TEXT: Final = 8
 _UNITS: Final = ("k", "M", "G", "T")
 
 
@@ -71,6 +73,29 @@ def _prefix(text: str, width: int) -> str:
         if used > width:
             return text[:index]
     return text
+
+
+def pad(text: str, width: int) -> str:
+    """Return ``text`` with spaces after it up to ``width`` columns."""
+    return text + " " * (width - display_width(text))
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return the words of ``text`` in lines of at most ``width`` columns; a longer word is cut."""
+    lines = [""]
+    for word in text.split():
+        used = display_width(lines[-1])
+        if used and used + 1 + display_width(word) <= width:
+            lines[-1] += f" {word}"
+            continue
+        if used:
+            lines.append("")
+        while display_width(word) > width:
+            lines[-1] = _prefix(word, width) or word[0]
+            word = word[len(lines[-1]) :]
+            lines.append("")
+        lines[-1] = word
+    return [line for line in lines if line]
 
 
 def print_text(text: str, indent: str = "", *, err: bool = False) -> None:
@@ -179,8 +204,7 @@ class _Column:
 
     def align(self, text: str) -> str:
         text = shorten(text, self.width)
-        fill = " " * (self.width - display_width(text))
-        return text + fill if self.is_text else fill + text
+        return pad(text, self.width) if self.is_text else " " * (self.width - display_width(text)) + text
 
 
 def _printable(cell: Cell) -> Cell:

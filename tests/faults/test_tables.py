@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pile_tools_cli.main import run
-from pile_tools_cli.tables import display_width, fold_rows, print_table, print_text, shorten
+from pile_tools_cli.tables import display_width, fold_rows, print_table, print_text, shorten, wrap
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +184,24 @@ def test_display_width_knows_the_classes_of_unicode() -> None:
     assert unicodedata.east_asian_width("ア") == "W"
     assert display_width("ｱ") == 1  # half width
     assert display_width("Ａ") == 2  # full width
+
+
+@pytest.mark.parametrize("text", ["日本語の記事 and 文書 of " * 5, "x" * 50, "語" * 33, "a b c " * 20, ""])
+@pytest.mark.parametrize("width", [7, 20, 21])
+def test_lines_are_wrapped_by_what_they_take_on_a_terminal(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(display_width(line) <= width for line in lines)
+
+
+def test_columns_of_explain_are_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"文書{index}の言葉 word{index}" for index in range(40)]
+    texts = [" ".join(words), " ".join([*words[:-1], "別の言葉"])]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    out = str(tmp_path / "out")
+    assert run(["dedup", str(tmp_path / "in.jsonl"), "-o", out, "--threshold", "0.5", "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert run(["explain", out, "--shard", "in.jsonl", "--row", "1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " │ " in line]
+    assert len(lines) > 3
+    assert {display_width(line.split(" │ ")[0]) for line in lines} == {38}
