@@ -95,7 +95,7 @@ every_option = click.option(
     default=None,
     metavar="STEPS",
     show_default="the last checkpoint only",
-    help="Report at every so many steps.",
+    help="Report after each multiple of this number of steps.",
 )
 
 

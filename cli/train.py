@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     show_default="all",
     help="Keep the last N checkpoints of the run only; older ones are removed when the next is written.",
 )
-@click.option("--stop-at", type=int, default=None, help="End after so many steps, to be resumed.")
+@click.option("--stop-at", type=int, default=None, help="End after this number of steps, to be resumed.")
 @click.option("--resume", is_flag=True, help="Go on with the newest checkpoint of the run.")
 @click.option(
     "--from",
