@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .tables import print_arrow
 
 if TYPE_CHECKING:
     from pile_tools.lookups.diff import Difference
@@ -80,9 +81,9 @@ def command(
     if found.detailed < len(found.differing):
         click.echo(f"of the first {found.detailed:,} of them (--limit):")
     if found.sequences.num_rows:
-        options.print_arrow(found.sequences)
+        print_arrow(found.sequences)
     if found.documents.num_rows:
-        options.print_arrow(found.documents)
+        print_arrow(found.documents)
 
 
 def _believed(found: "Difference") -> str:

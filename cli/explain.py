@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import textwrap
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
+from .tables import pad, shorten, wrap
 
 if TYPE_CHECKING:
     from pile_tools.stages.explain import Explanation
@@ -79,7 +79,7 @@ def _print_kept(found: "Explanation") -> None:
 def _wrap(text: str, width: int) -> list[str]:
     # What a document says must not steer the terminal.
     text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return textwrap.wrap(text, width, break_on_hyphens=False)
+    return wrap(text, width)
 
 
 def _print_side_by_side(found: "Explanation") -> None:
@@ -105,7 +105,8 @@ def _print_side_by_side(found: "Explanation") -> None:
         return
     width = max(LEAST_WIDTH, (columns - len(GUTTER)) // 2)
     colour = sys.stdout.isatty()
-    click.echo(f"{f'{found.shard}:{found.row}'.ljust(width)}{GUTTER}{name}:{number}")
+    heading = pad(shorten(f"{found.shard}:{found.row}", width), width)
+    click.echo(f"{heading}{GUTTER}{shorten(f'{name}:{number}', width)}")
     click.echo("─" * width + "─┼─" + "─" * width)
     for stretch in align_words(found.text, found.partner_text, found.normalization):
         marked = not stretch.same
@@ -114,7 +115,7 @@ def _print_side_by_side(found: "Explanation") -> None:
             left = mark_words(left, "[-", "-]", found.normalization)
             right = mark_words(right, "{+", "+}", found.normalization)
         for one, two in zip_longest(_wrap(left, width), _wrap(right, width), fillvalue=""):
-            one = one.ljust(width)
+            one = pad(one, width)
             if marked and colour:
                 one, two = click.style(one, fg="red"), click.style(two, fg="green")
             click.echo(f"{one}{GUTTER}{two}".rstrip())

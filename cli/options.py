@@ -7,15 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import orjson
 
-from pile_tools.errors import ParameterError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from pile_tools.errors import ParameterError, needs_extra
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -122,7 +119,7 @@ every_option = click.option(
     default=None,
     metavar="STEPS",
     show_default="the last checkpoint only",
-    help="Report at every so many steps.",
+    help="Report after each multiple of this number of steps.",
 )
 
 
@@ -172,12 +169,30 @@ table_option = click.option(
     help="File to write the table to; one that exists is not replaced.",
 )
 
+
+def drawable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Check that a figure can be drawn before hours are spent on what it shows."""
+    from pile_tools.formats.figures import check_figures
+
+    if path is not None:
+        check_figures()
+    return path
+
+
 plot_option = click.option(
     "--plot",
     type=PictureFile(),
     default=None,
+    callback=drawable,
     metavar="FILE.png",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
+)
+
+all_sources_option = click.option(
+    "--all",
+    "all_sources",
+    is_flag=True,
+    help="Show every source, not the 10 largest and the sum of the others.",
 )
 
 output_directory_option = click.option(
@@ -221,12 +236,20 @@ max_skipped_option = click.option(
 )
 
 
+class Command(click.Command):
+    """A command that says which extra brings a package that it needs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with needs_extra(f"`{ctx.command_path}`"):
+            return super().invoke(ctx)
+
+
 def command(*, example: str, **settings: Any) -> Callable[[F], click.Command]:
     """Make a function a command that has ``--debug`` and whose help ends with ``example``."""
 
     def decorate(function: F) -> click.Command:
         decorated: Callable[..., Any] = debug_option(function)
-        return click.command(cls=click.Command, epilog=f"Example: {example}", **settings)(decorated)
+        return click.command(cls=Command, epilog=f"Example: {example}", **settings)(decorated)
 
     return decorate
 
@@ -332,26 +355,6 @@ def proved_files() -> Iterator[None]:
         click.echo(line, err=True)
 
 
-def print_arrow(table: "pa.Table") -> None:
-    """Print an Arrow table of numbers and short texts, "-" for null."""
-    rows = [tuple(_cell(value) for value in row.values()) for row in table.to_pylist()]
-    print_table(tuple(table.column_names), rows)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
 def address(shard: str | None, row: int | None) -> str:
     """A place in a corpus as it is shown: SHARD:ROW, or a file that is shown whole."""
     return f"{shard}" if row is None else f"{shard}:{row}"
-
-
-def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print left-aligned first column and right-aligned others under a header."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        click.echo("  ".join(cells).rstrip())

@@ -15,6 +15,7 @@ from pile_tools.stages.order_like import make_order_like
 
 from . import options
 from .streams import cache_bytes_option, cache_option, open_cache, suite_option
+from .tables import print_table
 
 if TYPE_CHECKING:
     from pile_tools.formats.order_record import BlendRecord
@@ -202,10 +203,8 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
         options.print_json(_order_json(kept.summary) | value)
         return
     _report(kept.summary, as_json=False)
-    rows: list[tuple[str, ...]] = [
-        (name.replace("_", " "), f"{before[name]:,}", f"{after[name]:,}") for name in before
-    ]
-    options.print_table(("", "before", "after"), rows)
+    rows = [(name.replace("_", " "), before[name], after[name]) for name in before]
+    print_table(("", "before", "after"), rows)
 
 
 def _warn(summary: "OrderSummary") -> None:

@@ -37,14 +37,6 @@ checkpoint_steps_option = click.option(
     help="How many steps the model has read.",
 )
 
-plot_option = click.option(
-    "--plot",
-    type=options.PictureFile(),
-    default=None,
-    metavar="FILE.png",
-    help="Draw it into this file; needs matplotlib (the extra `plot`).",
-)
-
 _MODEL_OPTIONS = (
     click.option("--revision", default=None, metavar="REVISION", help="Of a Hub model: step512, main, …"),
     click.option(

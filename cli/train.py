@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     default=None,
     metavar="SIZE|CONFIG",
     show_default="that of the checkpoint, with --resume and --from",
-    help="A size of Pythia (14m, 31m, 70m, 160m, 410m, 1b, 1.4b, 2.8b, 6.9b, 12b) or a GPT-NeoX config.json.",
+    help="A size of Pythia (14m, 31m, 70m, 160m, 410m, 1b, 1.4b, 2.8b, 6.9b, 12b), the demo's 1m "
+    "(of 8,192 tokens) or a GPT-NeoX config.json.",
 )
 @click.option(
     "--steps",
@@ -77,7 +78,15 @@ if TYPE_CHECKING:
     show_default="0,1,2,4,8,16,32,64,128,256,512,every 1000",
     help="Numbers of steps after which a checkpoint is written; the last always has one.",
 )
-@click.option("--stop-at", type=int, default=None, help="End after so many steps, to be resumed.")
+@click.option(
+    "--keep-last",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    show_default="all",
+    help="Keep the last N checkpoints of the run only; older ones are removed when the next is written.",
+)
+@click.option("--stop-at", type=int, default=None, help="End after this number of steps, to be resumed.")
 @click.option("--resume", is_flag=True, help="Go on with the newest checkpoint of the run.")
 @click.option(
     "--from",
@@ -107,13 +116,7 @@ if TYPE_CHECKING:
     show_default="no; as the checkpoint, with --resume",
     help="Compute activations again instead of keeping them.",
 )
-@click.option(
-    "--plot",
-    type=options.PictureFile(),
-    default=None,
-    metavar="FILE.png",
-    help="Draw the loss into this file; needs matplotlib (the extra `plot`).",
-)
+@options.plot_option
 @options.json_option
 def command(
     data: str,

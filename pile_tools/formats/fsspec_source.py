@@ -1,13 +1,13 @@
 """Files behind any URL that fsspec knows: ``s3://``, ``gs://``, ``memory://`` and others."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import fsspec
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingExtraError, PileToolsError
 from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.retry import TryAgain, retried
@@ -16,12 +16,32 @@ from pile_tools.formats.urls import redacted, without_credentials
 
 __all__ = ["FsspecSource", "list_folder"]
 
+# Packages whose module has another name.
+_PACKAGES: Final = {"smbclient": "smbprotocol"}
+
 
 def _file_system(url: str) -> tuple[Any, str]:
+    scheme = url.partition("://")[0]
+    if scheme not in fsspec.available_protocols():
+        raise PileToolsError(
+            f"{url}: {scheme}:// is not known; name a path, or a URL with https://, hf://, s3:// or gs://"
+        )
     try:
         system, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise PileToolsError(f"{without_credentials(url)}: {redacted(str(error))}") from None
+    except ImportError as error:
+        # fsspec raises its own error from that of the import.
+        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        module = (cause.name or "").partition(".")[0]
+        package = _PACKAGES.get(module, module.replace("_", "-"))
+        remedy = (
+            f"{package} is not installed; run `pip install {package}`" if package else redacted(str(error))
+        )
+        raise MissingExtraError(f"{without_credentials(url)}: {remedy}") from None
+    except (ValueError, TypeError, OSError) as error:
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise PileToolsError(
+            f"{without_credentials(url)}: {scheme}:// cannot be used here ({reason})"
+        ) from None
     return system, path
 
 

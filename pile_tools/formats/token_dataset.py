@@ -121,16 +121,23 @@ def find_dataset(
         if found is not None:
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
+            where = "the current directory" if name == "." else name
             raise PileToolsError(
-                f"{store.name}: no .idx file in it, so no token dataset; name its directory or prefix"
+                f"{without_credentials(where)}: no .idx file in it, so no token dataset; name the directory "
+                "or prefix of one (--data, or $PILE_TOOLS_DATA)"
             )
     store = open_store(folder or ".", io=io, cache=cache, near=near)
     names = store.list() if store.path is None or store.path.is_dir() else {}
     if prefix and (names is None or f"{prefix}.idx" in names):
         return store, prefix
-    stem = child(folder, prefix) if is_url(name) else os.path.join(folder, prefix)
+    if is_url(name):
+        stem = without_credentials(child(folder, prefix))
+        raise PileToolsError(f"{stem}.idx: no such file; name the folder or the prefix of a token dataset")
+    if Path(name).is_file():
+        raise PileToolsError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
     raise PileToolsError(
-        f"{without_credentials(stem)}.idx: no such file; name the directory or the prefix of a token dataset"
+        f"{name}: no such directory, and {os.path.join(folder, prefix)}.idx: no such file; name the "
+        "directory or the prefix of a token dataset (one on the Hub is hf://datasets/OWNER/NAME)"
     )
 
 

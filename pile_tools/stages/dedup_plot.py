@@ -4,21 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.stages.dedup_report import in_order
 
-__all__ = ["plot_histograms", "require_matplotlib"]
-
-
-def require_matplotlib() -> None:
-    """Raise PileToolsError where ``plot_histograms`` has nothing to draw with."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise PileToolsError(
-            "--plot needs matplotlib; install it with `pip install 'pile-tools[plot]'`"
-        ) from None
+__all__ = ["plot_histograms"]
 
 
 def plot_histograms(counts: Mapping[str, Any], path: Path) -> None:

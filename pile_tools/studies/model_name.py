@@ -9,6 +9,7 @@ from typing import Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.hub_ids import split_hub_id
 from pile_tools.suites import suite_of_model
 from pile_tools.train.files import DATA_NAME
 
@@ -28,7 +29,10 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str, revision: str | None = None) -> Self:
-        """Return what ``text`` names: a directory, ``owner/name`` or ``owner/name@revision``."""
+        """Return what ``text`` names: a directory, ``owner/name`` or ``owner/name@revision``.
+
+        Raises PileToolsError for a path where no directory is.
+        """
         if Path(text).is_dir():
             return cls(text, revision)
         location, at, own = text.partition("@")
@@ -36,7 +40,9 @@ class ModelName:
             raise ParameterError(f"{text}: names a revision, and --revision says {revision!r}; give one")
         if not location or (at and not own):
             raise ParameterError(f"{text!r} is neither a directory nor a Hub id (owner/name@revision)")
-        return cls(location, own or revision)
+        name = cls(location, own or revision)
+        split_hub_id(str(name), "directory")  # now, and not after hours on other models
+        return name
 
     def __str__(self) -> str:
         return self.location if self.revision is None else f"{self.location}@{self.revision}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.hub_downloads import downloaded
+from pile_tools.formats.hub_ids import split_hub_id
 from pile_tools.formats.names import name_problem, path_inside
 from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME, prove_files
 from pile_tools.train.model import GPTNeoX
@@ -197,13 +198,13 @@ def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     where = name if revision is None else f"{name}, revision {revision}"
-    if name.startswith((".", "/")) or name.count("/") != 1:
-        raise PileToolsError(f"{name}: neither a directory nor a Hub id such as EleutherAI/pythia-70m")
+    split_hub_id(name if revision is None else f"{name}@{revision}", "directory")
     patterns = [CONFIG_NAME, WEIGHTS_NAME, _INDEX_NAME, "model-*-of-*.safetensors"]
     try:
         return downloaded(where, lambda: snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PileToolsError(
-            f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason})"
+            f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason}), and there is no "
+            "such directory here"
         ) from None

@@ -26,9 +26,10 @@ def open_named(name: str, data: str | None, *, order: str | None = None, **optio
         return BatchViewer.open(name, order=order, **options)
     if data is None:
         if not _is_stream("."):
+            absent = "" if is_url(name) or os.path.exists(name) else " (there is no such file or directory)"
             raise PileToolsError(
                 f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset "
-                "with --data"
+                f"with --data{absent}"
             )
         data = "."
     return BatchViewer.open(data, order=name, **options)

@@ -216,5 +216,6 @@ def test_without_torch_training_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "pile-tools: torch is not installed; training needs it: install `pile-tools[train]`\n"
+        "pile-tools: torch is not installed, and training needs it; install the extra `train`: pip install "
+        "'.[train]' in a clone of pile-tools, elsewhere pip install 'pile-tools[train]'\n"
     )
