@@ -1,7 +1,9 @@
 """Fixtures that many tests share."""
 
 import shutil
+import signal
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,21 @@ settings.load_profile("untimed")
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.
 PACKAGES = ("encodings", "json", "asyncio", "email")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_answer_signals() -> Iterator[None]:
+    """Let children start with a signal's default action where this process was started to ignore it.
+
+    `nohup` and many CI runners start it so, and a child inherits an ignored signal, but not a caught one.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ignored = [number for number in signals if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Constraint files for pip: every package that `make demo`, `make test` and `make docs` install, at one version.
+"""Constraint files for pip: one version of every package that `make demo`, `test` and `docs` install.
 
     python tools/constraints.py newest    writes constraints.txt; needs uv, which `make constraints` brings
     python tools/constraints.py oldest    prints the lower bounds of pyproject.toml, for make test-oldest
