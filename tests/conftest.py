@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import os
 import shutil
 import signal
 import sysconfig
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 
 from pile_tools.stages.demo import make_demo_corpus
+
+# Work this small loses time in threads that wait for each other. For torch, which is imported later, and for
+# the processes that tests start; the number of threads may change roundings, so it is one number for all.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # No timed assertions: the first example of a kernel's test compiles it.
 settings.register_profile("untimed", deadline=None)

@@ -1,7 +1,6 @@
 """``pile-tools train`` and ``verify`` of what it wrote: what they print and how they end."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -148,7 +147,6 @@ def test_under_torchrun(home: Path, begin: list[str]) -> None:
     output = str(home / "two")
     done = subprocess.run(
         [*launch, str(script), *begin, "-o", output, "--json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

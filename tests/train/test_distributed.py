@@ -2,7 +2,6 @@
 
 import filecmp
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,8 +88,7 @@ def launch(home: Path, processes: int, script: str, *arguments: str) -> None:
     driver.write_text(script)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     command += [str(processes), str(driver), str(home), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
