@@ -6,6 +6,10 @@ DEMO ?= demo
 # What test-latest and test-oldest install of torch: newer releases for Linux bring gigabytes for GPUs.
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
+# How many tests run at a time.
+JOBS ?= 2
+PYTEST := -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
 PIP := -m pip --quiet --disable-pip-version-check
 # Packages that come as source are built by the pinned tools, too, and not by whatever is the newest.
 PINNED := $(PIP) install --constraint constraints.txt --no-build-isolation
@@ -36,23 +40,23 @@ $(VENV)/.installed: $(VENV)/.runtime
 	@touch $@
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-latest:
 	test -x $(VENV)-latest/bin/python || $(PYTHON) -m venv $(VENV)-latest
 	$(VENV)-latest/bin/python $(PIP) install --upgrade pip
 	$(VENV)-latest/bin/python $(PIP) install --upgrade --upgrade-strategy eager '$(TORCH)' -e '.[train,test]'
-	$(VENV)-latest/bin/python -m pytest -p tests.deprecations
+	$(VENV)-latest/bin/python $(PYTEST) -p tests.deprecations
 
 test-oldest:
 	test -x $(VENV)-oldest/bin/python || python3.11 -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python tools/constraints.py oldest > $(VENV)-oldest/constraints.txt
 	$(VENV)-oldest/bin/python $(PIP) install --upgrade pip
 	$(VENV)-oldest/bin/python $(PIP) install --constraint $(VENV)-oldest/constraints.txt '$(TORCH)' -e '.[train,studies,plot,pile-dedupe,test]'
-	$(VENV)-oldest/bin/python -m pytest
+	$(VENV)-oldest/bin/python $(PYTEST)
 
 check: lint
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python $(PYTEST) -m 'not slow'
 
 lint: setup
 	$(BIN)/ruff check .

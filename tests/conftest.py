@@ -24,6 +24,19 @@ settings.load_profile("untimed")
 PACKAGES = ("encodings", "json", "asyncio", "email")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let pytest-xdist, where it is used, give each file to one worker, and what takes long first."""
+    if not config.pluginmanager.has_plugin("xdist"):
+        return
+    for item in items:
+        # What kills and interrupts processes runs one at a time.
+        serial = item.get_closest_marker("serial")
+        item.add_marker(pytest.mark.xdist_group("serial" if serial else item.location[0]))
+    slow = {item.location[0] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.location[0] not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _children_answer_signals() -> Iterator[None]:
     """Let children start with a signal's default action where this process was started to ignore it.

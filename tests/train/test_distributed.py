@@ -1,4 +1,4 @@
-"""Several processes over gloo, started by torchrun: the same batches and losses, resumed by other numbers."""
+"""Processes of torchrun, over gloo: the same batches and losses, resumed by other numbers."""
 
 import filecmp
 import json
@@ -11,6 +11,7 @@ import pytest
 
 from pile_tools import BatchViewer
 from pile_tools.train import load_model, read_metrics, train, verify_checkpoint
+from tests.processes import started
 from tests.train.small import make_stream, write_config
 
 STEPS = 7
@@ -31,32 +32,33 @@ WORK = {
         ("three-then-one", 3, False, 5),
     ],
 }
-DRIVER = """
-import json, sys, warnings
-from pathlib import Path
-warnings.simplefilter("error")
-from pile_tools import BatchViewer
-from pile_tools.train import train
-from torch import distributed
-
-home = Path(sys.argv[1])
-distributed.init_process_group("gloo")
-for name, stop, resume, micro in json.loads(sys.argv[2]):
-    train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, schedule="0",
-          learning_rate=0.01, micro_batch_size=micro, stop_at=stop, resume=resume, device="cpu")
-distributed.destroy_process_group()
-"""
-FAULTS = """
-import os, sys
+# Forks the processes once torch is imported, which costs more than all that they do.
+PROCESSES = """
+import json, os, sys, warnings
 from pathlib import Path
 from pile_tools import BatchViewer
 from pile_tools.errors import PileToolsError
 from pile_tools.train import optimizer, train
 from torch import distributed
 
-distributed.init_process_group("gloo")
-home, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-
+warnings.filterwarnings("error", module="pile_tools")
+home, processes = Path(sys.argv[1]), int(sys.argv[2])
+for rank in range(processes):
+    if os.fork() == 0:
+        break
+else:
+    sys.exit(any(os.wait()[1] for _ in range(processes)))
+os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+store = f"file://{home}/store-{os.getppid()}"
+distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=processes)
+"""
+DRIVER = """
+for name, stop, resume, micro in json.loads(sys.argv[3]):
+    train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, schedule="0",
+          learning_rate=0.01, micro_batch_size=micro, stop_at=stop, resume=resume, device="cpu")
+distributed.destroy_process_group()
+"""
+FAULTS = """
 def run(name, data, **settings):
     try:
         outcome = train(BatchViewer.open(data), home / name, model=str(home / "model"), steps=7,
@@ -84,12 +86,10 @@ distributed.destroy_process_group()
 
 
 def launch(home: Path, processes: int, script: str, *arguments: str) -> None:
-    driver = home / "driver.py"
-    driver.write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    command += [str(processes), str(driver), str(home), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-c", PROCESSES + script, str(home), str(processes), *arguments]
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
 
 
 def one_process(home: Path, name: str, **settings: Any) -> None:
