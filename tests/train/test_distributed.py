@@ -32,28 +32,38 @@ WORK = {
         ("three-then-one", 3, False, 5),
     ],
 }
-# Forks the processes once torch is imported, which costs more than all that they do.
+# Forks the processes of one launch after the other once torch is imported, which costs more than they do.
 PROCESSES = """
 import json, os, sys, warnings
 from pathlib import Path
+import torch._dynamo  # a training step imports it
 from pile_tools import BatchViewer
 from pile_tools.errors import PileToolsError
 from pile_tools.train import optimizer, train
 from torch import distributed
 
 warnings.filterwarnings("error", module="pile_tools")
-home, processes = Path(sys.argv[1]), int(sys.argv[2])
-for rank in range(processes):
-    if os.fork() == 0:
+home, work = Path(sys.argv[1]), json.loads(sys.argv[2])
+
+def forked(processes):
+    for rank in range(processes):
+        if os.fork() == 0:
+            return rank
+    for _ in range(processes):
+        if os.wait()[1]:
+            sys.exit(1)
+
+for processes, runs in work:
+    if (rank := forked(processes)) is not None:
         break
 else:
-    sys.exit(any(os.wait()[1] for _ in range(processes)))
+    sys.exit()
 os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-store = f"file://{home}/store-{os.getppid()}"
+store = f"file://{home}/store-of-{processes}-{os.getppid()}"
 distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=processes)
 """
 DRIVER = """
-for name, stop, resume, micro in json.loads(sys.argv[3]):
+for name, stop, resume, micro in runs:
     train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, schedule="0",
           learning_rate=0.01, micro_batch_size=micro, stop_at=stop, resume=resume, device="cpu")
 distributed.destroy_process_group()
@@ -85,8 +95,8 @@ distributed.destroy_process_group()
 """
 
 
-def launch(home: Path, processes: int, script: str, *arguments: str) -> None:
-    command = [sys.executable, "-c", PROCESSES + script, str(home), str(processes), *arguments]
+def launch(home: Path, script: str, work: list[tuple[int, list[Any]]]) -> None:
+    command = [sys.executable, "-c", PROCESSES + script, str(home), json.dumps(work)]
     with started(command, stderr=subprocess.PIPE, text=True) as process:
         _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -105,8 +115,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_config(directory / "model")
     one_process(directory, "one")
     one_process(directory, "one-then-two", stop_at=3)
-    for processes, work in WORK.items():
-        launch(directory, processes, DRIVER, json.dumps(work))
+    launch(directory, DRIVER, list(WORK.items()))
     one_process(directory, "three-then-one", resume=True)
     return directory
 
@@ -141,7 +150,7 @@ def test_resumed_to_the_bit_by_the_same_number(home: Path, name: str) -> None:
 
 def test_faults_of_one_process_end_all(home: Path) -> None:
     make_stream(home / "other", seed=1)
-    launch(home, 2, FAULTS)
+    launch(home, FAULTS, [(2, [])])
     said = {
         name: [(home / f"{name}.{rank}").read_text() for rank in (0, 1)]
         for name in ("unequal", "told", "full")
