@@ -215,7 +215,10 @@ def _report(outcome: "Outcome", changed: Mapping[str, int], *, as_json: bool) ->
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether to stop; a second Ctrl-C ends at once."""
+    """Give a function that says whether to stop; a second Ctrl-C ends at once.
+
+    A signal that this process was started to ignore, as by `nohup`, stays ignored.
+    """
     stopping = False
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -225,12 +228,15 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         stopping = True
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    answered = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in answered:
+        signal.signal(number, handle)
     try:
         yield lambda: stopping
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in answered:
+            signal.signal(number, before[number])
 
 
 @contextmanager

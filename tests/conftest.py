@@ -2,14 +2,20 @@
 
 import os
 import shutil
+import signal
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from pile_tools.stages.demo import make_demo_corpus
+
+# Work this small loses time in threads that wait for each other. For torch, which is imported later, and for
+# the processes that tests start; the number of threads may change roundings, so it is one number for all.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # No timed assertions: the first example of a kernel's test compiles it.
 settings.register_profile("untimed", deadline=None)
@@ -21,6 +27,34 @@ os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.
 PACKAGES = ("encodings", "json", "asyncio", "email")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let pytest-xdist, where it is used, give each file to one worker, and what takes long first."""
+    if not config.pluginmanager.has_plugin("xdist"):
+        return
+    for item in items:
+        # What kills and interrupts processes runs one at a time.
+        serial = item.get_closest_marker("serial")
+        item.add_marker(pytest.mark.xdist_group("serial" if serial else item.location[0]))
+    slow = {item.location[0] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.location[0] not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_answer_signals() -> Iterator[None]:
+    """Let children start with a signal's default action where this process was started to ignore it.
+
+    `nohup` and many CI runners start it so, and a child inherits an ignored signal, but not a caught one.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ignored = [number for number in signals if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

@@ -215,5 +215,5 @@ def search_decoded(
         ) from None
     finally:
         for process in list((pool._processes or {}).values()):
-            process.terminate()
+            process.kill()  # one that was started with SIGTERM ignored would go on
         pool.shutdown(wait=True, cancel_futures=True)

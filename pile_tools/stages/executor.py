@@ -99,7 +99,7 @@ class TaskPool:
             return
         if kind is not None:
             for process in list((self._pool._processes or {}).values()):
-                process.terminate()
+                process.kill()  # one that was started with SIGTERM ignored would go on
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(

@@ -1,7 +1,9 @@
 """Causal language models to be asked questions: GPT-NeoX by our own code, any other by transformers."""
 
+import inspect
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -62,14 +64,17 @@ class _Transformers:
         self.model = model
         self.vocab = int(model.get_input_embeddings().weight.shape[0])
         self.positions: int | None = getattr(model.config, "max_position_embeddings", None)
+        self._cache_name = _cache_name(model.forward)
 
     def continue_greedily(self, prompt: Tensor, length: int) -> Tensor:
         out = prompt.new_empty(len(prompt), length)
-        tokens, cache = prompt, None
+        tokens, cache, name = prompt, None, self._cache_name
         for step in range(length):
-            found = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
-            out[:, step] = found.logits[:, -1].argmax(dim=-1)
-            tokens, cache = out[:, step : step + 1], getattr(found, "past_key_values", None)
+            options = {} if name is None else {name: cache}
+            output = self.model(input_ids=tokens, use_cache=name is not None, **options)
+            out[:, step] = output.logits[:, -1].argmax(dim=-1)
+            tokens = out[:, step : step + 1]
+            cache = None if name is None else getattr(output, name, None)
             if cache is None and step + 1 < length:  # a model without a cache reads all again
                 tokens = torch.cat((prompt, out[:, : step + 1]), dim=1)
         return out
@@ -79,6 +84,16 @@ class _Transformers:
 
     def logits(self, hidden: Tensor) -> Tensor:
         return hidden
+
+
+def _cache_name(forward: Callable[..., Any]) -> str | None:
+    """Return the parameter by which ``forward`` takes its cache, None where it names no such parameter.
+
+    A name that it does not declare may vanish in its ``**kwargs``, and with it all that was read before.
+    """
+    parameters = inspect.signature(forward).parameters
+    # transformers 5.24 renames the second to the first.
+    return next((name for name in ("cache", "past_key_values") if name in parameters), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import started
+
 # What a task is doing: a call that answers no signal until it returns, in this process or in two others.
 PROGRAM = """
 import hashlib, os, sys, time
@@ -37,26 +39,14 @@ def test_interrupt_ends_a_command(kind: str, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / "corpus" / name).write_text('{"text": "one two"}\n')
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(tmp_path / "program.py"),
-            kind,
-            str(tmp_path / "corpus"),
-            str(tmp_path / "out"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    program = [str(tmp_path / name) for name in ("program.py", "corpus", "out")]
+    command = [sys.executable, program[0], kind, *program[1:]]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "busy\n"
         process.send_signal(signal.SIGINT)
         # Two seconds are promised: the rest is for a machine that is busy.
         _, error = process.communicate(timeout=6)
-    finally:
-        process.kill()
     assert process.returncode == 130
     assert error == "pile-tools: interrupted\n"
     assert not (tmp_path / "out" / "manifest.json").exists()

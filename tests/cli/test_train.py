@@ -1,7 +1,6 @@
 """``pile-tools train`` and ``verify`` of what it wrote: what they print and how they end."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from pile_tools_cli.main import run
 
 from pile_tools.train import read_metrics
+from tests.processes import started
 from tests.train.small import make_stream, write_config
 
 
@@ -131,13 +131,13 @@ def test_interrupted_by_a_signal(home: Path, begin: list[str]) -> None:
     slow = "import time; from pile_tools.train import loop; once = loop._check_tokens\n"
     slow += "def check(*known):\n    time.sleep(0.2)\n    once(*known)\nloop._check_tokens = check\n"
     script = slow + "from pile_tools_cli.main import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", script, *steps], stderr=subprocess.PIPE, text=True)
     metrics = output / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_text().count("\n") < 2:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with started([sys.executable, "-c", script, *steps], stderr=subprocess.PIPE, text=True) as process:
+        while not metrics.exists() or metrics.read_text().count("\n") < 2:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.endswith("go on with --resume\npile-tools: interrupted\n")
     done = len(read_metrics(output))
@@ -154,7 +154,6 @@ def test_under_torchrun(home: Path, begin: list[str]) -> None:
     output = str(home / "two")
     done = subprocess.run(
         [*launch, str(script), *begin, "-o", output, "--json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

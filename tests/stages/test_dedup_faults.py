@@ -24,6 +24,7 @@ from pile_tools.stages import dedup_run
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 from pile_tools.stages.workspace import InputFile, Workspace
+from tests.processes import started
 from tests.stages.test_dedup import all_files, planted, record, write_corpus, write_zst
 
 ROOT = Path(__file__).parents[2]
@@ -144,12 +145,12 @@ def test_killed_for_real(kind: signal.Signals, tmp_path: Path) -> None:
     # Large enough for worker processes, and for a moment in which work is under way.
     corpus = write_corpus(tmp_path / "corpus", planted(6, 40, length=30_000), shards=4)
     out = tmp_path / "out"
-    process = subprocess.Popen(command(corpus, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while process.poll() is None and not (out / ".unfinished" / "sign").exists():
-        time.sleep(0.01)
-    time.sleep(0.3)
-    process.send_signal(kind)
-    _, printed = process.communicate()
+    with started(command(corpus, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not (out / ".unfinished" / "sign").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(kind)
+        _, printed = process.communicate()
     assert process.returncode == (130 if kind == signal.SIGINT else -signal.SIGKILL)
     if kind == signal.SIGINT:
         assert printed == b"pile-tools: interrupted\n"

@@ -9,6 +9,7 @@ import pytest
 
 from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.stages.executor import Task, TaskPool, run_tasks
+from tests.processes import started
 
 
 def write(path: Path, content: str) -> None:
@@ -75,20 +76,19 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, kind: signal.Signals, met
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    parent = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path), method], env=environment, stderr=subprocess.DEVNULL
-    )
-    written = [tmp_path / name for name in "ab"]
-    deadline = time.monotonic() + 60
-    while not all(path.exists() and path.read_text() for path in written):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    parent.send_signal(kind)
-    parent.wait(timeout=30)
-    children = [int(path.read_text()) for path in written]
-    while any(alive(child) for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    command = [sys.executable, str(script), str(tmp_path), method]
+    with started(command, env=environment, stderr=subprocess.DEVNULL) as parent:
+        written = [tmp_path / name for name in "ab"]
+        deadline = time.monotonic() + 60
+        while not all(path.exists() and path.read_text() for path in written):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        parent.send_signal(kind)
+        parent.wait(timeout=30)
+        children = [int(path.read_text()) for path in written]
+        while any(alive(child) for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:

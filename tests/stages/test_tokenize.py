@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pile_tools.stages import tokenize_shard
 from pile_tools.stages.tokenize import tokenize
 from pile_tools.stages.tokenize_encoder import ReferenceEncoder
 from pile_tools.stages.verify import verify
+from tests.processes import started
 
 SHARED = Path(__file__).parents[2] / "../shared"
 NEOX = SHARED / "tokenizer/20B_tokenizer.json"
@@ -314,9 +316,9 @@ def test_a_directory_with_something_else_is_left_alone(small: Path, tmp_path: Pa
         tokenize([tmp_path / "none"], tmp_path / "t", tokenizer=str(small))
 
 
-def start_command(arguments: list[str]) -> subprocess.Popen[bytes]:
+def started_command(arguments: list[str]) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     code = "import sys; from pile_tools_cli.main import run; sys.exit(run(sys.argv[1:]))"
-    return subprocess.Popen(
+    return started(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
@@ -337,10 +339,10 @@ def test_killed_and_restarted_it_is_byte_identical(kind: signal.Signals, small: 
     out = tmp_path / "t"
     arguments = ["tokenize", str(tmp_path / "in"), "-o", str(out), "--tokenizer", str(small)]
     arguments += ["--shard-bytes", "10e6", "--workers", "2"]
-    process = start_command(arguments)
-    wait_for(out, f"{UNFINISHED_NAME}/part-*.json", process)
-    process.send_signal(kind)
-    assert process.wait() == (-signal.SIGKILL if kind == signal.SIGKILL else 130)
+    with started_command(arguments) as process:
+        wait_for(out, f"{UNFINISHED_NAME}/part-*.json", process)
+        process.send_signal(kind)
+        assert process.wait() == (-signal.SIGKILL if kind == signal.SIGKILL else 130)
     assert not (out / "manifest.json").exists()
     assert list(out.glob(f"{UNFINISHED_NAME}/part-*.json"))
     with pytest.raises(PileToolsError, match="half-finished by a different job"):
@@ -353,11 +355,11 @@ def test_two_writers(small: Path, tmp_path: Path) -> None:
     for number in range(4):
         write_shard(tmp_path / f"in/{number}.jsonl", [record("some words " * 3000)] * 40)
     arguments = ["tokenize", str(tmp_path / "in"), "-o", str(tmp_path / "t"), "--tokenizer", str(small)]
-    process = start_command(arguments)
-    wait_for(tmp_path / "t", f"{UNFINISHED_NAME}/job.json", process)
-    with pytest.raises(PileToolsError, match="another run is at work"):
-        tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small))
-    assert process.wait() == 0
+    with started_command(arguments) as process:
+        wait_for(tmp_path / "t", f"{UNFINISHED_NAME}/job.json", process)
+        with pytest.raises(PileToolsError, match="another run is at work"):
+            tokenize([tmp_path / "in"], tmp_path / "t", tokenizer=str(small))
+        assert process.wait() == 0
 
 
 def test_a_full_disk_can_be_resumed(small: Path, tmp_path: Path) -> None:

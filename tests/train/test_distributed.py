@@ -1,8 +1,7 @@
-"""Several processes over gloo, started by torchrun: the same batches and losses, resumed by other numbers."""
+"""Processes of torchrun, over gloo: the same batches and losses, resumed by other numbers."""
 
 import filecmp
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from pile_tools import BatchViewer
 from pile_tools.train import load_model, read_metrics, train, verify_checkpoint
+from tests.processes import started
 from tests.train.small import make_stream, write_config
 
 STEPS = 7
@@ -32,32 +32,43 @@ WORK = {
         ("three-then-one", 3, False, 5),
     ],
 }
-DRIVER = """
-import json, sys, warnings
+# Forks the processes of one launch after the other once torch is imported, which costs more than they do.
+PROCESSES = """
+import json, os, sys, warnings
 from pathlib import Path
-warnings.simplefilter("error")
-from pile_tools import BatchViewer
-from pile_tools.train import train
-from torch import distributed
-
-home = Path(sys.argv[1])
-distributed.init_process_group("gloo")
-for name, stop, resume, micro in json.loads(sys.argv[2]):
-    train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, schedule="0",
-          learning_rate=0.01, micro_batch_size=micro, stop_at=stop, resume=resume, device="cpu")
-distributed.destroy_process_group()
-"""
-FAULTS = """
-import os, sys
-from pathlib import Path
+import torch._dynamo  # a training step imports it
 from pile_tools import BatchViewer
 from pile_tools.errors import PileToolsError
 from pile_tools.train import optimizer, train
 from torch import distributed
 
-distributed.init_process_group("gloo")
-home, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+warnings.filterwarnings("error", module="pile_tools")
+home, work = Path(sys.argv[1]), json.loads(sys.argv[2])
 
+def forked(processes):
+    for rank in range(processes):
+        if os.fork() == 0:
+            return rank
+    for _ in range(processes):
+        if os.wait()[1]:
+            sys.exit(1)
+
+for processes, runs in work:
+    if (rank := forked(processes)) is not None:
+        break
+else:
+    sys.exit()
+os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+store = f"file://{home}/store-of-{processes}-{os.getppid()}"
+distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=processes)
+"""
+DRIVER = """
+for name, stop, resume, micro in runs:
+    train(BatchViewer.open(home / "data"), home / name, model=str(home / "model"), steps=7, schedule="0",
+          learning_rate=0.01, micro_batch_size=micro, stop_at=stop, resume=resume, device="cpu")
+distributed.destroy_process_group()
+"""
+FAULTS = """
 def run(name, data, **settings):
     try:
         outcome = train(BatchViewer.open(data), home / name, model=str(home / "model"), steps=7,
@@ -84,14 +95,11 @@ distributed.destroy_process_group()
 """
 
 
-def launch(home: Path, processes: int, script: str, *arguments: str) -> None:
-    driver = home / "driver.py"
-    driver.write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    command += [str(processes), str(driver), str(home), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def launch(home: Path, script: str, work: list[tuple[int, list[Any]]]) -> None:
+    command = [sys.executable, "-c", PROCESSES + script, str(home), json.dumps(work)]
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
 
 
 def one_process(home: Path, name: str, **settings: Any) -> None:
@@ -107,8 +115,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_config(directory / "model")
     one_process(directory, "one")
     one_process(directory, "one-then-two", stop_at=3)
-    for processes, work in WORK.items():
-        launch(directory, processes, DRIVER, json.dumps(work))
+    launch(directory, DRIVER, list(WORK.items()))
     one_process(directory, "three-then-one", resume=True)
     return directory
 
@@ -143,7 +150,7 @@ def test_resumed_to_the_bit_by_the_same_number(home: Path, name: str) -> None:
 
 def test_faults_of_one_process_end_all(home: Path) -> None:
     make_stream(home / "other", seed=1)
-    launch(home, 2, FAULTS)
+    launch(home, FAULTS, [(2, [])])
     said = {
         name: [(home / f"{name}.{rank}").read_text() for rank in (0, 1)]
         for name in ("unequal", "told", "full")

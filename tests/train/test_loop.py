@@ -404,12 +404,11 @@ except PileToolsError as error:
 """
 
 
-# The number of threads is the same as here: it may change roundings.
-SAME: dict[str, Any] = {"capture_output": True, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+CAPTURED: dict[str, Any] = {"capture_output": True, "text": True}
 
 
 def test_killed_while_writing(home: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", DRIVER, "kill", str(home)], **SAME)
+    done = subprocess.run([sys.executable, "-c", DRIVER, "kill", str(home)], **CAPTURED)
     assert done.returncode == -9, done.stderr
     assert [path.name for path in sorted((home / "kill").glob("step*"))] == ["step0", "step2"]
     assert (home / "kill" / ".unfinished" / "step6" / "generator.safetensors").exists()
@@ -422,7 +421,7 @@ def test_killed_while_writing(home: Path) -> None:
 
 def test_full_disk(home: Path) -> None:
     """A limit on the size of files stands in for a disk that fills up while a checkpoint is written."""
-    done = subprocess.run([sys.executable, "-c", DRIVER, "full", str(home)], **SAME)
+    done = subprocess.run([sys.executable, "-c", DRIVER, "full", str(home)], **CAPTURED)
     assert done.returncode == UnfinishedError.exit_code, done.stderr
     assert "step6 could not be written" in done.stderr
     assert "the last checkpoint, step2, is intact; make room and go on with --resume" in done.stderr
