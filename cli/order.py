@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 )
 @click.argument("data", envvar="PILE_TOOLS_DATA", required=False)
 @click.option("--data", "datasets", multiple=True, metavar="DATA", help="A dataset of a blend; repeat it.")
+@options.trust_files_option
 @click.option("--weight", "weights", multiple=True, metavar="NUMBER", help="Its weight in the blend.")
 @click.option(
     "--like",

@@ -135,8 +135,8 @@ class ReadSamples:
     Two bits for each sample, of which only the pages are in memory that were touched.
     """
 
-    def __init__(self, name: str, n_samples: int) -> None:
-        self._name = name
+    def __init__(self, name: str, n_samples: int, array: str = "shuffle_idx") -> None:
+        self._name = f"{name}: {array}"
         n_bytes = (n_samples + 7) // 8
         self._positions = np.zeros(n_bytes, np.uint8)
         self._samples = np.zeros(n_bytes, np.uint8)
@@ -148,6 +148,6 @@ class ReadSamples:
             index = int(first_repeated_read(positions, samples, self._positions, self._samples))
         if index >= 0:
             raise DataError(
-                f"{self._name}: shuffle_idx holds {samples[index]} at place {positions[index]} and at "
-                "another that was read before; it is no permutation"
+                f"{self._name} holds {samples[index]} at place {positions[index]} and at another that was "
+                "read before; it is no permutation"
             )
