@@ -45,7 +45,7 @@ def _trust_files(ctx: click.Context, param: click.Parameter, value: bool) -> Non
     if value:
         from pile_tools.formats.proofs import current_proofs
 
-        current_proofs().trust = True
+        current_proofs().believe()
 
 
 trust_files_option = click.option(

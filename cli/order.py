@@ -31,6 +31,7 @@ _MANY_EPOCHS = 4
 )
 @click.argument("data", envvar="PILE_TOOLS_DATA", required=False)
 @click.option("--data", "datasets", multiple=True, metavar="DATA", help="A dataset of a blend; repeat it.")
+@options.trust_files_option
 @click.option("--weight", "weights", multiple=True, metavar="NUMBER", help="Its weight in the blend.")
 @click.option(
     "--like",

@@ -8,11 +8,11 @@ import numpy as np
 
 from pile_tools.errors import DataError
 from pile_tools.formats.manifest import FileEntry
-from pile_tools.formats.proofs import Advance, Claim, Proofs
+from pile_tools.formats.proofs import Advance, Claim
 from pile_tools.formats.sources import HeldBytes, MappedFile, Source, bytes_between
 from pile_tools.formats.store import Store, open_listed
 
-__all__ = ["hash_claim", "listed_entry", "open_recorded", "open_recorded_whole"]
+__all__ = ["hash_claim", "listed_entry", "open_recorded", "open_whole", "prove_recorded"]
 
 _HASH_BLOCK: Final = 8 << 20
 
@@ -33,17 +33,19 @@ def open_recorded(store: Store, entry: FileEntry, remedy: str) -> Source:
     """
     source = open_listed(store, entry)
     if store.path is not None:
-        store.proofs.prove(source.name, [hash_claim(source, entry, remedy)])
+        prove_recorded(store, source, entry, remedy)
     return source
 
 
-def open_recorded_whole(store: Store, entry: FileEntry, remedy: str) -> Source:
-    """Open a file as ``open_recorded`` does, which is read whole: behind a URL too it is hashed, and held."""
-    source = open_recorded(store, entry, remedy)
-    if store.path is None:
-        source = HeldBytes(source.name, bytes_between(source, 0, source.size))
-        Proofs().prove(source.name, [hash_claim(source, entry, remedy)])
-    return source
+def open_whole(store: Store, entry: FileEntry) -> Source:
+    """Open a file that is read whole, to be proved with ``prove_recorded``; behind a URL, hold its bytes."""
+    source = store.open(entry.name, entry.bytes)
+    return source if store.path is not None else HeldBytes(source.name, bytes_between(source, 0, source.size))
+
+
+def prove_recorded(store: Store, source: Source, entry: FileEntry, remedy: str) -> None:
+    """Prove that ``source`` is the file in ``store`` that a record lists as ``entry``; DataError if not."""
+    store.proofs.prove(source.name, [hash_claim(source, entry, remedy)])
 
 
 def hash_claim(source: Source, entry: FileEntry, remedy: str) -> Claim:

@@ -178,6 +178,11 @@ class ArrayView:
         return self.shape[0]
 
     @property
+    def is_local(self) -> bool:
+        """Whether the array is in a file of this machine."""
+        return isinstance(self.source, MappedFile | PreadFile)
+
+    @property
     def header(self) -> bytes:
         """The bytes of the source before the array."""
         return bytes_between(self.source, 0, self._offset)

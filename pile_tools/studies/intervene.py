@@ -121,6 +121,7 @@ def intervene(
     if intervention.is_empty:
         raise ParameterError("nothing to change; name a table with --swap, or documents with --drop, …")
     stream = open_stream(data, order, "mmap", None)
+    stream.components[0].prove()
     if stream.blend is not None:
         raise ParameterError(f"{stream.place.name}: a blend; intervene in the stream of one of its datasets")
     batch = stream.batch_size if batch_size is None else batch_size

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pile_tools.errors import DataError
 from pile_tools.formats.sources import ArrayView
 from pile_tools.viewer.components import Component, Tokens
+from pile_tools.viewer.order_proof import ReadSamples
 
 __all__ = ["Blend"]
 
@@ -40,6 +41,7 @@ class Blend:
             )
         self._prove_arrays = prove_arrays
         self._is_proved = False
+        self._read: dict[int, ReadSamples] = {}
         self.dtype = np.result_type(*(component.dataset.dtype for component in components))
 
     def __len__(self) -> int:
@@ -63,7 +65,24 @@ class Blend:
         which = self._dataset_index.take(positions, ones).astype(np.int64)
         numbers: npt.NDArray[np.int64] = self._sample_index.take(positions, ones)
         self.check(positions, which, numbers)
+        if not self._dataset_index.is_local:
+            self._check_read(positions, which, numbers)
         return which, numbers
+
+    def _check_read(
+        self,
+        positions: npt.NDArray[np.int64],
+        which: npt.NDArray[np.int64],
+        numbers: npt.NDArray[np.int64],
+    ) -> None:
+        """Raise DataError where arrays that are not proved whole show a sample that was read before."""
+        for index, component in enumerate(self.components):
+            rows = np.flatnonzero(which == index)
+            if len(rows) and index not in self._read:
+                size = max(len(self), component.n_samples)
+                self._read[index] = ReadSamples(self.name, size, f"dataset_sample_index of dataset {index}")
+            if len(rows):
+                self._read[index].add(positions[rows], numbers[rows])
 
     def check_all(self, advance: Callable[[int], None]) -> None:
         """Check all samples, and call ``advance`` with the bytes of each block that is done."""

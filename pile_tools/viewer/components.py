@@ -139,7 +139,7 @@ class MapsComponent(Component):
     def prove(self) -> None:
         """Prove the order before its first use (see ``viewer.order_proof``); DataError for what is wrong.
 
-        Behind a URL what is read is checked, and the user is told that the rest is not.
+        Behind a URL what is read is checked, and a line says that the rest is not.
         """
         if self._is_proved:
             return

@@ -3,7 +3,8 @@
 import functools
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = ["ReadSamples", "order_claims"]
 
 _REMEDY: Final = "restore it, or make the order again"
 Int64Array = npt.NDArray[np.int64]
+Whole = Callable[[ArrayView], npt.NDArray[Any]]
 
 
 def order_claims(
@@ -34,7 +36,7 @@ def order_claims(
     place: OrderPlace,
     maps: OrderMaps,
     seq_length: int,
-    arrays: Callable[[ArrayView], npt.NDArray[Any]] | None = None,
+    arrays: Whole | None = None,
 ) -> list[Claim]:
     """Return what is to be proved before the order at ``place`` is believed.
 
@@ -42,75 +44,68 @@ def order_claims(
     sample_idx cuts them every ``seq_length`` tokens, and shuffle_idx is a permutation. ``arrays`` returns a
     whole array, by default by reading it; sizes behind a URL are left out unless it is given.
     """
-    is_given = arrays is not None
     whole = arrays or functools.cache(ArrayView.whole)
-    drawn = place.drawn_documents(dataset.n_sequences)
-    doc_idx, sample_idx, shuffle_idx = maps.doc_idx, maps.sample_idx, maps.shuffle_idx
-
-    def documents(advance: Advance) -> None:
-        check_doc_idx(
-            whole(doc_idx),
-            dataset.n_sequences,
-            documents=drawn.documents,
-            part=drawn.part,
-            epochs=drawn.epochs,
-            advance=advance,
-        )
-
-    def cuts(advance: Advance) -> None:
-        check_sample_idx(whole(dataset.sizes), whole(doc_idx), seq_length, whole(sample_idx), advance)
-
-    def permutation(advance: Advance) -> None:
-        check_shuffle_idx(whole(shuffle_idx), len(sample_idx) - 1, advance)
-
-    def named(check: Callable[[Advance], None]) -> Callable[[Advance], None]:
-        def with_name(advance: Advance) -> None:
-            try:
-                check(advance)
-            except DataError as error:
-                raise DataError(
-                    f"{place.name}: {error}; the order is damaged or of another dataset"
-                ) from None
-
-        return with_name
-
-    claims = [
-        Claim(
-            doc_idx.source,
-            "documents",
-            f"{drawn.documents} {drawn.part} of {dataset.n_sequences}, times {drawn.epochs}",
-            named(documents),
-            doc_idx.n_bytes,
-        ),
-        Claim(
-            shuffle_idx.source,
-            "permutation",
-            str(len(sample_idx) - 1),
-            named(permutation),
-            shuffle_idx.n_bytes,
-        ),
-    ]
-    if is_given or not dataset.is_remote:
-        others = (doc_idx.source, dataset.sizes.source)
-        claims.insert(
-            1,
-            Claim(
-                sample_idx.source,
-                "cuts",
-                f"every {seq_length} tokens",
-                named(cuts),
-                sample_idx.n_bytes,
-                others,
-            ),
-        )
+    claims = [_documents(dataset, place, maps, whole)]
+    if arrays is not None or not dataset.is_remote:
+        claims.append(_cuts(dataset, place, maps, seq_length, whole))
+    claims.append(_permutation(place, maps, whole))
     if place.record is not None:
-        views = (doc_idx, sample_idx, shuffle_idx)
+        views = (maps.doc_idx, maps.sample_idx, maps.shuffle_idx)
         for view, entry in zip(views, place.record.files, strict=True):
-            is_local = isinstance(view.source, MappedFile) or not is_given
+            reads_file = arrays is None or isinstance(view.source, MappedFile)
             claims.append(
-                hash_claim(view.source, entry, _REMEDY) if is_local else _array_claim(view, entry, whole)
+                hash_claim(view.source, entry, _REMEDY) if reads_file else _array_claim(view, entry, whole)
             )
     return claims + dataset.index_claims()
+
+
+def _documents(dataset: TokenDataset, place: OrderPlace, maps: OrderMaps, whole: Whole) -> Claim:
+    drawn, n_documents = place.drawn_documents(dataset.n_sequences), dataset.n_sequences
+
+    def check(advance: Advance) -> None:
+        with _named(place):
+            check_doc_idx(
+                whole(maps.doc_idx),
+                n_documents,
+                documents=drawn.documents,
+                part=drawn.part,
+                epochs=drawn.epochs,
+                advance=advance,
+            )
+
+    value = f"{drawn.documents} {drawn.part} of {n_documents}, times {drawn.epochs}"
+    return Claim(maps.doc_idx.source, "documents", value, check, maps.doc_idx.n_bytes)
+
+
+def _cuts(dataset: TokenDataset, place: OrderPlace, maps: OrderMaps, seq_length: int, whole: Whole) -> Claim:
+    def check(advance: Advance) -> None:
+        with _named(place):
+            sizes, doc_idx, sample_idx = map(whole, (dataset.sizes, maps.doc_idx, maps.sample_idx))
+            check_sample_idx(sizes, doc_idx, seq_length, sample_idx, advance)
+
+    others = (maps.doc_idx.source, dataset.sizes.source)
+    value = f"every {seq_length} tokens"
+    return Claim(maps.sample_idx.source, "cuts", value, check, maps.sample_idx.n_bytes, others)
+
+
+def _permutation(place: OrderPlace, maps: OrderMaps, whole: Whole) -> Claim:
+    n_samples = len(maps.sample_idx) - 1
+
+    def check(advance: Advance) -> None:
+        with _named(place):
+            check_shuffle_idx(whole(maps.shuffle_idx), n_samples, advance)
+
+    source = maps.shuffle_idx.source
+    return Claim(source, "permutation", str(n_samples), check, maps.shuffle_idx.n_bytes)
+
+
+@contextmanager
+def _named(place: OrderPlace) -> Iterator[None]:
+    """Name the order in a DataError of the block."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{place.name}: {error}; the order is damaged or of another dataset") from None
 
 
 def _array_claim(view: ArrayView, entry: FileEntry, whole: Callable[[ArrayView], npt.NDArray[Any]]) -> Claim:
@@ -135,8 +130,8 @@ class ReadSamples:
     Two bits for each sample, of which only the pages are in memory that were touched.
     """
 
-    def __init__(self, name: str, n_samples: int) -> None:
-        self._name = name
+    def __init__(self, name: str, n_samples: int, array: str = "shuffle_idx") -> None:
+        self._name = f"{name}: {array}"
         n_bytes = (n_samples + 7) // 8
         self._positions = np.zeros(n_bytes, np.uint8)
         self._samples = np.zeros(n_bytes, np.uint8)
@@ -148,6 +143,6 @@ class ReadSamples:
             index = int(first_repeated_read(positions, samples, self._positions, self._samples))
         if index >= 0:
             raise DataError(
-                f"{self._name}: shuffle_idx holds {samples[index]} at place {positions[index]} and at "
-                "another that was read before; it is no permutation"
+                f"{self._name} holds {samples[index]} at place {positions[index]} and at another that was "
+                "read before; it is no permutation"
             )

@@ -23,7 +23,7 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.recorded_files import listed_entry, open_recorded_whole
+from pile_tools.formats.recorded_files import listed_entry, open_whole, prove_recorded
 from pile_tools.formats.store import Io, Store, open_store
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.urls import child, is_url
@@ -108,19 +108,23 @@ class OverlayComponent(Component):
         self.parent.prove()
 
     def _read_samples(self, store: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        entries = [self.record.entry(name) for name in (SAMPLES_NAME, PIECES_NAME)]
-        if entries == [None, None]:
-            self._refuse_unlisted(SAMPLES_NAME, PIECES_NAME, DOCUMENTS_NAME)
+        names = (SAMPLES_NAME, PIECES_NAME)
+        if all(self.record.entry(name) is None for name in names):
+            self._refuse_unlisted(*names, DOCUMENTS_NAME)
             return np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)
-        for name in (SAMPLES_NAME, PIECES_NAME):
-            listed_entry(self.record.files, name, f"{store.name}/{OVERLAY_NAME}", _REMEDY)
-        samples, pieces = (
-            read_array(open_recorded_whole(store, entry, _REMEDY), 2, ("int64",)).whole()
-            for entry in entries
-            if entry is not None
-        )
+        record = f"{store.name}/{OVERLAY_NAME}"
+        entries = [listed_entry(self.record.files, name, record, _REMEDY) for name in names]
+        sources = [open_whole(store, entry) for entry in entries]
+        samples, pieces = (read_array(source, 2, ("int64",)).whole() for source in sources)
+        self._check_samples(samples, pieces)
+        for source, entry in zip(sources, entries, strict=True):
+            prove_recorded(store, source, entry, _REMEDY)
+        return samples, pieces
+
+    def _check_samples(self, samples: npt.NDArray[np.int64], pieces: npt.NDArray[np.int64]) -> None:
+        """Raise DataError where the two arrays are no list of samples."""
         if samples.shape[1:] != (2,) or pieces.shape[1:] != (3,) or not len(samples):
-            raise DataError(f"{store.name}: {SAMPLES_NAME} and {PIECES_NAME} are no list of samples")
+            raise DataError(f"{self.name}: {SAMPLES_NAME} and {PIECES_NAME} are no list of samples")
         numbers, starts = samples[:, 0], samples[:, 1]
         sums = np.add.reduceat(pieces[:, 2], starts) if starts[0] == 0 and starts[-1] < len(pieces) else None
         if (
@@ -132,8 +136,7 @@ class OverlayComponent(Component):
             or np.any(sums != self.seq_length + 1)
             or np.any(pieces[:, 2] <= 0)
         ):
-            raise DataError(f"{store.name}: {SAMPLES_NAME} and {PIECES_NAME} contradict each other")
-        return samples, pieces
+            raise DataError(f"{self.name}: {SAMPLES_NAME} and {PIECES_NAME} contradict each other")
 
     @property
     def n_documents(self) -> int:
@@ -244,7 +247,8 @@ class OverlayComponent(Component):
         if entry is None:
             self._refuse_unlisted(DOCUMENTS_NAME)
             return None
-        source = open_recorded_whole(self.store, entry, _REMEDY)
+        source = open_whole(self.store, entry)
+        prove_recorded(self.store, source, entry, _REMEDY)
         found: Int64Array = read_array(source, 1, ("int64",)).whole()
         if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
             raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")

@@ -89,6 +89,7 @@ class ViewedPart:
 
     def maps(self) -> Maps | None:
         if not isinstance(self.component, MapsComponent):
+            self.component.prove()
             return None
         if self._maps is None:
             doc_idx, sample_idx, shuffle_idx, sizes = self.component.whole_maps()

@@ -89,6 +89,9 @@ class Decoder:
             found = parse_tokenizer(content, Path(name), allow_id_gaps=True)
         manifest = self._dataset.manifest
         recorded = manifest.parameters["tokenizer"]["sha256"] if manifest else found.sha256
+        if self._given is None and self._dataset.recorded is not None:  # fetched along with the steps
+            listed = {entry.name: entry.sha256 for entry in self._dataset.recorded[1]}
+            recorded = listed.get(_TOKENIZER_NAME, recorded)
         if found.sha256 != recorded:
             raise DataError(
                 f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "

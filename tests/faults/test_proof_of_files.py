@@ -21,13 +21,16 @@ from pile_tools.formats.manifest import Manifest, file_entry, sha256_file
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_record import OrderRecord, parse_record
 from pile_tools.formats.proofs import Proofs, use_proofs
+from pile_tools.formats.provenance import PROVENANCE_NAME
 from pile_tools.formats.recorded_files import hash_claim
 from pile_tools.formats.sources import MappedFile
+from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import make_order
 from pile_tools.studies.intervene import Intervention, intervene
 from pile_tools.viewer.fetch import fetch_steps
 from tests.hub_server import Hub, running_hub, use_as_hub
 from tests.token_data import random_documents, write_dataset
+from tests.viewer.test_view import add_provenance
 
 DOCUMENTS, TOKENS = 1000, 1200
 SAMPLES = DOCUMENTS * TOKENS - 1
@@ -266,9 +269,9 @@ def test_arrays_of_an_overlay_that_were_changed(small: Path, tmp_path: Path) -> 
     for name in ("samples.npy", "pieces.npy"):
         content = (overlay / name).read_bytes()
         array = np.load(overlay / name)
-        array[-1, 0] += 1
+        array[-1, 0] -= 1  # another sample, or a piece of another document
         np.save(overlay / name, array)
-        with pytest.raises(DataError, match=f"{name}: SHA-256"):
+        with pytest.raises(DataError, match=f"{name}: SHA-256|contradict each other"):
             BatchViewer.open(overlay).batch(5)
         (overlay / name).write_bytes(content)
     np.testing.assert_array_equal(BatchViewer.open(overlay).batch(5), expected)
@@ -485,3 +488,44 @@ def test_behind_a_url_an_order_that_is_read_whole_is_proved_whole(small: Path, h
     viewer = BatchViewer.open(publish(hub, small))
     with pytest.raises(DataError, match=r"shuffle_idx\.npy: SHA-256"):
         viewer.repeats()
+
+
+def test_a_blend_behind_a_url_that_shows_a_sample_twice(small: Path, tmp_path: Path, hub: Hub) -> None:
+    make_blend([small, small], ["1", "1"], tmp_path / "blend", steps=3, batch_size=2, seq_length=8)
+    (path,) = (tmp_path / "blend").glob("*_dataset_sample_index.npy")
+    array = np.load(path)
+    array[4] = array[0]
+    np.save(path, array)
+    with pytest.raises(DataError, match=r"dataset_sample_index\.npy: SHA-256"):
+        BatchViewer.open(tmp_path / "blend").batch(0)
+    files = (file for file in tmp_path.rglob("*") if file.is_file() and "cache" not in file.parts)
+    hub.repositories["owner/name"] = {str(file.relative_to(tmp_path)): file.read_bytes() for file in files}
+    viewer = BatchViewer.open("hf://datasets/owner/name/blend")
+    viewer.batch(0)
+    with pytest.raises(DataError, match=r"at place 4 and at another"):
+        viewer.batch(2)
+    assert any("rest of the blend" in line for line in viewer.unproved)
+
+
+@pytest.mark.parametrize("damage", ["another", "not listed", "index not listed"])
+def test_the_table_of_documents_is_the_one_of_the_manifest(small: Path, damage: str) -> None:
+    add_provenance(small, 24)
+    names = ("document.idx", "document.bin", PROVENANCE_NAME)
+    Manifest("tokenize", {}, [], [file_entry(small / name) for name in names]).write(small)
+    for path in small.glob("*order.json"):
+        path.unlink()
+    make_order(small, seq_length=8, batch_size=4, steps=40)
+    assert BatchViewer.open(small).trace(0, 0).column("shard").null_count == 0
+    message = "does not list"
+    if damage == "another":
+        content = (small / PROVENANCE_NAME).read_bytes()
+        (small / PROVENANCE_NAME).write_bytes(content.replace(b"0.jsonl", b"9.jsonl"))
+        message = r"documents\.parquet: SHA-256"
+    else:
+        left_out = PROVENANCE_NAME if damage == "not listed" else "document.idx"
+        manifest = Manifest.read(small)
+        outputs = [entry for entry in manifest.outputs if entry.name != left_out]
+        dataclasses.replace(manifest, outputs=outputs).write(small)
+        (small / "order.json").unlink()
+    with pytest.raises(DataError, match=message):
+        BatchViewer.open(small, batch_size=4).trace(0, 0)
