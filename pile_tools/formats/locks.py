@@ -14,7 +14,7 @@ from typing import Final, Self
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.free_space import raise_if_full
 
-__all__ = ["LOCK_NAME", "DirectoryLock", "try_lock"]
+__all__ = ["LOCK_NAME", "DirectoryLock", "remove_stray_lock", "try_lock"]
 
 LOCK_NAME: Final = ".pile-tools.lock"
 _NO_LOCKS: Final = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -121,3 +121,13 @@ class DirectoryLock:
                 path.rmdir()
             except OSError:
                 return
+
+
+def remove_stray_lock(directory: Path) -> None:
+    """Remove the lock file that a run left in ``directory`` which was killed at its very end.
+
+    A run that finds all done takes no lock, and so would leave it there for ever. One that is held stays.
+    """
+    if (directory / LOCK_NAME).exists():
+        with suppress(PileToolsError, OSError), DirectoryLock(directory):
+            pass

@@ -23,7 +23,7 @@ from pile_tools.formats.digest_files import (
     write_digests,
 )
 from pile_tools.formats.free_space import require_space
-from pile_tools.formats.locks import DirectoryLock
+from pile_tools.formats.locks import DirectoryLock, remove_stray_lock
 from pile_tools.formats.manifest import Manifest, canonical_json
 from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_files import OrderPlace
@@ -141,6 +141,7 @@ def make_digests(
     beside = output is None
     made = _made_before(stream, directory, record) if beside else None
     if made is not None:  # nothing to write, so no lock, which a directory that is read-only could not give
+        remove_stray_lock(directory)
         return made
     with DirectoryLock(directory):
         sweep_partials(directory, own=False)

@@ -19,7 +19,7 @@ from pile_tools.algorithms.recipes import (
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import sweep_partials
 from pile_tools.formats.free_space import require_space
-from pile_tools.formats.locks import DirectoryLock
+from pile_tools.formats.locks import DirectoryLock, remove_stray_lock
 from pile_tools.formats.machine import memory_bytes
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
@@ -146,7 +146,9 @@ def publish_order(
     directory = output or dataset.directory
     path, finished = _find_finished(directory, dataset.prefix, record)
     made = finished
-    if made is None:  # a finished order needs no lock, which a directory that is read-only could not give
+    if made is not None:
+        remove_stray_lock(directory)
+    else:  # a finished order needs no lock, which a directory that is read-only could not give
         with DirectoryLock(directory):
             sweep_partials(directory, own=False)
             path, finished = _find_finished(directory, dataset.prefix, record)  # another run may have ended

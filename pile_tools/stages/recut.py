@@ -21,6 +21,7 @@ from pile_tools.formats.digest_files import digest_names, list_records
 from pile_tools.formats.free_space import require_space
 from pile_tools.formats.history import PARENTS_NAME
 from pile_tools.formats.locations import move_locations
+from pile_tools.formats.locks import remove_stray_lock
 from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
 from pile_tools.formats.names import path_inside
@@ -61,6 +62,7 @@ def recut(
         )
     planned = _planned(source, shard_bytes)
     if planned is not None and _is_done(output, planned):
+        remove_stray_lock(output)
         return Manifest.read(output)
     # Read before hours of copying: what they name may not be inside of the directory.
     orders, (origins, parents) = _orders(directory), _origins(directory)

@@ -14,7 +14,7 @@ from pile_tools.errors import DataError, PileToolsError, RecordsError
 from pile_tools.formats.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.free_space import raise_if_full
-from pile_tools.formats.locks import LOCK_NAME, DirectoryLock
+from pile_tools.formats.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 
 __all__ = ["InputFile", "Workspace"]
@@ -109,6 +109,7 @@ class Workspace:
 
     def _enter(self) -> Self:
         if self._is_finished():
+            remove_stray_lock(self.directory)
             return self
         with ExitStack() as stack:
             stack.enter_context(DirectoryLock(self.directory))

@@ -13,7 +13,7 @@ from pile_tools.errors import DataError, ParameterError, PileToolsError, Unfinis
 from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.free_space import require_space
-from pile_tools.formats.locks import LOCK_NAME, DirectoryLock
+from pile_tools.formats.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_files import SEQUENTIAL
@@ -88,6 +88,7 @@ def fetch_steps(
     }
     finished = _finished(output, parameters)
     if finished is not None and not (output / UNFINISHED_NAME).exists():
+        remove_stray_lock(output)
         return Fetched(finished, None)
     with DirectoryLock(output):
         finished = _finished(output, parameters)

@@ -261,6 +261,22 @@ def test_a_finished_order_needs_no_lock(data: Path) -> None:
         assert make_order(data, **ORDER, steps=10).existed
 
 
+def test_a_lock_file_left_in_a_finished_directory_is_removed_when_all_is_found_done(
+    viewer: BatchViewer, data: Path, tmp_path: Path
+) -> None:
+    runs: list[tuple[Path, Callable[[], object]]] = [
+        (data, lambda: make_order(data, **ORDER, steps=10)),
+        (data, viewer.make_digests),
+        (tmp_path / "steps", lambda: fetch_steps(viewer, 0, 2, tmp_path / "steps")),
+        (tmp_path / "shards", lambda: recut(data, tmp_path / "shards", shard_bytes=64)),
+    ]
+    for directory, write in runs:
+        write()
+        (directory / LOCK_NAME).touch()
+        write()
+        assert not (directory / LOCK_NAME).exists()
+
+
 def test_digests_of_an_order_that_was_the_first_once_replace_no_other_record(data: Path) -> None:
     make_order(data, **ORDER, steps=10, seed=1)
     BatchViewer.open(data).make_digests()
