@@ -141,7 +141,7 @@ def _dataset(location: str | Path | TokenDataset) -> TokenDataset:
     if is_url(name) or os.path.isdir(name):
         store = open_store(name)
         if store.read(OVERLAY_NAME) is not None:
-            raise ParameterError(f"{name}: an overlay, which has no order of its own; name its parent")
+            raise ParameterError(f"{name}: an overlay, which has no documents of its own; name its parent")
         content = store.read(ORDER_NAME)
         if content is not None and isinstance(parse_record(content, f"{name}/{ORDER_NAME}"), BlendRecord):
             raise ParameterError(f"{name}: a blend of several datasets; name one dataset with an order")
