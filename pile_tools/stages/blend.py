@@ -57,36 +57,40 @@ def make_blend(
     # Both projects divide weights by their sum once for the sizes, and for the indices once more.
     dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
     read = np.bincount(dataset_index, minlength=len(data)).tolist()
-    overlays = [OverlayOrder.find(place) for place in data]
+    overlays = [OverlayOrder.find(location) for location in data]
     for overlay, n_read, size in zip(overlays, read, sizes, strict=True):
         if overlay is not None:
             _check_overlay(overlay, seq_length, n_read)
             if not overlay.is_made_by(recipe, seed, seq_length, size):
                 say(
-                    f"{overlay.store.name}: is read in its own order {overlay.place.label}, which is not the "
+                    f"{overlay.store.name}: is read in its own order {overlay.order.label}, which is not the "
                     f"one that this blend makes of {overlay.dataset.name}"
                 )
     (output / "orders").mkdir(parents=True, exist_ok=True)
     parts = []
-    for number, (place, weight, size, overlay) in enumerate(zip(data, weights, sizes, overlays, strict=True)):
+    for index, (location, weight, size, overlay) in enumerate(
+        zip(data, weights, sizes, overlays, strict=True)
+    ):
         if overlay is not None:
-            name, label = overlay.store.name, overlay.place.label
+            name, label = overlay.store.name, overlay.order.label
             parts.append(BlendPart(_seen_from(output, name), label, weight, overlay.record.identity))
             continue
         order = make_order(
-            place,
+            location,
             seq_length=seq_length,
             batch_size=batch_size,
             num_samples=size,
             seed=seed,
             recipe=recipe,
-            name=f"train_{number}",
+            name=f"train_{index}",
             names=names,
             output=output / "orders",
         )
         if order.warning is not None:
             say(order.warning)
-        parts.append(BlendPart(_seen_from(output, TokenDataset.open(place).name), order.record.label, weight))
+        parts.append(
+            BlendPart(_seen_from(output, TokenDataset.open(location).name), order.record.label, weight)
+        )
     record = BlendRecord(
         label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
         recipe=recipe,
@@ -124,7 +128,7 @@ def _check_overlay(overlay: OverlayOrder, seq_length: int, n_read: int) -> None:
         )
     if n_read > overlay.n_samples:
         raise ParameterError(
-            f"{overlay.store.name}: {n_read} samples of it are read, but its order {overlay.place.label} has "
+            f"{overlay.store.name}: {n_read} samples of it are read, but its order {overlay.order.label} has "
             f"{overlay.n_samples}; give fewer --steps, or intervene in a longer order"
         )
 

@@ -28,12 +28,12 @@ __all__ = ["OverlayOrder", "make_overlay_order"]
 
 @dataclass(frozen=True, slots=True)
 class OverlayOrder:
-    """The order at ``place`` of ``dataset``, which the overlay of ``record`` in ``store`` changes."""
+    """The ``order`` of ``dataset`` which the overlay of ``record`` in ``store`` changes."""
 
     store: Store
     record: OverlayRecord
     dataset: TokenDataset
-    place: OrderPlace
+    order: OrderPlace
 
     @classmethod
     def find(cls, location: str | os.PathLike[str]) -> Self | None:
@@ -57,29 +57,29 @@ class OverlayOrder:
     @property
     def seq_length(self) -> int | None:
         """Tokens that a model reads of a sample; None where neither a record nor names say it."""
-        if self.place.record is not None:
-            return self.place.record.seq_length
-        if self.place.style == SEQUENTIAL:
+        if self.order.record is not None:
+            return self.order.record.seq_length
+        if self.order.style == SEQUENTIAL:
             return int(self.dataset.sizes.take([0], [1])[0]) - 1
-        return self.place.told()[0]
+        return self.order.told()[0]
 
     @property
     def n_samples(self) -> int:
         """Samples that the order has."""
-        record = self.place.record
-        if self.place.style == SEQUENTIAL or (record is not None and record.recipe == SEQUENTIAL):
+        record = self.order.record
+        if self.order.style == SEQUENTIAL or (record is not None and record.recipe == SEQUENTIAL):
             return self.dataset.n_sequences
-        return OrderMaps.open(self.place).n_samples
+        return OrderMaps.open(self.order).n_samples
 
     def is_made_by(self, recipe: str, seed: int, seq_length: int, num_samples: int) -> bool:
         """Return whether the recipe makes this very order of all documents, as its record or name says."""
         tokens = self.dataset.n_tokens
         epochs = count_epochs(tokens, seq_length, num_samples)
-        record, names = self.place.record, MapNames.parse(self.place.label)
+        record, names = self.order.record, MapNames.parse(self.order.label)
         if isinstance(record, OrderRecord):
             apart = [
-                is_last_apart(tokens, seq_length, number, samples)
-                for number, samples in ((epochs, num_samples), (record.epochs, record.num_samples))
+                is_last_apart(tokens, seq_length, count, samples)
+                for count, samples in ((epochs, num_samples), (record.epochs, record.num_samples))
             ]
             return (
                 (record.recipe, record.seed, record.epochs) == (recipe, seed, epochs)
@@ -134,7 +134,7 @@ def make_overlay_order(
         num_samples = max(old.num_samples, samples)
     if not 0 < samples <= overlay.n_samples:
         raise ParameterError(
-            f"{data}: changes the order {overlay.place.label} of {overlay.n_samples} samples, of which "
+            f"{data}: changes the order {overlay.order.label} of {overlay.n_samples} samples, of which "
             f"{samples} cannot be read; give other --steps, or intervene in a longer order"
         )
     name = old.name if name is None else name
@@ -152,7 +152,7 @@ def make_overlay_order(
     )
 
     def check(order: Order) -> None:
-        maps = OrderMaps.open(overlay.place)
+        maps = OrderMaps.open(overlay.order)
         pairs = (
             (order.doc_idx, maps.doc_idx),
             (order.sample_idx, maps.sample_idx),
@@ -160,7 +160,7 @@ def make_overlay_order(
         )
         if not all(np.array_equal(made, stored.whole()) for made, stored in pairs):
             raise ParameterError(
-                f"{data}: {num_samples} samples make another order than {overlay.place.label}, which the "
+                f"{data}: {num_samples} samples make another order than {overlay.order.label}, which the "
                 "overlay changes; give other --steps, or intervene in an order that long"
             )
 
@@ -169,24 +169,24 @@ def make_overlay_order(
 
 def _recorded(overlay: OverlayOrder) -> OrderRecord:
     """Return the record of the order of ``overlay``, that of maps without one as their names say."""
-    dataset, place = overlay.dataset, overlay.place
+    dataset, order = overlay.dataset, overlay.order
     if (
-        isinstance(place.record, OrderRecord)
-        and place.record.origins is None
-        and place.record.first_sample == 0
+        isinstance(order.record, OrderRecord)
+        and order.record.origins is None
+        and order.record.first_sample == 0
     ):
-        return place.record
-    names, seq_length = MapNames.parse(place.label), overlay.seq_length
-    sequential = place.style == SEQUENTIAL
-    if place.record is not None or seq_length is None or not (sequential or (names and names.num_samples)):
+        return order.record
+    names, seq_length = MapNames.parse(order.label), overlay.seq_length
+    sequential = order.style == SEQUENTIAL
+    if order.record is not None or seq_length is None or not (sequential or (names and names.num_samples)):
         raise ParameterError(
-            f"{place.name}: an order of fetched steps, or maps that do not say how they were made; an "
+            f"{order.name}: an order of fetched steps, or maps that do not say how they were made; an "
             "overlay is read in it as it is, without another order"
         )
     num_samples = names.num_samples if names and names.num_samples else dataset.n_sequences
     return new_record(
         dataset,
-        label=place.label,
+        label=order.label,
         recipe=SEQUENTIAL if sequential else "neox",
         name="train_0",
         seed=names.seed if names else 1234,

@@ -40,7 +40,7 @@ def verify_recipe(place: OrderPlace, dataset: TokenDataset) -> str:
     names = MapNames.parse(place.label)
     if names is None:
         return "maps of an unknown recipe"
-    # Without num_samples the number of epochs was set, and doc_idx is so many times as long as the dataset.
+    # Without num_samples the number of epochs was set, and doc_idx is that many times as long as the dataset.
     epochs = None
     if names.num_samples is None:
         epochs = max(1, len(OrderMaps.open(place).doc_idx) // max(1, dataset.n_sequences))
@@ -100,4 +100,4 @@ def _verify_overlay(part: BlendPart, directory: Path) -> None:
     overlay = OverlayOrder.find(location)
     if overlay is None or overlay.record.identity != part.overlay:
         raise DataError(f"{location}: not the overlay with which the blend was made; make the blend again")
-    verify_recipe(overlay.place, overlay.dataset)
+    verify_recipe(overlay.order, overlay.dataset)

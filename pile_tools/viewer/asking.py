@@ -125,8 +125,8 @@ class Asking:
                 which, numbers = np.zeros_like(positions), positions - self._stream.first_sample
             else:
                 which, numbers = self._stream.blend.parts(positions)
-            for number, component in enumerate(self._stream.components):
-                count += int(changed_samples(component, numbers[which == number]).sum())
+            for index, component in enumerate(self._stream.components):
+                count += int(changed_samples(component, numbers[which == index]).sum())
             progress("changes", step + 1 - start, stop - start)
         return count
 

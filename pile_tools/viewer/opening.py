@@ -100,15 +100,15 @@ def _own_order(store: Store, order: str | os.PathLike[str] | None) -> OrderPlace
 
     None where it has none of that name. Raises ParameterError for several of which none is named.
     """
-    places = []
-    for place in list_orders(store, None):
-        names = (place.label, place.record.name if isinstance(place.record, OrderRecord) else None)
-        if order is None or os.fspath(order) in names:
-            places.append(place)
-    if len(places) > 1:
-        labels = ", ".join(place.label for place in places)
+    orders = []
+    for candidate in list_orders(store, None):
+        record = candidate.record
+        if order is None or os.fspath(order) in (candidate.label, getattr(record, "name", None)):
+            orders.append(candidate)
+    if len(orders) > 1:
+        labels = ", ".join(candidate.label for candidate in orders)
         raise ParameterError(f"{store.name}: several orders; name one with --order (order=): {labels}")
-    return places[0] if places else None
+    return orders[0] if orders else None
 
 
 def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> Stream:
@@ -137,13 +137,13 @@ def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | N
 def _open_overlay(
     store: Store,
     record: OverlayRecord,
-    place: ParentPlace,
+    parent_place: ParentPlace,
     order: str | os.PathLike[str] | OrderPlace | None,
     io: Io,
     cache: BlockCache | None,
 ) -> Stream:
-    """Open an overlay in ``order``, by default that which ``place``, where its parent is, names."""
-    location, named = place.seen_from(store.name)
+    """Open an overlay in ``order``, by default that which ``parent_place`` names."""
+    location, named = parent_place.seen_from(store.name)
     if order is None or (named is not None and order == named.rpartition("/")[2]):
         order = named
     parent = open_stream(location, order, io, cache)
@@ -240,10 +240,10 @@ def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache |
     location = joined(store.name, part.data)
     overlay = overlay_at(location, io, cache)
     if overlay is None or overlay[1].identity != part.overlay:
-        found = "no overlay is there" if overlay is None else f"it is {overlay[1].identity[:12]}…"
+        there = "no overlay is there" if overlay is None else f"it is {overlay[1].identity[:12]}…"
         raise DataError(
             f"{location}: the blend in {store.name} was made with the overlay {str(part.overlay)[:12]}…, but "
-            f"{found}; make the blend again"
+            f"{there}; make the blend again"
         )
     return _open_overlay(*overlay, None, io, cache)
 

@@ -240,7 +240,7 @@ class OverlayComponent(Component):
 
 
 def base_of(component: Component) -> Component:
-    """Return the component that ``component`` and all overlays below it change, itself where it is none."""
+    """Return the component that all overlays of ``component`` change; itself where it is no overlay."""
     while isinstance(component, OverlayComponent):
         component = component.parent
     return component

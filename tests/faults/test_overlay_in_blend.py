@@ -28,15 +28,15 @@ STEPS, END = 9, len(VOCABULARY) - 1
 @pytest.fixture
 def parts(tmp_path: Path) -> list[Path]:
     """Two token datasets with sources and a tokenizer."""
-    places = [tmp_path / "a", tmp_path / "b"]
-    for seed, place in enumerate(places):
+    locations = [tmp_path / "a", tmp_path / "b"]
+    for seed, location in enumerate(locations):
         generator = np.random.RandomState(seed)
         sizes = generator.randint(2, 16, 14).tolist()
         documents = [np.append(generator.randint(0, 8, size - 1), END).astype("<u2") for size in sizes]
-        write_dataset(place, documents)
-        write_provenance(place, sizes)
-        save_small_tokenizer(place / "tokenizer.json")
-    return places
+        write_dataset(location, documents)
+        write_provenance(location, sizes)
+        save_small_tokenizer(location / "tokenizer.json")
+    return locations
 
 
 def blend(parts: list[Path], output: Path) -> BatchViewer:
@@ -46,31 +46,31 @@ def blend(parts: list[Path], output: Path) -> BatchViewer:
     return BatchViewer.open(output)
 
 
-def change(parts: list[Path], number: int, before: Path, kind: str, output: Path) -> BatchViewer:
+def change(parts: list[Path], changed_part: int, before: Path, kind: str, output: Path) -> BatchViewer:
     """Make the overlay of one dataset of the blend ``before``, in the order that the blend has made of it."""
     record = parse_record((before / "order.json").read_bytes(), "order.json")
-    order = before / "orders" / record.parts[number].order  # type: ignore[union-attr]
+    order = before / "orders" / record.parts[changed_part].order  # type: ignore[union-attr]
     if kind == "swap":
         table = output.parent / "table.tsv"
         table.write_text("a\tc\n")
         intervention = Intervention(swap=str(table))
     else:
-        document = BatchViewer.open(parts[number], order=order).trace(1, 0).to_pylist()[0]["document"]
+        document = BatchViewer.open(parts[changed_part], order=order).trace(1, 0).to_pylist()[0]["document"]
         intervention = Intervention(drop=[str(document)])
-    intervene(parts[number], output, intervention, from_step=1, order=str(order))
+    intervene(parts[changed_part], output, intervention, from_step=1, order=str(order))
     return BatchViewer.open(output)
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("changed_part", [0, 1])
 @pytest.mark.parametrize("kind", ["drop", "swap"])
 def test_the_remedy_for_a_blend_is_to_blend_its_overlay(
-    number: int, kind: str, parts: list[Path], tmp_path: Path
+    changed_part: int, kind: str, parts: list[Path], tmp_path: Path
 ) -> None:
     old = blend(parts, tmp_path / "old")
-    overlay = change(parts, number, tmp_path / "old", kind, tmp_path / "overlay")
-    places = [*parts]
-    places[number] = tmp_path / "overlay"
-    new = blend(places, tmp_path / "new")
+    overlay = change(parts, changed_part, tmp_path / "old", kind, tmp_path / "overlay")
+    locations = [*parts]
+    locations[changed_part] = tmp_path / "overlay"
+    new = blend(locations, tmp_path / "new")
     # Sample by sample: which dataset, and which of its samples, are those of the blend as it was.
     names = ("dataset_index", "dataset_sample_index")
     which, samples = (np.load(next((tmp_path / "old").glob(f"*_{name}.npy"))) for name in names)
@@ -79,7 +79,7 @@ def test_the_remedy_for_a_blend_is_to_blend_its_overlay(
     for position in range(STEPS * 2):
         step, row = divmod(position, 2)
         expected = old.sequence(step, row)
-        if which[position] == number and samples[position] < own.steps:
+        if which[position] == changed_part and samples[position] < own.steps:
             changed += int(not np.array_equal(expected, own.batch(int(samples[position]))[0]))
             expected = own.batch(int(samples[position]))[0]
         np.testing.assert_array_equal(new.sequence(step, row), expected)
@@ -114,8 +114,8 @@ def check_lookups(viewer: BatchViewer, tmp_path: Path) -> None:
             for at in range(len(viewer.sequence(step, row)) - len(ids) + 1)
             if viewer.sequence(step, row)[at : at + len(ids)].tolist() == ids
         ]
-        found = viewer.find(tokens=ids).to_pylist()
-        assert [(match["step"], match["row"], match["position"]) for match in found] == expected
+        matches = viewer.find(tokens=ids).to_pylist()
+        assert [(match["step"], match["row"], match["position"]) for match in matches] == expected
     sources: Counter[str | None] = Counter()
     for table in tables.values():
         for piece in table:

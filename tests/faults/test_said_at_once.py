@@ -46,9 +46,9 @@ def test_order_says_how_far_one_of_many_epochs_reaches(
     assert run(arguments) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
-    one = (sum(SIZES) - 1) // 8 // 2
-    assert (said["epochs"], said["steps_in_epoch"]) == (epochs, one)
-    assert (f"{epochs} epochs; one epoch has {one} steps of 2" in err) is (epochs > MANY_EPOCHS)
+    in_epoch = (sum(SIZES) - 1) // 8 // 2
+    assert (said["epochs"], said["steps_in_epoch"]) == (epochs, in_epoch)
+    assert (f"{epochs} epochs; one epoch has {in_epoch} steps of 2" in err) is (epochs > MANY_EPOCHS)
 
 
 def test_so_does_a_blend_of_each_of_its_datasets(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
