@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,39 +59,30 @@ def make_blend(
     dataset_index, sample_index = blend_indices(normalized_weights(given, recipe), num_samples, recipe)
     read = np.bincount(dataset_index, minlength=len(data)).tolist()
     overlays = [OverlayOrder.find(location) for location in data]
+    shape: dict[str, Any] = {"seq_length": seq_length, "seed": seed, "recipe": recipe}
     for overlay, n_read, size in zip(overlays, read, sizes, strict=True):
         if overlay is not None:
-            _check_overlay(overlay, seq_length, n_read)
-            if not overlay.is_made_by(recipe, seed, seq_length, size):
-                say(
-                    f"{overlay.store.name}: is read in its own order {overlay.order.label}, which is not the "
-                    f"one that this blend makes of {overlay.dataset.name}"
-                )
+            _check_overlay(overlay, n_read, size, say, **shape)
     (output / "orders").mkdir(parents=True, exist_ok=True)
     parts = []
-    for index, (location, weight, size, overlay) in enumerate(
-        zip(data, weights, sizes, overlays, strict=True)
-    ):
+    for index, (location, weight, overlay) in enumerate(zip(data, weights, overlays, strict=True)):
         if overlay is not None:
             name, label = overlay.store.name, overlay.order.label
-            parts.append(BlendPart(_seen_from(output, name), label, weight, overlay.record.identity))
-            continue
-        order = make_order(
-            location,
-            seq_length=seq_length,
-            batch_size=batch_size,
-            num_samples=size,
-            seed=seed,
-            recipe=recipe,
-            name=f"train_{index}",
-            names=names,
-            output=output / "orders",
-        )
-        if order.warning is not None:
-            say(order.warning)
-        parts.append(
-            BlendPart(_seen_from(output, TokenDataset.open(location).name), order.record.label, weight)
-        )
+        else:
+            order = make_order(
+                location,
+                batch_size=batch_size,
+                num_samples=sizes[index],
+                name=f"train_{index}",
+                names=names,
+                output=output / "orders",
+                **shape,
+            )
+            if order.warning is not None:
+                say(order.warning)
+            name, label = TokenDataset.open(location).name, order.record.label
+        identity = None if overlay is None else overlay.record.identity
+        parts.append(BlendPart(_seen_from(output, name), label, weight, identity))
     record = BlendRecord(
         label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
         recipe=recipe,
@@ -119,8 +111,20 @@ def make_blend(
     return record
 
 
-def _check_overlay(overlay: OverlayOrder, seq_length: int, n_read: int) -> None:
-    """Raise ParameterError where the blend cannot read ``n_read`` samples of ``overlay``."""
+def _check_overlay(
+    overlay: OverlayOrder,
+    n_read: int,
+    size: int,
+    say: Callable[[str], None],
+    *,
+    seq_length: int,
+    seed: int,
+    recipe: str,
+) -> None:
+    """Raise ParameterError where the blend cannot read ``n_read`` samples of ``overlay``.
+
+    Say so where its order is not the one that the blend would make for ``size`` samples.
+    """
     if overlay.seq_length not in (None, seq_length):
         raise ParameterError(
             f"{overlay.store.name}: an overlay of sequences of {overlay.seq_length} tokens, not of "
@@ -130,6 +134,11 @@ def _check_overlay(overlay: OverlayOrder, seq_length: int, n_read: int) -> None:
         raise ParameterError(
             f"{overlay.store.name}: {n_read} samples of it are read, but its order {overlay.order.label} has "
             f"{overlay.n_samples}; give fewer --steps, or intervene in a longer order"
+        )
+    if not overlay.is_made_by(recipe, seed, seq_length, size):
+        say(
+            f"{overlay.store.name}: is read in its own order {overlay.order.label}, which is not the one that "
+            f"this blend makes of {overlay.dataset.name}"
         )
 
 
