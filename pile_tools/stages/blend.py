@@ -137,8 +137,8 @@ def _check_overlay(
         )
     if not overlay.is_made_by(recipe, seed, seq_length, size):
         say(
-            f"{overlay.store.name}: is read in its own order {overlay.order.label}, which is not the one that "
-            f"this blend makes of {overlay.dataset.name}"
+            f"{overlay.store.name}: is read in its own order {overlay.order.label}, which is not the one "
+            f"that this blend makes of {overlay.dataset.name}"
         )
 
 
