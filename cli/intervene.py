@@ -131,4 +131,5 @@ def command(
             f"{change.samples:,} sequences packed anew: {change.repeated:,} tokens repeated to fill them, "
             f"{change.cut:,} cut off"
         )
-    click.echo(f"list the change with `pile-tools diff {without_credentials(data)} {output}`")
+    elsewhere = "" if order is None else f" --order-a {order}"
+    click.echo(f"list the change with `pile-tools diff {without_credentials(data)} {output}{elsewhere}`")

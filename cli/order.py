@@ -8,10 +8,12 @@ import click
 
 from pile_tools.errors import ParameterError
 from pile_tools.formats.order_files import PACKINGS
+from pile_tools.formats.overlay import overlay_at
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import RECIPES, make_order
 from pile_tools.stages.order_like import make_order_like
+from pile_tools.stages.overlay_order import make_overlay_order
 
 from . import options
 from .streams import cache_bytes_option, cache_option, open_cache, suite_option
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from pile_tools.formats.order_record import BlendRecord
     from pile_tools.stages.order import OrderSummary
     from pile_tools.stages.order_like import KeptSummary
-
-# Documents that are read more often than this teach a model little more (Muennighoff et al. 2023).
-_MANY_EPOCHS = 4
 
 
 @options.command(
@@ -107,6 +106,9 @@ def command(
     the number of samples only through the number of epochs that they need. With --data and --weight
     for each of several datasets, a blend of them is written into the directory of -o.
 
+    DATA and --data may be a counterfactual stream. Its order is the one that it changes: DATA gets an
+    order.json of other --steps or --batch-size of it, and a blend reads its samples in that order.
+
     With --like, DATA is tokenised differently from the same corpus as OTHER, and its documents come in
     OTHER's order. What is not given is as in that order, and the steps are those of the same share of it.
     """
@@ -132,7 +134,7 @@ def command(
         if output is None:
             raise ParameterError("a blend needs a directory of its own; name it with -o")
         given = {name: value for name, value in parameters.items() if name not in ("name", "split", "part")}
-        _report_blend(make_blend(datasets, weights, output, on_order=_warn, **given), output, as_json)
+        _report_blend(make_blend(datasets, weights, output, say=_warn, **given), output, as_json)
         return
     blocks = open_cache(cache, cache_bytes)
     if suite is not None:
@@ -146,6 +148,10 @@ def command(
         found = load_suite(suite)
         parameters = {**found.order_parameters(parameters), "names": parameters["names"]}
         dataset = open_suite_dataset(found, cache=blocks)
+    elif overlay_at(place, "mmap", blocks) is not None:
+        _refuse("an overlay keeps that of the order that it changes", "recipe", "seed", "split", "part")
+        _report(make_overlay_order(place, output=output, **_given(parameters)), as_json)
+        return
     else:
         dataset = TokenDataset.open(place, cache=blocks)
     _report(make_order(dataset, output=output, **parameters), as_json)
@@ -200,7 +206,7 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
         like = kept.summary.record.like
         changes = {name: {"before": before[name], "after": after[name]} for name in before}
         value = {"like": None if like is None else asdict(like), "changes": changes}
-        _warn(kept.summary)
+        _warn(kept.summary.warning)
         options.print_json(_order_json(kept.summary) | value)
         return
     _report(kept.summary, as_json=False)
@@ -208,20 +214,14 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
     print_table(("", "before", "after"), rows)
 
 
-def _warn(summary: "OrderSummary") -> None:
-    """Say of an order of many epochs how far one of them reaches."""
-    epochs, batch_size = summary.record.epochs, summary.record.batch_size
-    if epochs > _MANY_EPOCHS:
-        click.echo(
-            f"warning: {summary.path}: order {summary.record.label} has {epochs:,} epochs; "
-            f"one epoch has {summary.steps_in_epoch:,} steps of {batch_size:,} (--steps)",
-            err=True,
-        )
+def _warn(message: str | None) -> None:
+    if message is not None:
+        click.echo(f"warning: {message}", err=True)
 
 
 def _report(summary: "OrderSummary", as_json: bool) -> None:
     record = summary.record
-    _warn(summary)
+    _warn(summary.warning)
     if as_json:
         options.print_json(_order_json(summary))
         return

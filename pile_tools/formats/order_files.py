@@ -134,9 +134,9 @@ class OrderPlace:
                 f"{self.name}-description.txt: no JSON object, so it does not tell the sequence length; "
                 "copy it again"
             ) from None
-        for field, number in (("sequence_length", length), ("num_samples", samples)):
-            if number is not None and (type(number) is not int or number < 1):
-                raise DataError(f"{self.name}-description.txt: {field} is {number!r}; copy it again")
+        for field, count in (("sequence_length", length), ("num_samples", samples)):
+            if count is not None and (type(count) is not int or count < 1):
+                raise DataError(f"{self.name}-description.txt: {field} is {count!r}; copy it again")
         return length, samples
 
     def _description(self) -> Any:

@@ -146,12 +146,16 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class BlendPart:
-    """One dataset of a blend: ``data`` the location of its prefix, relative to the record, and its order's
-    label."""
+    """One dataset of a blend: ``data`` its prefix, relative to the record, and the label of its order.
+
+    Where it is read through an overlay, ``data`` is the overlay's directory, ``order`` the one that it
+    changes and ``overlay`` the identity of its record.
+    """
 
     data: str
     order: str
     weight: str
+    overlay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,8 @@ class BlendRecord:
 
     def _is_sound(self) -> bool:
         counts = (self.seq_length, self.batch_size, self.num_samples, self.samples)
-        texts = [self.label, self.recipe, *(text for part in self.parts for text in asdict(part).values())]
+        texts = [self.label, self.recipe]
+        texts += [text for part in self.parts for text in asdict(part).values() if text is not None]
         return (
             all(type(number) is int and number > 0 for number in counts)
             and all(isinstance(text, str) for text in texts)
@@ -208,6 +213,9 @@ def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
     for name in ("digests", "like", "origins"):
         if value.get(name, "") is None:
             del value[name]
+    for part in value.get("parts", ()):
+        if part["overlay"] is None:
+            del part["overlay"]
     return canonical_json(value)
 
 

@@ -8,15 +8,19 @@ documents were dropped, replaced or moved, ``documents.npy`` int64[d] lists them
 the parent does not have are numbered after its own, and are a token dataset in the folder ``added``.
 """
 
+import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.block_cache import BlockCache
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, canonical_json
+from pile_tools.formats.store import Io, Store, is_url, joined, open_store
 
 __all__ = [
     "ADDED_NAME",
@@ -28,6 +32,7 @@ __all__ = [
     "SAMPLES_NAME",
     "OverlayRecord",
     "ParentPlace",
+    "overlay_at",
 ]
 
 OVERLAY_NAME: Final = "overlay.json"
@@ -67,6 +72,11 @@ class OverlayRecord:
             del value["batch_size"]
         return canonical_json(value)
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the record, which names the parent and every file by content."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
     @classmethod
     def parse(cls, content: bytes, name: str) -> Self:
         """Return what the bytes of the file ``name`` say; DataError for anything but what was written."""
@@ -99,10 +109,17 @@ class OverlayRecord:
 @dataclass(frozen=True, slots=True)
 class ParentPlace:
     """``parent.json``: the parent's ``location``, a URL or a path relative to the overlay's directory, and
-    the label of its ``order``."""
+    its ``order``: a label, or, where the order is not beside the dataset, a URL or such a path."""
 
     location: str
     order: str | None
+
+    def seen_from(self, directory: str) -> tuple[str, str | None]:
+        """Return location and order as commands take them, of the overlay in the ``directory`` or URL."""
+        order = self.order
+        if order is not None and "/" in order:
+            order = joined(directory, order)
+        return joined(directory, self.location), order
 
     def write(self, directory: Path) -> None:
         with atomic_write(directory / PARENT_NAME) as file:
@@ -121,3 +138,23 @@ class ParentPlace:
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f'{name}: not {{"location": …, "order": …}} ({error})') from None
         return cls(location, order)
+
+
+def overlay_at(
+    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
+) -> tuple[Store, OverlayRecord, ParentPlace] | None:
+    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
+    name = os.fspath(location)
+    if not is_url(name) and not os.path.isdir(name):
+        return None
+    store = open_store(name, io=io, cache=cache)
+    names = store.list()
+    if names is not None and OVERLAY_NAME not in names:
+        return None
+    content = store.read(OVERLAY_NAME)
+    if content is None:
+        return None
+    if store.read(MANIFEST_NAME) is None:
+        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
+    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
+    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")

@@ -30,16 +30,20 @@ from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 
 __all__ = [
+    "MANY_EPOCHS",
     "RECIPES",
     "OrderSummary",
     "checked_sizes",
     "make_order",
+    "new_record",
     "order_label",
     "publish_order",
     "remake",
     "stream_length",
 ]
 
+# Documents that are read more often than this teach a model little more (Muennighoff et al. 2023).
+MANY_EPOCHS: Final = 4
 RECIPES: Final = ("neox", "megatron-core", SEQUENTIAL)
 
 
@@ -61,6 +65,17 @@ class OrderSummary:
     def steps_in_epoch(self) -> int:
         """Whole steps that one epoch of the documents has."""
         return count_samples(self.tokens, self.record.seq_length, 1) // self.record.batch_size
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be said of an order of many epochs: how far one of them reaches; None of any other."""
+        epochs = self.record.epochs
+        if epochs <= MANY_EPOCHS:
+            return None
+        return (
+            f"{self.path}: order {self.record.label} has {epochs:,} epochs; one epoch has "
+            f"{self.steps_in_epoch:,} steps of {self.record.batch_size:,} (--steps)"
+        )
 
 
 def make_order(
@@ -109,7 +124,38 @@ def make_order(
         documents = split_documents(split, dataset.n_sequences, recipe)[SPLIT_PARTS.index(part)]
         if documents[0] < 0 or documents[1] <= documents[0]:
             raise ParameterError(f"{dataset.name}: split {split} of its documents leaves none to {part}")
-    record = OrderRecord(
+    record = new_record(
+        dataset,
+        label=label,
+        recipe=recipe,
+        name=name,
+        seed=seed,
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        samples=samples,
+        documents=documents,
+        split=split,
+    )
+    return publish_order(dataset, sizes, record, output)
+
+
+def new_record(
+    dataset: TokenDataset,
+    *,
+    label: str,
+    recipe: str,
+    name: str,
+    seed: int,
+    seq_length: int,
+    batch_size: int,
+    num_samples: int,
+    samples: int,
+    documents: tuple[int, int],
+    split: str | None,
+) -> OrderRecord:
+    """Return the record of an order of ``dataset`` whose arrays are yet to be made."""
+    return OrderRecord(
         label=label,
         recipe=recipe,
         name=name,
@@ -129,7 +175,6 @@ def make_order(
         data_bytes=dataset.data_bytes,
         files=(),
     )
-    return publish_order(dataset, sizes, record, output)
 
 
 def publish_order(

@@ -141,7 +141,9 @@ def _dataset(location: str | Path | TokenDataset) -> TokenDataset:
     if is_url(name) or os.path.isdir(name):
         store = open_store(name)
         if store.read(OVERLAY_NAME) is not None:
-            raise ParameterError(f"{store.name}: an overlay, which has no order of its own; name its parent")
+            raise ParameterError(
+                f"{store.name}: an overlay, which has no documents of its own; name its parent"
+            )
         content = store.read(ORDER_NAME)
         if content is not None and isinstance(
             parse_record(content, f"{store.name}/{ORDER_NAME}"), BlendRecord

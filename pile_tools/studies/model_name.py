@@ -15,7 +15,7 @@ from pile_tools.train.files import DATA_NAME
 
 __all__ = ["ModelName"]
 
-# Of the models of all suites that come with pile-tools.
+# Owner of the models of all suites that come with pile-tools.
 _OWNER: Final = "EleutherAI"
 _STEP: Final = re.compile(r"step(\d+)")
 

@@ -86,12 +86,14 @@ class Asking:
     def home(self) -> Store:
         """The files that are the stream's own: those of its order, or of the overlay."""
         component = self._stream.components[0]
-        return component.store if isinstance(component, OverlayComponent) else self._stream.place.store
+        if self._stream.blend is None and isinstance(component, OverlayComponent):
+            return component.store
+        return self._stream.place.store
 
     @property
     def record(self) -> OrderRecord | BlendRecord | None:
         """The record of the order, None of maps without one and of an overlay, which has another stream."""
-        is_overlay = isinstance(self._stream.components[0], OverlayComponent)
+        is_overlay = self._stream.blend is None and isinstance(self._stream.components[0], OverlayComponent)
         return None if is_overlay else self._stream.place.record
 
     @property
@@ -126,8 +128,8 @@ class Asking:
                 which, numbers = np.zeros_like(positions), positions - self._stream.first_sample
             else:
                 which, numbers = self._stream.blend.parts(positions)
-            for number, component in enumerate(self._stream.components):
-                count += int(changed_samples(component, numbers[which == number]).sum())
+            for index, component in enumerate(self._stream.components):
+                count += int(changed_samples(component, numbers[which == index]).sum())
             progress("changes", step + 1 - start, stop - start)
         return count
 

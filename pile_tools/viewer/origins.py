@@ -98,9 +98,9 @@ class Origins:
         identity = self.dataset(number).manifest
         return None if identity is None else History.of_ancestor(self._store, identity)
 
-    def check_carried(self, number: int) -> None:
+    def check_carried(self, dataset: int) -> None:
         """Raise DataError where a file that ``carry`` copies is missing."""
-        history = self.history(number)
+        history = self.history(dataset)
         if history is not None:
             check_carried(self._store, history.own)
 

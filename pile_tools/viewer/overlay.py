@@ -1,6 +1,5 @@
 """Overlays: a component as an intervention shows it. Tokens that are not changed are read from the parent."""
 
-import os
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,50 +8,26 @@ import numpy.typing as npt
 
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.algorithms.swaps import swap_tokens, swap_vectors
-from pile_tools.errors import DataError, UnfinishedError
-from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.manifest import MANIFEST_NAME
+from pile_tools.errors import DataError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.overlay import (
     ADDED_NAME,
     DOCUMENTS_NAME,
     OVERLAY_NAME,
-    PARENT_NAME,
     PIECES_NAME,
     SAMPLES_NAME,
     OverlayRecord,
-    ParentPlace,
 )
 from pile_tools.formats.recorded_files import listed_entry, open_whole, prove_recorded
-from pile_tools.formats.store import Io, Store, open_store
+from pile_tools.formats.store import Store
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.formats.urls import child, is_url
+from pile_tools.formats.urls import child
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
-__all__ = ["OverlayComponent", "base_of", "changed_samples", "overlay_at"]
+__all__ = ["OverlayComponent", "base_of", "changed_samples"]
 
 _REMEDY: Final = "restore it, or run `pile-tools intervene` again"
 _NO_ROWS: Final = np.empty(0, np.int64)
-
-
-def overlay_at(
-    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
-) -> tuple[Store, OverlayRecord, ParentPlace] | None:
-    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
-    name = os.fspath(location)
-    if not is_url(name) and not os.path.isdir(name):
-        return None
-    store = open_store(name, io=io, cache=cache)
-    names = store.list()
-    if names is not None and OVERLAY_NAME not in names:
-        return None
-    content = store.read(OVERLAY_NAME)
-    if content is None:
-        return None
-    if store.read(MANIFEST_NAME) is None:
-        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
-    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
-    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")
 
 
 class OverlayComponent(Component):
@@ -68,7 +43,7 @@ class OverlayComponent(Component):
         super().__init__(parent.dataset, parent.place, parent.seq_length, parent.n_samples)
         self.parent = parent
         self.record = record
-        self._first = first_sample
+        self.first_sample = first_sample
         self.name = store.name
         if record.last_sample > first_sample + n_samples or record.first_sample < first_sample:
             raise DataError(
@@ -264,7 +239,7 @@ class OverlayComponent(Component):
 
     def covers(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
         """Return which of the samples at ``positions`` [n] are in the range that this overlay changes."""
-        samples = positions + self._first
+        samples = positions + self.first_sample
         inside: npt.NDArray[np.bool_] = (samples >= self.record.first_sample) & (
             samples < self.record.last_sample
         )
@@ -283,8 +258,8 @@ class OverlayComponent(Component):
         if not len(self._samples):
             return _NO_ROWS, _NO_ROWS, _NO_ROWS
         numbers = self._samples[:, 0]
-        places = np.minimum(np.searchsorted(numbers, positions + self._first), len(numbers) - 1)
-        rows = np.flatnonzero(numbers[places] == positions + self._first)
+        places = np.minimum(np.searchsorted(numbers, positions + self.first_sample), len(numbers) - 1)
+        rows = np.flatnonzero(numbers[places] == positions + self.first_sample)
         starts = self._samples[:, 1]
         stops = np.append(starts[1:], len(self._pieces))
         found = places[rows]
@@ -299,7 +274,7 @@ class OverlayComponent(Component):
 
 
 def base_of(component: Component) -> Component:
-    """Return the component that ``component`` and all overlays below it change, itself where it is none."""
+    """Return the component that all overlays of ``component`` change; itself where it is no overlay."""
     while isinstance(component, OverlayComponent):
         component = component.parent
     return component

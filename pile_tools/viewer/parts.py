@@ -39,6 +39,7 @@ class ViewedPart:
         bounds: tuple[int, int],
     ) -> None:
         self.component: Component = stream.components[place]
+        self._index = place
         self.number = place if stream.blend is not None else None
         self._stream = stream
         self._decoder = decoder
@@ -83,9 +84,11 @@ class ViewedPart:
         component = self.component
         if not isinstance(component, OverlayComponent):
             return None
-        parent = replace(self._stream, components=(component.parent,))
-        part = ViewedPart(parent, 0, self._decoder, self._lock, self._bounds)
-        return part, component.packed_anew - self._stream.first_sample
+        components = list(self._stream.components)
+        components[self._index] = component.parent
+        parent = replace(self._stream, components=tuple(components))
+        part = ViewedPart(parent, self._index, self._decoder, self._lock, self._bounds)
+        return part, component.packed_anew - component.first_sample
 
     def maps(self) -> Maps | None:
         if not isinstance(self.component, MapsComponent):

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pile_tools_cli import order as order_command
 from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order import MANY_EPOCHS, make_order
 from pile_tools.studies.intervene import Intervention, intervene
 from pile_tools.studies.model_name import ModelName
 from pile_tools.viewer.fetch import fetch_steps
@@ -48,11 +46,9 @@ def test_order_says_how_far_one_of_many_epochs_reaches(
     assert run(arguments) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
-    one = (sum(SIZES) - 1) // 8 // 2
-    assert (said["epochs"], said["steps_in_epoch"]) == (epochs, one)
-    assert (f"{epochs} epochs; one epoch has {one} steps of 2" in err) is (
-        epochs > order_command._MANY_EPOCHS
-    )
+    in_epoch = (sum(SIZES) - 1) // 8 // 2
+    assert (said["epochs"], said["steps_in_epoch"]) == (epochs, in_epoch)
+    assert (f"{epochs} epochs; one epoch has {in_epoch} steps of 2" in err) is (epochs > MANY_EPOCHS)
 
 
 def test_so_does_a_blend_of_each_of_its_datasets(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,16 +157,3 @@ def test_a_step_in_a_name_is_read_by_the_rule_of_its_suite(tmp_path: Path) -> No
     for folder, steps in (("run/step512", 512), ("pythia-160m-v0/step512", 256)):
         (tmp_path / folder).mkdir(parents=True)
         assert ModelName.parse(str(tmp_path / folder)).steps() == steps
-
-
-def test_make_blend_calls_with_each_order(data: Path, tmp_path: Path) -> None:
-    made: list[str] = []
-    shape = {"seq_length": 8, "batch_size": 2, "steps": 4}
-    make_blend(
-        [data, data],
-        ["1", "2"],
-        tmp_path / "b",
-        on_order=lambda order: made.append(order.record.name),
-        **shape,
-    )
-    assert made == ["train_0", "train_1"]
