@@ -245,8 +245,8 @@ def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache |
     if overlay is None or overlay[1].identity != part.overlay:
         there = "no overlay is there" if overlay is None else f"it is {overlay[1].identity[:12]}…"
         raise DataError(
-            f"{without_credentials(location)}: the blend in {store.name} was made with the overlay {str(part.overlay)[:12]}…, but "
-            f"{there}; make the blend again"
+            f"{without_credentials(location)}: the blend in {store.name} was made with the overlay "
+            f"{str(part.overlay)[:12]}…, but {there}; make the blend again"
         )
     return _open_overlay(*overlay, None, io, cache)
 
