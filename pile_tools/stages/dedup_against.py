@@ -79,20 +79,14 @@ def _usable(manifest: Manifest, job: DedupJob) -> bool:
 def _label(name: str, names: Collection[str], labels: Collection[str]) -> str:
     """A label for a directory called ``name`` by which its shards have addresses of their own.
 
-    The name itself, unless one of the corpus's own shards ``names`` begins with it and a colon, or another
-    label leaves open where a label ends; then the first of name-2, name-3 … without such a clash.
+    It has no colon, so that an address tells where it ends. Where another directory of ``labels`` has it, or
+    one of the corpus's own shards ``names`` begins with it and a colon, it is numbered: name-2, name-3 …
     """
-
-    def clashes(label: str) -> bool:
-        prefix = f"{label}:"
-        return any(other.startswith(prefix) for other in names) or any(
-            f"{other}:".startswith(prefix) or prefix.startswith(f"{other}:") for other in labels
-        )
-
-    label, n = name, 1
-    while clashes(label):
+    stem = name.replace(":", "-")
+    label, n = stem, 1
+    while label in labels or any(own.startswith(f"{label}:") for own in names):
         n += 1
-        label = f"{name}-{n}"
+        label = f"{stem}-{n}"
     return label
 
 

@@ -119,7 +119,7 @@ def _choose(
             return path, parameters
     remedy = "name the corpus as it was with `--corpus`"
     if fits:
-        raise DataError(f"{fits[0][0]}: not what it was when it was deduplicated; {remedy}")
+        raise DataError(f"{fits[0][0]}: changed since it was deduplicated (another SHA-256); {remedy}")
     size = paths[0].stat().st_size
     raise DataError(f"{paths[0]}: {size} bytes, but {known[0][0].bytes} when it was deduplicated; {remedy}")
 

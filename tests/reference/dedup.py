@@ -111,26 +111,11 @@ def graph_components(neighbours: dict[int, set[int]]) -> list[list[int]]:
     return found
 
 
-def partners(
-    texts: Sequence[str], threshold: float, n: int, keep: str, small: int = 64
-) -> dict[int, tuple[int, Fraction]]:
-    """The partner of each removed document and their similarity; no component has more than ``small``."""
-    sets, own_words = [shingles(text, n) for text in texts], [words(text) for text in texts]
-    found = {}
-    for component in components(texts, threshold, n):
-        assert len(component) <= small
-        kept = component[-1] if keep == "last" else component[0]
-        for document in component:
-            others = [other for other in component if other != document]
-            same = [other for other in others if own_words[other] == own_words[document]]
-            with_kept = similarity(sets[document], sets[kept])
-            if document == kept:
-                continue
-            if float(with_kept) >= threshold:
-                partner = kept
-            elif same:
-                partner = same[0]
-            else:
-                partner = max(others, key=lambda other: (similarity(sets[document], sets[other]), -other))
-            found[document] = partner, similarity(sets[document], sets[partner])
-    return found
+def partner(texts: Sequence[str], component: Sequence[int], kept: int, document: int, least: float) -> int:
+    """The partner of a removed ``document`` of a component, whose numbers ascend, as unigrams have it."""
+    sets = {other: shingles(texts[other], 1) for other in component}
+    if float(similarity(sets[document], sets[kept])) >= least:
+        return kept
+    others = [other for other in component if other != document]
+    same = [other for other in others if words(texts[other]) == words(texts[document])]
+    return max(same or others, key=lambda other: (similarity(sets[document], sets[other]), -other))
