@@ -43,6 +43,17 @@ class _Stages:
     def __init__(self, leave_out: Path | None) -> None:
         self._leave_out = leave_out
         self._manifests: dict[Path, Manifest | None] = {}
+        self._resolved: dict[Path, Path] = {}
+        self._around: dict[Path, Path | None] = {}
+        self._entries: dict[Path, dict[str, FileEntry]] = {}
+
+    def resolve(self, path: Path) -> Path:
+        """Resolve the links in ``path``, those of each folder once."""
+        if path.is_symlink() or path.name in ("", ".."):
+            return path.resolve()
+        if path.parent not in self._resolved:
+            self._resolved[path.parent] = path.parent.resolve()
+        return self._resolved[path.parent] / path.name
 
     def manifest(self, directory: Path) -> Manifest | None:
         """Manifest of a directory that a stage made; None for any other directory."""
@@ -58,16 +69,29 @@ class _Stages:
 
         The directory is given as a part of ``path`` where it is one, or else without links.
         """
-        resolved = path.resolve()
-        for level, directory in enumerate(resolved.parents):
-            if directory == self._leave_out:
-                continue
-            manifest = self.manifest(directory)
-            if manifest is not None:
-                above = path.parents[level] if level < len(path.parents) else directory
-                top = above if above.resolve() == directory else directory
-                return top, manifest, resolved.relative_to(directory).as_posix()
-        return None
+        resolved = self.resolve(path)
+        if resolved.parent not in self._around:
+            others = (directory for directory in resolved.parents if directory != self._leave_out)
+            made = next((directory for directory in others if self.manifest(directory) is not None), None)
+            self._around[resolved.parent] = made
+        directory = self._around[resolved.parent]
+        manifest = None if directory is None else self._manifests[directory]
+        if directory is None or manifest is None:
+            return None
+        inside = resolved.relative_to(directory)
+        above = path.parents[len(inside.parts) - 1] if len(inside.parts) <= len(path.parents) else directory
+        return above if above.resolve() == directory else directory, manifest, inside.as_posix()
+
+    def entry(self, path: Path) -> tuple[Path, Manifest, FileEntry] | None:
+        """What the manifest around ``path`` lists of it, after the stage's directory and that manifest."""
+        stage = self.around(path)
+        if stage is None:
+            return None
+        directory, manifest, name = stage
+        if directory not in self._entries:
+            self._entries[directory] = {entry.name: entry for entry in manifest.outputs}
+        entry = self._entries[directory].get(name)
+        return None if entry is None else (directory, manifest, entry)
 
 
 def _listed(directory: Path, manifest: Manifest, entry: FileEntry) -> Shard:
@@ -111,19 +135,15 @@ class Search:
     def _left_out(self, path: Path) -> bool:
         if self._leave_out is None:
             return False
-        resolved = path.resolve()
+        resolved = self._stages.resolve(path)
         return self._leave_out == resolved or self._leave_out in resolved.parents
 
     def _file(self, path: Path) -> Member | None:
         """The shard in a file that is named like one; None for a table of a stage."""
-        stage = self._stages.around(path)
-        if stage is not None:
-            directory, manifest, name = stage
-            for entry in manifest.outputs:
-                if entry.name == name:
-                    if entry.documents is None:
-                        return None
-                    return Member(_listed(directory, manifest, entry), directory)
+        listed = self._stages.entry(path)
+        if listed is not None:
+            directory, _, entry = listed
+            return None if entry.documents is None else Member(_listed(*listed), directory)
         return Member(Shard(path, path.name), None)
 
     def _directory(self, directory: Path) -> list[Member]:
@@ -192,6 +212,7 @@ class Search:
                 for name in folders
                 if not name.startswith(".")
                 and not self._left_out(below / name)
+                and not (below / name / UNFINISHED_NAME).exists()
                 and Manifest.find(below / name) is None
             ]
             for name in names:
