@@ -155,7 +155,7 @@ def test_killed_for_real(kind: signal.Signals, tmp_path: Path) -> None:
     if kind == signal.SIGINT:
         assert printed == b"pile-tools: interrupted\n"
     assert not (out / "manifest.json").exists()
-    subprocess.run(command(corpus, out), check=True, stdout=subprocess.DEVNULL)
+    dedup([corpus], out, JOB, workers=1)
     dedup([corpus], tmp_path / "whole", JOB, workers=1)
     assert all_files(out) == all_files(tmp_path / "whole")
 
@@ -488,20 +488,27 @@ def test_corrupt_parquet_in_the_middle(tmp_path: Path) -> None:
             left.unlink() if left.is_file() else left.rmdir()
 
 
+# Runs a deduplication in a fork for each pair of its arguments, input and output.
 MEASURE = r"""
-import re, sys
+import os, re, sys
 from pile_tools.stages.dedup import dedup
 from pile_tools.stages.dedup_job import resolve_job
 job = resolve_job(max_document_bytes=1 << 20)
-manifest = dedup([sys.argv[1]], sys.argv[2], job, workers=1)
-# Not ru_maxrss, which begins with what the parent held.
-print(manifest.counts["oversized_records"], re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1])
+for source, output in zip(sys.argv[1::2], sys.argv[2::2]):
+    if os.fork() == 0:
+        manifest = dedup([source], output, job, workers=1)
+        # Not ru_maxrss, which begins with what the parent held.
+        peak = re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1]
+        print(manifest.counts["oversized_records"], peak, flush=True)
+        os._exit(0)
+    os.wait()
 """
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
 def test_a_line_of_any_length_is_passed_through_in_bounded_memory(suffix: str, tmp_path: Path) -> None:
-    peaks = []
+    whole: dict[str, list[bytes]] = {}
+    paths: list[str] = []
     for name, size in (("small", 2 << 20), ("large", 96 << 20)):
         lines = [record("one two three"), json.dumps({"text": "word " * (size // 5)}).encode() + b"\n"]
         source = tmp_path / name / f"in{suffix}"
@@ -510,13 +517,13 @@ def test_a_line_of_any_length_is_passed_through_in_bounded_memory(suffix: str, t
             source.write_bytes(b"".join(lines))
         else:
             write_zst(source, lines)
-        out = tmp_path / f"{name}-out"
-        run = subprocess.run(
-            [sys.executable, "-c", MEASURE, str(source), str(out)], check=True, capture_output=True, text=True
-        )
-        oversized, peak = map(int, run.stdout.split())
-        assert oversized == 1
-        if suffix == ".jsonl":
-            assert (out / "in.jsonl").read_bytes() == b"".join(lines)
-        peaks.append(peak)
+        whole[name] = lines
+        paths += [str(source), str(tmp_path / f"{name}-out")]
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", MEASURE, *paths]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    oversized, peaks = zip(*(map(int, line.split()) for line in run.stdout.splitlines()), strict=True)
+    assert oversized == (1, 1)
+    if suffix == ".jsonl":
+        for name, lines in whole.items():
+            assert (tmp_path / f"{name}-out" / "in.jsonl").read_bytes() == b"".join(lines)
     assert peaks[1] - peaks[0] < 72 << 10  # KiB; the line has 96 MiB

@@ -219,9 +219,10 @@ CALL = """
 import sys, torch
 from pile_tools.errors import PileToolsError
 from pile_tools.train import load_model
-for revision in sys.argv[2:]:
+for name in sys.argv[1:]:
     try:
-        model = load_model(sys.argv[1], revision=revision)
+        repository, revision = name.split("@")
+        model = load_model(repository, revision=revision)
         print(model(torch.tensor([[3, 1, 4]]))[0, -1, 0].item())
     except PileToolsError as error:
         print(type(error).__name__, error)
@@ -239,10 +240,9 @@ def test_hub_id_with_revision(hub: tuple[str, list[str]], tmp_path: Path) -> Non
     endpoint, requests = hub
     with torch.no_grad():
         expected = random_model(**SHAPE)(torch.tensor([[3, 1, 4]]))[0, -1, 0].item()
-    lines = call(endpoint, tmp_path / "cache", "suite/small", "step2", "step3")
+    names = ("suite/small@step2", "suite/small@step3", "suite/large@main")
+    lines = call(endpoint, tmp_path / "cache", *names)
     assert float(lines[0]) == pytest.approx(expected, abs=1e-6)
     assert lines[1].startswith("PileToolsError suite/small, revision step3: cannot be fetched from the Hub")
     assert not any("pytorch_model.bin" in request for request in requests)
-    assert call(endpoint, tmp_path / "other", "suite/large", "main")[0].startswith(
-        "PileToolsError suite/large"
-    )
+    assert lines[2].startswith("PileToolsError suite/large")

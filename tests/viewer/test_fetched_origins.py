@@ -33,6 +33,7 @@ from pile_tools.viewer import fetch_origins
 from pile_tools.viewer.fetch import fetch_steps
 from tests.hub_server import running_hub, use_as_hub
 from tests.lookups.conftest import MakeStream, make_stream
+from tests.processes import started
 from tests.viewer.test_opening import publish
 
 __all__ = ["make_stream"]
@@ -367,13 +368,14 @@ def test_a_killed_run_ends_with_the_same_bytes(
         fetch_steps(whole, 3, 9, tmp_path / "steps", tokens_only=True)
 
 
+# Fetches in a fork for each line of its input, "output left"; the fork dies at its left-th event.
 KILLED = """
 import os, sys
 from pathlib import Path
 from pile_tools import BatchViewer
 from pile_tools.viewer.fetch import fetch_steps
 
-data, output, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+output, left = "never", 0
 
 def hook(event, arguments):
     global left
@@ -382,10 +384,15 @@ def hook(event, arguments):
         if left == 0:
             os._exit(9)
 
-viewer = BatchViewer.open(data)
-sys.addaudithook(hook)
-fetch_steps(viewer, 3, 9, Path(output))
-print(left)
+viewer = BatchViewer.open(sys.argv[1])
+for line in sys.stdin:
+    if os.fork() == 0:
+        output, left = line.split()[0], int(line.split()[1])
+        sys.addaudithook(hook)
+        fetch_steps(viewer, 3, 9, Path(output))
+        print("events left:", left, flush=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 
 
@@ -396,25 +403,25 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(whole: BatchViewer, tm
         paths = (path for path in (tmp_path / name).rglob("*") if path.is_file())
         return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in paths}
 
-    def run(name: str, left: int) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-c",
-            KILLED,
-            str(whole.dataset.directory),
-            str(tmp_path / name),
-            str(left),
-        ]
-        return subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", KILLED, str(whole.dataset.directory)]
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
 
-    events = 10_000 - int(run("counted", 10_000).stdout)
-    expected = contents("whole")
-    assert contents("counted") == expected
-    for place, left in enumerate(np.linspace(1, events, 8).astype(int).tolist()):
-        name = f"killed-{place}"
-        assert run(name, left).returncode == 9
-        fetched(whole, 3, 9, tmp_path / name)
-        assert contents(name) == expected
+        def fetch(name: str, left: int) -> str:
+            print(tmp_path / name, left, file=process.stdin, flush=True)
+            return process.stdout.readline()
+
+        left = fetch("counted", 10_000)
+        events = 10_000 - int(left.removeprefix("events left:"))
+        assert process.stdout.readline() == "0\n"
+        expected = contents("whole")
+        assert contents("counted") == expected
+        for i, at in enumerate(np.linspace(1, events, 8).astype(int).tolist()):
+            name = f"killed-{i}"
+            assert fetch(name, at) == "9\n"
+            fetched(whole, 3, 9, tmp_path / name)
+            assert contents(name) == expected
 
 
 def test_other_half_finished_work_is_left_alone(whole: BatchViewer, tmp_path: Path) -> None:
