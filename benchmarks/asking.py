@@ -24,7 +24,7 @@ import numpy.typing as npt
 from batch import make_datasets
 
 from pile_tools import BatchViewer
-from pile_tools.algorithms.token_search import token_matcher
+from pile_tools.algorithms.search.token_search import token_matcher
 from pile_tools.lookups.digests import digest_steps
 from pile_tools.lookups.patterns import compile_texts
 

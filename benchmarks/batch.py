@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 from pile_tools import BatchViewer
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.sources import MappedFile
-from pile_tools.stages.order import make_order
-from pile_tools.viewer.opening import open_stream
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage.sources import MappedFile
+from pile_tools.stream.opening import open_stream
 
 BATCH, TOKENS = 1024, 2049
 

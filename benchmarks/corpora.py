@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pile_tools.formats.corpus import list_shards
-from pile_tools.formats.documents import ShardReader
-from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.shards import list_shards
+from pile_tools.corpus.zstd import RowFrameWriter
 
 RECENT = 500  # documents back to which a planted near-duplicate reaches
 RUN = 4  # pieces that stay together on average, as they stood in their text

@@ -31,13 +31,13 @@ import zstandard
 from corpora import write_corpus
 from datasketch import MinHash, MinHashLSH
 
-from pile_tools.algorithms.minhash import permutations
-from pile_tools.algorithms.shingle import shingle_hashes, sign_documents
-from pile_tools.formats.corpus import list_shards
-from pile_tools.formats.documents import ShardReader
-from pile_tools.formats.lines import shard_chunks, shard_lines
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
+from pile_tools.algorithms.dedup.minhash import permutations
+from pile_tools.algorithms.dedup.shingle import shingle_hashes, sign_documents
+from pile_tools.corpus.lines import shard_chunks, shard_lines
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.shards import list_shards
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.job import resolve_job
 
 
 def plain_datasketch(corpus: Path, output: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from corpora import vocabulary
 
-from pile_tools.formats.manifest import Manifest
-from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.corpus.zstd import RowFrameWriter
+from pile_tools.storage.manifest import Manifest
 
 SHARD_DOCUMENTS = 125_000
 

@@ -22,20 +22,20 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from pile_tools.algorithms.minhash import permutations, sign
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import ReadCounts
+from pile_tools.algorithms.dedup.minhash import permutations, sign
+from pile_tools.corpus.reader import ReadCounts
+from pile_tools.corpus.shards import Shard
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.formats.signatures import DOCUMENT
 from pile_tools.formats.sizes import parse_bytes
-from pile_tools.stages.dedup import task_budget
-from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths
-from pile_tools.stages.dedup_job import DedupJob, resolve_job
-from pile_tools.stages.dedup_run import DedupRun
-from pile_tools.stages.dedup_sets import SET_KINDS
-from pile_tools.stages.dedup_sign import KeyWriter, signed_outputs, write_info
-from pile_tools.stages.executor import Task, TaskPool
+from pile_tools.jobs.executor import Task, TaskPool
+from pile_tools.stages.dedup.dedup import task_budget
+from pile_tools.stages.dedup.job import DedupJob, resolve_job
+from pile_tools.stages.dedup.phases import DedupRun
+from pile_tools.stages.dedup.shingle_sets import SET_KINDS
+from pile_tools.stages.dedup.sign import KeyWriter, signed_outputs, write_info
+from pile_tools.stages.dedup.work_files import CorpusFiles, DedupPaths
+from pile_tools.storage.atomic import atomic_write
 
 SHARD_DOCUMENTS = 250_000
 SHINGLES = 48

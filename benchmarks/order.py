@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.algorithms.recipes import Order, count_epochs, count_samples, fill_sample_idx, neox_order
+from pile_tools.algorithms.orders.recipes import (
+    Order,
+    count_epochs,
+    count_samples,
+    fill_sample_idx,
+    neox_order,
+)
 
 SEQ_LENGTH, SEED = 2048, 1234
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from pile_tools import BatchViewer
-from pile_tools.algorithms.check_maps import check_doc_idx, check_sample_idx, check_shuffle_idx
-from pile_tools.formats.ledger import Ledger
-from pile_tools.formats.manifest import FileEntry
+from pile_tools.algorithms.orders.check_maps import check_doc_idx, check_sample_idx, check_shuffle_idx
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.proofs import Proofs
-from pile_tools.formats.recorded_files import hash_claim
-from pile_tools.formats.sources import MappedFile
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage.ledger import Ledger
+from pile_tools.storage.manifest import FileEntry
+from pile_tools.storage.proofs import Proofs
+from pile_tools.storage.recorded_files import hash_claim
+from pile_tools.storage.sources import MappedFile
 
 SEQ_LENGTH = 64
 THREADS = os.cpu_count() or 1

@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from pile_tools import BatchViewer
+from pile_tools.formats.documents_parquet import PROVENANCE_NAME, ProvenanceWriter, provenance_table
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.provenance import PROVENANCE_NAME, ProvenanceWriter, provenance_table
-from pile_tools.stages.order import make_order
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.order import make_order
 
 OPEN = """
 import sys, time

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pile_tools.formats.manifest import sha256_file
+from pile_tools.checks.checks import verify
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.pieces import Piece, join_pieces, shard_name
+from pile_tools.jobs.join_files import Piece, join_pieces, shard_name
 from pile_tools.stages.recut import recut
-from pile_tools.stages.verify import verify
+from pile_tools.storage.manifest import sha256_file
 
 
 def make_dataset(directory: Path, megabytes: int) -> None:

@@ -17,10 +17,10 @@ import orjson
 import pyarrow.parquet as pq
 import zstandard
 
-from pile_tools.formats.corpus import Shard
-from pile_tools.formats.provenance import Provenance, ProvenanceWriter, provenance_table
-from pile_tools.formats.row_lookup import read_text
-from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.corpus.row_lookup import read_text
+from pile_tools.corpus.shards import Shard
+from pile_tools.corpus.zstd import RowFrameWriter
+from pile_tools.formats.documents_parquet import Provenance, ProvenanceWriter, provenance_table
 
 
 def report(what: str, ours: list[float], theirs: list[float]) -> None:

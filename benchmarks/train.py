@@ -26,7 +26,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from pile_tools import BatchViewer
 from pile_tools.formats.mmidx import write_index
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
 from pile_tools.train import Start, read_metrics, train
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, deterministic, peak_flops

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from pile_tools.errors import ParameterError
-from pile_tools.formats.atomic import atomic_write
+from pile_tools.storage.atomic import atomic_write
 
 from . import options
 from .streams import open_viewer, stream_options

@@ -30,8 +30,8 @@ def command(
     manifest; what only the publisher knows is left out where it is not given. A run or a checkpoint of
     `pile-tools train` gets a model card, README.md, which says what each checkpoint has read.
     """
-    from pile_tools.stages.card import write_card
-    from pile_tools.stages.croissant import Description
+    from pile_tools.stages.card.card import write_card
+    from pile_tools.stages.card.croissant import Description
     from pile_tools.train.card import is_training, write_model_card
 
     training = is_training(directory)

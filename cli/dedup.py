@@ -117,15 +117,15 @@ def command(
     what stays, under the same names and unchanged record by record, dedup.parquet with a row for
     each removed document and the one that it duplicates, and manifest.json.
     """
-    from pile_tools.stages.dedup_workers import start_workers
+    from pile_tools.stages.dedup.workers import start_workers
 
     start_workers(inputs, workers, output)  # first of all: it goes on beside the other imports
 
     from pile_tools.formats.sizes import parse_bytes
-    from pile_tools.stages.dedup import dedup
-    from pile_tools.stages.dedup_job import resolve_job
-    from pile_tools.stages.dedup_plot import plot_histograms
-    from pile_tools.stages.dedup_report import summary
+    from pile_tools.stages.dedup.dedup import dedup
+    from pile_tools.stages.dedup.job import resolve_job
+    from pile_tools.stages.dedup.plot import plot_histograms
+    from pile_tools.stages.dedup.report import summary
 
     job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
     with options.progress_bar() as progress:

@@ -46,11 +46,11 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
     train a model on the stream, is interrupted, and resumed, and `verify` proves what its checkpoint
     has read. Run again, it finds everything done. DIRECTORY takes about 30 MB.
     """
-    from pile_tools.stages.dedup import dedup
-    from pile_tools.stages.dedup_job import resolve_job
+    from pile_tools.stages.dedup.dedup import dedup
+    from pile_tools.stages.dedup.job import resolve_job
     from pile_tools.stages.demo import TOKENIZER_NAME, demo_file, demo_steps, make_demo_corpus
-    from pile_tools.stages.order import make_order
-    from pile_tools.stages.tokenize import tokenize
+    from pile_tools.stages.order.order import make_order
+    from pile_tools.stages.tokenize.tokenize import tokenize
     from pile_tools.viewer import BatchViewer
 
     corpus, kept, tokens = directory / "corpus", directory / "kept", directory / "tokens"
@@ -150,7 +150,7 @@ def _suggestions(
 
 
 def _can_draw() -> bool:
-    from pile_tools.formats.figures import check_figures
+    from pile_tools.render.figures import check_figures
 
     try:
         check_figures()

@@ -12,7 +12,7 @@ from . import options
 from .tables import pad, shorten, wrap
 
 if TYPE_CHECKING:
-    from pile_tools.stages.explain import Explanation
+    from pile_tools.stages.dedup.explain import Explanation
 
 LISTED = 100
 LEAST_WIDTH = 20
@@ -38,7 +38,7 @@ def command(output: Path, shard: str, row: int, corpus: tuple[Path, ...], as_jso
     OUT is the output of `pile-tools dedup`. On a terminal what differs is in colour; elsewhere it stands in
     [- -] on the left and in {+ +} on the right.
     """
-    from pile_tools.stages.explain import explain
+    from pile_tools.stages.dedup.explain import explain
 
     found = explain(output, shard, row, corpus=corpus)
     if as_json:
@@ -83,7 +83,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _print_side_by_side(found: "Explanation") -> None:
-    from pile_tools.algorithms.word_diff import align_words, mark_words
+    from pile_tools.algorithms.text.word_diff import align_words, mark_words
 
     name, number = found.partner or ("", 0)
     columns = shutil.get_terminal_size((100, 24)).columns

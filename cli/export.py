@@ -37,7 +37,7 @@ def command(
     mmidx of a whole stream is its pre-shuffled form, which GPT-NeoX reads without index maps; steps keep
     their numbers.
     """
-    from pile_tools.viewer.export import export_steps
+    from pile_tools.stages.export import export_steps
 
     viewer = open_viewer(**stream)
     with options.progress_bar() as progress:

@@ -23,7 +23,7 @@ def command(steps: str, output: Path, tokens_only: bool, as_json: bool, **stream
     The steps keep their numbers: `pile-tools batch --data steps/ --step 3` shows step 3 of the stream. They
     answer every question, about these steps, as the stream does: `seen`, `find`, `mixture`, `trace`, …
     """
-    from pile_tools.viewer.fetch import fetch_steps, parse_steps
+    from pile_tools.stages.fetch.fetch import fetch_steps, parse_steps
 
     start, stop = parse_steps(steps)
     viewer = open_viewer(**stream)

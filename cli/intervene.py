@@ -89,8 +89,8 @@ def command(
     Writes an overlay, which holds the change and no copy of the tokens. Every command opens it like a
     dataset. Outside of the range each byte is the parent's.
     """
-    from pile_tools.formats.urls import without_credentials
-    from pile_tools.studies.intervene import Intervention, intervene
+    from pile_tools.storage.urls import without_credentials
+    from pile_tools.studies.intervene.intervene import Intervention, intervene
 
     for selection, step in move:
         if not step.isdecimal():

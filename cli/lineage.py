@@ -18,7 +18,7 @@ def command(directory: Path, as_json: bool) -> None:
 
     Each stage with its parameters, its inputs and its identity, the SHA-256 of its manifest.
     """
-    from pile_tools.stages.lineage import lineage
+    from pile_tools.lookups.lineage import lineage
 
     chain = lineage(directory)
     if as_json:

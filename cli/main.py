@@ -124,7 +124,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    from pile_tools.formats.urls import redacted
+    from pile_tools.storage.urls import redacted
 
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None

@@ -43,7 +43,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Report as JS
 
 def _trust_files(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from pile_tools.formats.proofs import current_proofs
+        from pile_tools.storage.proofs import current_proofs
 
         current_proofs().believe()
 
@@ -99,7 +99,7 @@ Steps = tuple[int | None, int | None]
 
 
 def _parse_steps(ctx: click.Context, param: click.Parameter, value: str | None) -> Steps | None:
-    from pile_tools.lookups.stream import parse_steps
+    from pile_tools.stream.steps import parse_steps
 
     return None if value is None else parse_steps(value)
 
@@ -135,7 +135,7 @@ class OutputFile(click.Path):
         self._suffixes, self._is_earlier = suffixes, is_earlier
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        from pile_tools.formats.outputs import refuse_output
+        from pile_tools.storage.outputs import refuse_output
 
         path = Path(value)
         is_file = path.is_file() or not path.exists()
@@ -155,7 +155,7 @@ class PictureFile(OutputFile):
 
 
 def _is_picture(path: Path) -> bool:
-    from pile_tools.formats.outputs import is_picture
+    from pile_tools.storage.outputs import is_picture
 
     return is_picture(path)
 
@@ -172,7 +172,7 @@ table_option = click.option(
 
 def drawable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Check that a figure can be drawn before hours are spent on what it shows."""
-    from pile_tools.formats.figures import check_figures
+    from pile_tools.render.figures import check_figures
 
     if path is not None:
         check_figures()
@@ -309,7 +309,7 @@ def warn(line: str) -> None:
 
 def print_passed_over(counts: Mapping[str, Any]) -> None:
     """Say on standard error which files of a corpus were passed over on purpose, if any were."""
-    from pile_tools.formats.corpus_files import describe_passed_over
+    from pile_tools.corpus.files import describe_passed_over
 
     if counts.get("passed_over"):
         click.echo(f"passed over: {describe_passed_over(counts['passed_over'])}", err=True)
@@ -322,7 +322,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def unproved() -> dict[str, Any]:
     """Return what a JSON answer says of files that were believed or not looked at; nothing as a rule."""
-    from pile_tools.formats.proofs import current_proofs
+    from pile_tools.storage.proofs import current_proofs
 
     proofs = current_proofs()
     trusted = {"trust_files": True} if proofs.trust else {}
@@ -335,7 +335,7 @@ def proved_files() -> Iterator[None]:
 
     Where the block has given an answer, lines say what that does not rest on a proof of.
     """
-    from pile_tools.formats.proofs import Proofs, use_proofs
+    from pile_tools.storage.proofs import Proofs, use_proofs
 
     with ExitStack() as bars:
         bar: Callable[[str, int, int], None] | None = None

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pile_tools.errors import ParameterError
-from pile_tools.formats.order_files import PACKINGS
-from pile_tools.formats.overlay import overlay_at
+from pile_tools.formats.index_maps import PACKINGS
+from pile_tools.formats.overlay_json import overlay_at
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.order import RECIPES, make_order
-from pile_tools.stages.order_like import make_order_like
+from pile_tools.stages.order.blend import make_blend
+from pile_tools.stages.order.like import make_order_like
+from pile_tools.stages.order.order import RECIPES, make_order
 from pile_tools.stages.overlay_order import make_overlay_order
 
 from . import options
@@ -20,9 +20,9 @@ from .streams import cache_bytes_option, cache_option, open_cache, suite_option
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from pile_tools.formats.order_record import BlendRecord
-    from pile_tools.stages.order import OrderSummary
-    from pile_tools.stages.order_like import KeptSummary
+    from pile_tools.formats.order_json import BlendRecord
+    from pile_tools.stages.order.like import KeptSummary
+    from pile_tools.stages.order.order import OrderSummary
 
 
 @options.command(
@@ -140,8 +140,8 @@ def command(
     if suite is not None:
         _refuse("the suite says what it is", "data", "datasets", "recipe", "split", "part", "name")
         _refuse("the suite says what it is", "seq_length", "batch_size", "steps", "num_samples")
+        from pile_tools.stream.suite_stream import open_suite_dataset
         from pile_tools.suites import load_suite
-        from pile_tools.viewer.suite_stream import open_suite_dataset
 
         if output is None:
             raise ParameterError("the order of a suite's dataset needs a directory; name it with -o")

@@ -9,7 +9,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from pile_tools.formats.block_cache import BlockCache
+    from pile_tools.storage.block_cache import BlockCache
     from pile_tools.viewer import BatchViewer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ def stream_options(function: F) -> F:
 
 def open_cache(cache: Path | None, cache_bytes: int) -> "BlockCache | None":
     """Open the cache of the options, if one is named."""
-    from pile_tools.formats.block_cache import BlockCache
+    from pile_tools.storage.block_cache import BlockCache
 
     return None if cache is None else BlockCache(cache, cache_bytes)
 

@@ -74,7 +74,7 @@ def command(
     keep the order of the corpus, and documents.parquet says where each of them came from.
     """
     from pile_tools.formats.sizes import parse_bytes
-    from pile_tools.stages.tokenize import tokenize
+    from pile_tools.stages.tokenize.tokenize import tokenize
 
     cut = None if shard_bytes is None else parse_bytes(shard_bytes)
     with options.progress_bar() as progress:

@@ -9,7 +9,7 @@ from . import options
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from pile_tools.stages.trace import TracedPiece
+    from pile_tools.lookups.trace import TracedPiece
 
 
 @options.command(example="pile-tools trace --data tokens/ --step 3 --row 1 --text")
@@ -53,7 +53,7 @@ def command(
     corpus had been deduplicated, the address in the corpus before that is shown too. With --text,
     the piece is read in the source itself and set between ⟦ and ⟧.
     """
-    from pile_tools.stages.trace import trace_pieces
+    from pile_tools.lookups.trace import trace_pieces
     from pile_tools.viewer import BatchViewer
 
     viewer = BatchViewer.open(data, order=order, batch_size=batch_size, tokenizer=tokenizer)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from pile_tools.errors import ParameterError, UnfinishedError
-from pile_tools.formats.urls import is_url, without_credentials
+from pile_tools.storage.urls import is_url, without_credentials
 
 from . import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pile_tools.stages.executor import Progress
-    from pile_tools.stages.verify import Check
-    from pile_tools.train.verify import CheckpointReport
+    from pile_tools.checks.checks import Check
+    from pile_tools.checks.training import CheckpointReport
+    from pile_tools.jobs.executor import Progress
 
     from .options import Steps
 
@@ -66,8 +66,8 @@ def command(
     in another storage serve as well. Ends with 3 at the first file or step that is not right, and names it;
     with 4 where --data is not all that a checkpoint has read, so that a part of it is not proved.
     """
-    from pile_tools.stages.verify import CHECKS, verify
-    from pile_tools.viewer.digested import verify_stream
+    from pile_tools.checks.checks import CHECKS, verify
+    from pile_tools.checks.digests import verify_stream
 
     if digests is not None:
         _compare_with(digests, directories, steps, order, as_json)
@@ -103,7 +103,7 @@ def _compare_with(
     digests: Path, directories: tuple[str, ...], steps: "Steps | None", order: str | None, as_json: bool
 ) -> None:
     """Compare one stream, here or behind a URL, with the digests in a directory."""
-    from pile_tools.viewer.digested import verify_stream
+    from pile_tools.checks.digests import verify_stream
 
     if len(directories) != 1:
         raise ParameterError(f"--digests are of one stream, but {len(directories)} are named")
@@ -114,8 +114,8 @@ def _compare_with(
 
 def _digest_check(steps: "Steps | None", order: str | None) -> "Check":
     """The check of steps against their digests; with ``steps`` or an ``order`` there must be digests."""
-    from pile_tools.stages.verify import Check
-    from pile_tools.viewer.digested import has_digests, is_stream, verify_directory
+    from pile_tools.checks.checks import Check
+    from pile_tools.checks.digests import has_digests, is_stream, verify_directory
 
     return Check(
         "digests",
@@ -128,8 +128,8 @@ def _digest_check(steps: "Steps | None", order: str | None) -> "Check":
 
 def _training_checks(streams: "Sequence[str]", order: str | None, unproved: list[str]) -> "list[Check]":
     """The checks of what `pile-tools train` wrote; steps that no stream has are added to ``unproved``."""
-    from pile_tools.stages.verify import Check
-    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
+    from pile_tools.checks.checks import Check
+    from pile_tools.checks.training import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
 
     def describe(report: "CheckpointReport") -> str:
         if streams and report.unproved:

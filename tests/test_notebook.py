@@ -11,10 +11,10 @@ import pytest
 from pile_tools import BatchViewer
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.demo import TOKENIZER_NAME
-from pile_tools.stages.order import make_order
-from pile_tools.stages.tokenize import tokenize
-from pile_tools.studies.intervene import Intervention, intervene
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.order import make_order
+from pile_tools.stages.tokenize.tokenize import tokenize
+from pile_tools.studies.intervene.intervene import Intervention, intervene
 
 NOTEBOOK = json.loads((Path(__file__).parents[1] / "docs" / "exposure.ipynb").read_text())
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.pieces import shard_name
+from pile_tools.jobs.join_files import shard_name
 
 GOLDEN = Path(__file__).parent / "golden"
 

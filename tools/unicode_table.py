@@ -1,6 +1,6 @@
 """Generator of the frozen Unicode table, for a Python whose `unicodedata` is of that version (3.12 has 15.0).
 
-    python3.12 tools/unicode_table.py            writes pile_tools/algorithms/unicode_15.tsv
+    python3.12 tools/unicode_table.py            writes pile_tools/algorithms/text/unicode_15.tsv
     python3.12 tools/unicode_table.py --check    compares the file with what would be written
 
 Words, lowering and normalisation are then the same under every Python. What was written is read again and
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 VERSION = "15.0.0"
-PATH = Path(__file__).parents[1] / "pile_tools/algorithms/unicode_15.tsv"
+PATH = Path(__file__).parents[1] / "pile_tools/algorithms/text/unicode_15.tsv"
 SURROGATES = range(0xD800, 0xE000)
 HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)
 

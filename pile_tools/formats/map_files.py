@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import DataError
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.manifest import FileEntry, file_entry
 from pile_tools.formats.npy import read_header
-from pile_tools.formats.sources import ArrayView, Source, bytes_between
+from pile_tools.storage.atomic import atomic_write
+from pile_tools.storage.manifest import FileEntry, file_entry
+from pile_tools.storage.sources import ArrayView, Source, bytes_between
 
 __all__ = ["read_array", "write_array"]
 

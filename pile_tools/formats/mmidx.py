@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
+from pile_tools.storage.atomic import atomic_write
 
 __all__ = [
     "HEADER_BYTES",

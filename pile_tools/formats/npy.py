@@ -15,7 +15,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import DTypeLike, NDArray
 
 from pile_tools.errors import DataError
-from pile_tools.formats.atomic import atomic_write
+from pile_tools.storage.atomic import atomic_write
 
 __all__ = ["NpyFile", "NpyWriter", "read_header", "write_npy"]
 

@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pile_tools.formats.atomic import atomic_write
+from pile_tools.storage.atomic import atomic_write
 
 __all__ = ["BATCH_SIZE_KEY", "FIRST_STEP_KEY", "STREAM_KEY", "write_table"]
 

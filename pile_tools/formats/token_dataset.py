@@ -15,10 +15,8 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.corpus import UNFINISHED_NAME
-from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json
 from pile_tools.formats.mmidx import (
     HEADER_BYTES,
     WHOLE_CHECK,
@@ -28,10 +26,12 @@ from pile_tools.formats.mmidx import (
     ends,
     parse_header,
 )
-from pile_tools.formats.pieces import shard_name
-from pile_tools.formats.proofs import Claim
-from pile_tools.formats.recorded_files import hash_claim, listed_entry, open_recorded
-from pile_tools.formats.sources import (
+from pile_tools.jobs.join_files import shard_name
+from pile_tools.storage.block_cache import BlockCache
+from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json
+from pile_tools.storage.proofs import Claim
+from pile_tools.storage.recorded_files import hash_claim, listed_entry, open_recorded
+from pile_tools.storage.sources import (
     ArrayView,
     MappedFile,
     MissingFileError,
@@ -39,8 +39,8 @@ from pile_tools.formats.sources import (
     bytes_between,
     read_parts,
 )
-from pile_tools.formats.store import Io, Store, open_store
-from pile_tools.formats.urls import child, is_url, split_last, without_credentials
+from pile_tools.storage.store import Io, Store, open_store
+from pile_tools.storage.urls import child, is_url, split_last, without_credentials
 
 __all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
 

@@ -18,8 +18,8 @@ import orjson
 import tokenizers
 
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.formats.hub_downloads import downloaded
-from pile_tools.formats.hub_ids import split_hub_id
+from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub_ids import split_hub_id
 
 __all__ = ["MAX_TOKENIZER_BYTES", "TOKENIZER_NAME", "TokenizerFile", "parse_tokenizer", "read_tokenizer"]
 

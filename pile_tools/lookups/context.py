@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from pile_tools.errors import ParameterError
+from pile_tools.lookups.decoding import Texts
 from pile_tools.lookups.search import Hits
-from pile_tools.lookups.stream import Int64Array, Part, Stream
-from pile_tools.lookups.texts import Texts
+from pile_tools.stream.steps import Int64Array, Part, Stream
 
 __all__ = ["contexts", "matched_documents"]
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pile_tools.errors import ParameterError
 from pile_tools.lookups.digests import DigestedStream, trusted_digests
-from pile_tools.lookups.stream import Int64Array, Progress, Stream, in_threads, no_progress, step_range
+from pile_tools.stream.steps import Int64Array, Progress, Stream, in_threads, no_progress, step_range
 
 __all__ = ["Difference", "diff"]
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import xxhash
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import sweep_partials
-from pile_tools.formats.digest_files import (
+from pile_tools.formats.digests_npy import (
     DIGEST_BYTES,
     DigestRecord,
     digest_names,
@@ -22,16 +21,17 @@ from pile_tools.formats.digest_files import (
     root_of,
     write_digests,
 )
-from pile_tools.formats.free_space import require_space
-from pile_tools.formats.locks import DirectoryLock, remove_stray_lock
-from pile_tools.formats.manifest import Manifest, canonical_json
-from pile_tools.formats.names import path_inside
-from pile_tools.formats.order_files import OrderPlace
-from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
-from pile_tools.formats.outputs import refuse_listed
-from pile_tools.formats.store import LocalStore, Store
+from pile_tools.formats.index_maps import OrderPlace
+from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
+from pile_tools.storage.atomic import sweep_partials
+from pile_tools.storage.free_space import require_space
+from pile_tools.storage.locks import DirectoryLock, remove_stray_lock
+from pile_tools.storage.manifest import Manifest, canonical_json
+from pile_tools.storage.names import path_inside
+from pile_tools.storage.outputs import refuse_listed
+from pile_tools.storage.store import LocalStore, Store
+from pile_tools.stream.steps import Progress, Stream, Tokens, in_threads, no_progress, step_range
 
 __all__ = [
     "DigestSummary",

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.lookups.places import show_documents
-from pile_tools.lookups.stream import Part, Stream
+from pile_tools.lookups.document_positions import show_documents
+from pile_tools.stream.steps import Part, Stream
 
 __all__ = ["document_at", "occurrences", "the_part"]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pile_tools.formats.figures import figure
+from pile_tools.render.figures import figure
 
 __all__ = ["plot_counts", "plot_mixture", "plot_repeats"]
 

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pile_tools.algorithms.exposure import repetition, repetition_of_spans
-from pile_tools.algorithms.listed import Listed
+from pile_tools.algorithms.orders.exposure import repetition, repetition_of_spans
+from pile_tools.algorithms.orders.piece_lists import Listed
 from pile_tools.errors import PileToolsError
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
-from pile_tools.lookups.stream import (
+from pile_tools.stream.steps import (
     Int64Array,
     Maps,
     Part,

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pile_tools.algorithms.term_counts import Terms, check_term, count_terms, split_texts
-from pile_tools.algorithms.token_search import TokenBytes
-from pile_tools.algorithms.words import split_words
+from pile_tools.algorithms.search.term_counts import Terms, check_term, count_terms, split_texts
+from pile_tools.algorithms.search.token_search import TokenBytes
+from pile_tools.algorithms.text.words import split_words
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.lookups.patterns import check_ids
-from pile_tools.lookups.stream import (
+from pile_tools.stream.steps import (
     Int64Array,
     Part,
     Progress,

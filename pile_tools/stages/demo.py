@@ -10,15 +10,15 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pile_tools import __version__
+from pile_tools.corpus.lines import shard_lines
+from pile_tools.corpus.shards import Shard
+from pile_tools.corpus.zstd import RowFrameWriter
 from pile_tools.errors import OutOfRangeError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.corpus import Shard
-from pile_tools.formats.lines import shard_lines
-from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
-from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.workspace import Workspace
 from pile_tools.stages.demo_themes import theme
-from pile_tools.stages.executor import Progress, no_progress
-from pile_tools.stages.workspace import Workspace
+from pile_tools.storage.atomic import atomic_write
+from pile_tools.storage.manifest import FileEntry, Manifest, file_entry
 
 __all__ = ["DEMO_EPOCHS", "TOKENIZER_NAME", "demo_file", "demo_steps", "make_demo_corpus"]
 

@@ -7,14 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from pile_tools.algorithms.recipes import Order, count_epochs, is_last_apart
+from pile_tools.algorithms.orders.recipes import Order, count_epochs, is_last_apart
 from pile_tools.errors import ParameterError
-from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, find_order
-from pile_tools.formats.order_record import OrderRecord
-from pile_tools.formats.overlay import OverlayRecord, overlay_at
-from pile_tools.formats.store import Store
+from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, find_order
+from pile_tools.formats.order_json import OrderRecord
+from pile_tools.formats.overlay_json import OverlayRecord, overlay_at
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.order import (
+from pile_tools.stages.order.order import (
     OrderSummary,
     checked_sizes,
     new_record,
@@ -22,6 +21,7 @@ from pile_tools.stages.order import (
     publish_order,
     stream_length,
 )
+from pile_tools.storage.store import Store
 
 __all__ = ["OverlayOrder", "make_overlay_order"]
 

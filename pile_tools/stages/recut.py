@@ -17,23 +17,23 @@ import numpy.typing as npt
 
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.digest_files import digest_names, list_records
-from pile_tools.formats.free_space import require_space
-from pile_tools.formats.history import PARENTS_NAME
-from pile_tools.formats.locations import move_locations
-from pile_tools.formats.locks import remove_stray_lock
-from pile_tools.formats.machine import default_workers
-from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
-from pile_tools.formats.names import path_inside
-from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
-from pile_tools.formats.origins import ORIGINS_NAME, OriginsRecord
-from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes, shares_blocks
-from pile_tools.formats.provenance import PROVENANCE_NAME
-from pile_tools.formats.sources import MappedFile
+from pile_tools.formats.digests_npy import digest_names, list_records
+from pile_tools.formats.documents_parquet import PROVENANCE_NAME
+from pile_tools.formats.locations_json import move_locations
+from pile_tools.formats.order_json import ORDER_NAME, OrderRecord, parse_record
+from pile_tools.formats.origins_json import ORIGINS_NAME, OriginsRecord
+from pile_tools.formats.parents import PARENTS_NAME
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME
-from pile_tools.stages.executor import Progress, no_progress
-from pile_tools.stages.workspace import InputFile, Workspace
+from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.join_files import Piece, copy_file, join_pieces, shard_name, shard_sizes, shares_blocks
+from pile_tools.jobs.machine import default_workers
+from pile_tools.jobs.workspace import InputFile, Workspace
+from pile_tools.storage.free_space import require_space
+from pile_tools.storage.locks import remove_stray_lock
+from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.storage.names import path_inside
+from pile_tools.storage.sources import MappedFile
 
 __all__ = ["recut"]
 

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import ParameterError
-from pile_tools.stages.executor import Progress, no_progress
+from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
 from pile_tools.studies.exposure import check_begins, last_seen
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import model_identity
-from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
 from pile_tools.studies.plots import figure
-from pile_tools.studies.reading import Reading, check_lineage
-from pile_tools.studies.resumable import Part, make_table, step_parts, write_table
+from pile_tools.studies.row_documents import ORIGIN_FIELDS, origin_columns
+from pile_tools.studies.steps_read import Reading, check_lineage
 from pile_tools.studies.stream_place import StreamPlace, check_steps
 from pile_tools.studies.worker import open_here
 from pile_tools.viewer import BatchViewer

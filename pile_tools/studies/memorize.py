@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pile_tools.errors import ParameterError
-from pile_tools.stages.executor import Progress, no_progress
+from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import CausalModel, model_identity
-from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
-from pile_tools.studies.reading import read_record
-from pile_tools.studies.resumable import Part, make_table, step_parts, write_table
+from pile_tools.studies.row_documents import ORIGIN_FIELDS, origin_columns
+from pile_tools.studies.steps_read import read_record
 from pile_tools.studies.stream_place import StreamPlace, check_steps
 from pile_tools.studies.worker import open_here
 from pile_tools.viewer import BatchViewer

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.jobs.resumable_table import read_description
 from pile_tools.studies.exposure import times_seen
 from pile_tools.studies.plots import figure
 from pile_tools.studies.poisson import PoissonFit, fit_poisson
-from pile_tools.studies.reading import check_lineage
-from pile_tools.studies.resumable import read_description
+from pile_tools.studies.steps_read import check_lineage
 from pile_tools.train.record import Segment
 from pile_tools.viewer import BatchViewer
 

@@ -9,9 +9,9 @@ from typing import Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.hub_ids import split_hub_id
+from pile_tools.storage.hub_ids import split_hub_id
 from pile_tools.suites import suite_of_model
-from pile_tools.train.files import DATA_NAME
+from pile_tools.train.checkpoint_files import DATA_NAME
 
 __all__ = ["ModelName"]
 

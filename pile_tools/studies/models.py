@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, needs_extra
-from pile_tools.formats.hub_downloads import downloaded
-from pile_tools.formats.hub_ids import split_hub_id
-from pile_tools.formats.manifest import sha256_file
+from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub_ids import split_hub_id
+from pile_tools.storage.manifest import sha256_file
 from pile_tools.studies.greedy import greedy_continuation
 from pile_tools.studies.model_name import ModelName
-from pile_tools.train.files import CONFIG_NAME
+from pile_tools.train.checkpoint_files import CONFIG_NAME
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.weights import load_model
 

@@ -1,5 +1,5 @@
 """Figures of the studies."""
 
-from pile_tools.formats.figures import figure
+from pile_tools.render.figures import figure
 
 __all__ = ["figure"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pile_tools.errors import OutOfRangeError, ParameterError
-from pile_tools.formats.proofs import current_proofs
+from pile_tools.storage.proofs import current_proofs
 from pile_tools.viewer import BatchViewer
 
 __all__ = ["StreamPlace", "check_steps"]

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
+from pile_tools.storage.atomic import atomic_write
 from pile_tools.studies.arithmetic import Answer
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.plots import figure
-from pile_tools.train.files import DATA_NAME
+from pile_tools.train.checkpoint_files import DATA_NAME
 from pile_tools.train.record import DataRecord
 
 __all__ = ["CheckpointResult", "Frequencies", "answers_table", "plot_frequency", "summarise", "write_answers"]

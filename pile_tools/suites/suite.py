@@ -11,10 +11,10 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.names import name_problem
-from pile_tools.formats.pieces import shard_name
 from pile_tools.formats.token_dataset import DatasetLayout
-from pile_tools.formats.urls import is_url, without_credentials
+from pile_tools.jobs.join_files import shard_name
+from pile_tools.storage.names import name_problem
+from pile_tools.storage.urls import is_url, without_credentials
 
 __all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite", "suite_of_model"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pile_tools.errors import needs_extra
 
 if TYPE_CHECKING:
+    from pile_tools.checks.training import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.loop import Outcome, train
     from pile_tools.train.metrics import plot_loss, read_metrics
     from pile_tools.train.model import GPTNeoX
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pile_tools.train.setup import Start
     from pile_tools.train.sizes import SIZES
     from pile_tools.train.torch_data import IterableStream
-    from pile_tools.train.verify import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.weights import load_model, save_model
 
 __all__ = [

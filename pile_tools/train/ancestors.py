@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.history import PARENTS_NAME, History
-from pile_tools.formats.manifest import MANIFEST_NAME
-from pile_tools.formats.store import LocalStore
+from pile_tools.formats.parents import PARENTS_NAME, History
+from pile_tools.storage.atomic import atomic_write
+from pile_tools.storage.manifest import MANIFEST_NAME
+from pile_tools.storage.store import LocalStore
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pile_tools.errors import DataError
-from pile_tools.formats.locks import DirectoryLock
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
-from pile_tools.stages.card import chain_table, description_header, markdown_table, write_readme
-from pile_tools.stages.croissant import Description
-from pile_tools.stages.lineage import lineage
-from pile_tools.train.files import DATA_NAME, STAGE
+from pile_tools.lookups.lineage import lineage
+from pile_tools.stages.card.card import chain_table, description_header, markdown_table, write_readme
+from pile_tools.stages.card.croissant import Description
+from pile_tools.storage.locks import DirectoryLock
+from pile_tools.storage.manifest import MANIFEST_NAME, Manifest
+from pile_tools.train.checkpoint_files import DATA_NAME, STAGE
 from pile_tools.train.record import DataRecord
 
 __all__ = ["is_training", "write_model_card"]

@@ -17,10 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.formats.atomic import fsync_directory
-from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
+from pile_tools.storage.atomic import fsync_directory
+from pile_tools.storage.manifest import Manifest, canonical_json, file_entry
 from pile_tools.train.ancestors import Ancestors
-from pile_tools.train.files import GENERATOR_NAME, OPTIMIZER_NAME, STAGE, read_layout
+from pile_tools.train.checkpoint_files import GENERATOR_NAME, OPTIMIZER_NAME, STAGE, read_layout
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.optimizer import FlatAdam
 from pile_tools.train.parallel import World

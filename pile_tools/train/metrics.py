@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.figures import figure
+from pile_tools.render.figures import figure
+from pile_tools.storage.atomic import atomic_write
 
 __all__ = ["METRICS_NAME", "MetricsFile", "plot_loss", "read_metrics"]
 

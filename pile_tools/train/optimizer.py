@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pile_tools.errors import DataError
-from pile_tools.formats.names import path_inside
+from pile_tools.storage.names import path_inside
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.parallel import World
 from pile_tools.train.weights import save_tensors

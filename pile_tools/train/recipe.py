@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.train import optimizer, schedule
-from pile_tools.train.files import CONFIG_NAME
+from pile_tools.train.checkpoint_files import CONFIG_NAME
 from pile_tools.train.hardware import DTYPES
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.sizes import SIZES

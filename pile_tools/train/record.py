@@ -13,8 +13,8 @@ import orjson
 import xxhash
 
 from pile_tools.errors import DataError
-from pile_tools.formats.manifest import canonical_json
-from pile_tools.train.files import DATA_NAME, DIGESTS_NAME
+from pile_tools.storage.manifest import canonical_json
+from pile_tools.train.checkpoint_files import DATA_NAME, DIGESTS_NAME
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
-from pile_tools.stages.workspace import Workspace
+from pile_tools.jobs.workspace import Workspace
+from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.train.ancestors import Ancestors
+from pile_tools.train.checkpoint_files import STAGE, check_files, list_checkpoints
 from pile_tools.train.checkpoints import State, write_checkpoint
-from pile_tools.train.files import STAGE, check_files, list_checkpoints
 from pile_tools.train.parallel import World
 from pile_tools.train.record import DataRecord, Segment, Stream
 

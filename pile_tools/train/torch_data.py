@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from pile_tools.viewer.torch_data import StreamDataset
+from pile_tools.stream.torch_data import StreamDataset
 
 __all__ = ["IterableStream"]
 

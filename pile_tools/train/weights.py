@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.hub_downloads import downloaded
-from pile_tools.formats.hub_ids import split_hub_id
-from pile_tools.formats.names import name_problem, path_inside
-from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME, prove_files
+from pile_tools.storage.atomic import atomic_write
+from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub_ids import split_hub_id
+from pile_tools.storage.names import name_problem, path_inside
+from pile_tools.train.checkpoint_files import CONFIG_NAME, WEIGHTS_NAME, prove_files
 from pile_tools.train.model import GPTNeoX
 
 __all__ = ["load_model", "load_weights", "model_from_config", "save_model", "save_tensors"]

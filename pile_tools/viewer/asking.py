@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import ParameterError
-from pile_tools.formats.order_files import OrderPlace
-from pile_tools.formats.order_record import BlendRecord, OrderRecord
-from pile_tools.formats.store import Store
+from pile_tools.formats.index_maps import OrderPlace
+from pile_tools.formats.order_json import BlendRecord, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.lookups.stream import Progress, no_progress
-from pile_tools.viewer.opening import Stream
-from pile_tools.viewer.overlay import OverlayComponent, changed_samples
-from pile_tools.viewer.parts import FetchedPart, ViewedPart
-from pile_tools.viewer.reading import Decoder
-from pile_tools.viewer.torch_data import StreamDataset
+from pile_tools.storage.store import Store
+from pile_tools.stream.document_table import Decoder
+from pile_tools.stream.opening import Stream
+from pile_tools.stream.overlay import OverlayComponent, changed_samples
+from pile_tools.stream.parts import FetchedPart, ViewedPart
+from pile_tools.stream.steps import Progress, no_progress
+from pile_tools.stream.torch_data import StreamDataset
 
 if TYPE_CHECKING:
     import pyarrow as pa

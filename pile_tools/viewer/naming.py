@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pile_tools.errors import PileToolsError, UnfinishedError
-from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, parse_record
-from pile_tools.formats.overlay import OVERLAY_NAME, overlay_at
-from pile_tools.formats.store import open_store
+from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, parse_record
+from pile_tools.formats.overlay_json import OVERLAY_NAME, overlay_at
 from pile_tools.formats.token_dataset import find_dataset
-from pile_tools.formats.urls import is_url, without_credentials
+from pile_tools.storage.store import open_store
+from pile_tools.storage.urls import is_url, without_credentials
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["common_batch_size", "open_named"]

@@ -11,17 +11,17 @@ import numpy as np
 import xxhash
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
-from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.order_files import OrderPlace
-from pile_tools.formats.proofs import Proofs, current_proofs, use_proofs
-from pile_tools.formats.store import Io
+from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.storage.block_cache import BlockCache
+from pile_tools.storage.proofs import Proofs, current_proofs, use_proofs
+from pile_tools.storage.store import Io
+from pile_tools.stream.components import UNKNOWN, Int64Array, Tokens
+from pile_tools.stream.document_table import Decoder, Pieces
+from pile_tools.stream.opening import Stream, open_stream
+from pile_tools.stream.suite_stream import open_suite
 from pile_tools.suites import Suite, load_suite
 from pile_tools.viewer.asking import Asking
-from pile_tools.viewer.components import UNKNOWN, Int64Array, Tokens
-from pile_tools.viewer.opening import Stream, open_stream
-from pile_tools.viewer.reading import Decoder, Pieces
-from pile_tools.viewer.suite_stream import open_suite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,7 +119,7 @@ class BatchViewer(Asking):
     ) -> Self:
         """Open the token dataset at ``location`` (directory, prefix or URL) with an order.
 
-        ``order`` names one where there are several (see ``formats.order_files.find_order``);
+        ``order`` names one where there are several (see ``formats.index_maps.find_order``);
         ``batch_size`` reads the order at another batch size than the one recorded with it, and is
         needed for maps that another tool saved; ``tokenizer`` is a ``tokenizer.json`` or a Hub id, by
         default the one in the dataset's directory. ``io`` is how files of this machine are read: "mmap",
@@ -127,7 +127,7 @@ class BatchViewer(Asking):
 
         Index maps and other files beside the tokens are proved before their first use: that they are those
         that their records list, and that maps are an order of the dataset's documents. What was proved once
-        is remembered (see ``formats.ledger``). ``trust_files`` believes them as they are; ``unproved`` says
+        is remembered (see ``storage.ledger``). ``trust_files`` believes them as they are; ``unproved`` says
         so.
 
         Raises PileToolsError for what is not there, DataError for what is damaged or does not belong

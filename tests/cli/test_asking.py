@@ -18,10 +18,10 @@ from tokenizers import Tokenizer
 from pile_tools import BatchViewer
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.demo import TOKENIZER_NAME
-from pile_tools.stages.order import make_order
-from pile_tools.stages.tokenize import tokenize
+from pile_tools.stages.order.order import make_order
+from pile_tools.stages.tokenize.tokenize import tokenize
 from tests.hub_server import running_hub, use_as_hub
-from tests.viewer.test_opening import publish
+from tests.stream.test_opening import publish
 
 STEPS = 12
 PHRASE = "raise ValueError"

@@ -9,7 +9,7 @@ import pytest
 from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
 from tests.token_data import GOLDEN, random_documents, write_dataset
 from tests.viewer.test_view import SIZES, add_provenance, save_tokenizer
 

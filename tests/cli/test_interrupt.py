@@ -12,8 +12,9 @@ from tests.processes import started
 # What a task is doing: a call that answers no signal until it returns, in this process or in two others.
 PROGRAM = """
 import hashlib, os, sys, time
-from pile_tools.stages import dedup_run, dedup_workers
-from pile_tools.stages.executor import Task
+from pile_tools.stages.dedup import phases as dedup_run
+from pile_tools.stages.dedup import workers as dedup_workers
+from pile_tools.jobs.executor import Task
 from pile_tools_cli.main import run
 
 def compiled(*arguments):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pile_tools_cli.main import run
 
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
 from tests.hub_server import Hub, running_hub
+from tests.stream.test_opening import publish
 from tests.suites.test_suite import MINE
 from tests.token_data import random_documents, write_dataset
-from tests.viewer.test_opening import publish
 from tests.viewer.test_view import SIZES, save_tokenizer
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pile_tools_cli.main import run
 
-from pile_tools.formats.hub_ids import split_hub_id
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage.hub_ids import split_hub_id
 from tests.token_data import random_documents, write_dataset
 
 

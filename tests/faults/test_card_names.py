@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pile_tools.stages.card import write_card
-from pile_tools.stages.croissant import Description
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
+from pile_tools.stages.card.card import write_card
+from pile_tools.stages.card.croissant import Description
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.job import resolve_job
 
 NAMES = [
     *(

@@ -17,11 +17,11 @@ from pile_tools_cli.main import COMMANDS, run
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.formats import retry
-from pile_tools.formats.fsspec_source import FsspecSource
-from pile_tools.formats.manifest import Manifest
-from pile_tools.formats.store import open_store
-from pile_tools.formats.urls import (
+from pile_tools.storage import retry
+from pile_tools.storage.fsspec_source import FsspecSource
+from pile_tools.storage.manifest import Manifest
+from pile_tools.storage.store import open_store
+from pile_tools.storage.urls import (
     CREDENTIALS_VARIABLE,
     child,
     joined,

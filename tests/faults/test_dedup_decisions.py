@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from pile_tools_cli.main import run
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.history import History
-from pile_tools.formats.manifest import Manifest, file_entry
-from pile_tools.formats.store import LocalStore
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
-from pile_tools.stages.explain import explain
-from pile_tools.stages.lineage import lineage
+from pile_tools.formats.parents import History
+from pile_tools.lookups.lineage import lineage
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.explain import explain
+from pile_tools.stages.dedup.job import resolve_job
+from pile_tools.storage.manifest import Manifest, file_entry
+from pile_tools.storage.store import LocalStore
 from tests.reference import dedup as oracle
 
 GRANDMOTHER = "मेरी बेटी की बड़ी नानी आयी थी"

@@ -16,11 +16,11 @@ import pytest
 import zstandard
 from pile_tools_cli.main import run
 
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.row_lookup import read_text
+from pile_tools.corpus.shards import Shard
+from pile_tools.corpus.zstd import RowFrameWriter, read_frame_index, zstd_chunks
 from pile_tools.errors import DataError
-from pile_tools.formats.corpus import Shard
-from pile_tools.formats.documents import ShardReader
-from pile_tools.formats.row_lookup import read_text
-from pile_tools.formats.zstd import RowFrameWriter, read_frame_index, zstd_chunks
 
 LINE = b'{"text": "one two three"}\n'
 
@@ -152,7 +152,7 @@ def frames_of(path: Path) -> tuple[list[bytes], bytes]:
 
 @pytest.fixture
 def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("pile_tools.formats.zstd.FRAME_BYTES", 100)
+    monkeypatch.setattr("pile_tools.corpus.zstd.FRAME_BYTES", 100)
     with (tmp_path / "a.jsonl.zst").open("wb") as file:
         writer = RowFrameWriter(file)
         writer.write_lines(json.dumps({"text": f"{i} " * i}).encode() + b"\n" for i in range(60))

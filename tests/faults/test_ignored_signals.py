@@ -15,7 +15,7 @@ from pile_tools_cli import interrupt, main
 from pile_tools_cli.train import _stop_signals
 
 from pile_tools.errors import DataError
-from pile_tools.stages.executor import Task, TaskPool
+from pile_tools.jobs.executor import Task, TaskPool
 from tests.processes import started
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

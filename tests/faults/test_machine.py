@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.formats import machine
+from pile_tools.jobs import machine
 
 V2_MOUNT = "42 33 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 V1_MOUNTS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pile_tools.errors import EXTRAS, MissingExtraError, needs_extra
-from pile_tools.formats.fsspec_source import FsspecSource, list_folder
+from pile_tools.storage.fsspec_source import FsspecSource, list_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,20 +16,20 @@ import pyarrow.parquet as pq
 import pytest
 from pile_tools_cli.main import run
 
+from pile_tools.checks.records import RECORDS, TABLES, check_records
 from pile_tools.errors import DataError
-from pile_tools.formats.digest_files import DigestRecord
-from pile_tools.formats.fsspec_source import list_folder
-from pile_tools.formats.hub import HubRepository
-from pile_tools.formats.locations import parse_locations
-from pile_tools.formats.manifest import FileEntry, Manifest, canonical_json, file_entry
-from pile_tools.formats.names import name_problem, path_inside
-from pile_tools.formats.order_record import BlendPart, BlendRecord, KeptOrder, OrderRecord, parse_record
-from pile_tools.formats.origin_documents import ORIGIN_SCHEMA, OriginDocuments
-from pile_tools.formats.origins import OriginDataset, OriginsRecord
-from pile_tools.formats.overlay import OverlayRecord
-from pile_tools.formats.provenance import Provenance, ProvenanceWriter, provenance_table
-from pile_tools.stages.order import make_order
-from pile_tools.stages.verify_records import RECORDS, TABLES, check_records
+from pile_tools.formats.digests_npy import DigestRecord
+from pile_tools.formats.documents_parquet import Provenance, ProvenanceWriter, provenance_table
+from pile_tools.formats.fetched_documents_parquet import ORIGIN_SCHEMA, OriginDocuments
+from pile_tools.formats.locations_json import parse_locations
+from pile_tools.formats.order_json import BlendPart, BlendRecord, KeptOrder, OrderRecord, parse_record
+from pile_tools.formats.origins_json import OriginDataset, OriginsRecord
+from pile_tools.formats.overlay_json import OverlayRecord
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage.fsspec_source import list_folder
+from pile_tools.storage.hub import HubRepository
+from pile_tools.storage.manifest import FileEntry, Manifest, canonical_json, file_entry
+from pile_tools.storage.names import name_problem, path_inside
 from pile_tools.suites.suite import Suite
 from tests.hub_server import running_hub, use_as_hub
 from tests.token_data import random_documents, write_dataset
@@ -422,7 +422,7 @@ def test_an_overlay_in_a_directory_whose_manifest_is_right(
 
 
 def test_a_checkpoint_that_names_files_elsewhere(tmp_path: Path) -> None:
-    from pile_tools.train.files import read_layout
+    from pile_tools.train.checkpoint_files import read_layout
     from pile_tools.train.weights import _weight_files
 
     for name in ("../victim.safetensors", "/etc/passwd", "folder/a", ""):

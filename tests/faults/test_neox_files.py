@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from pile_tools import BatchViewer
+from pile_tools.checks.checks import verify
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.order_files import MapNames
-from pile_tools.stages.order import make_order
+from pile_tools.formats.index_maps import MapNames
+from pile_tools.stages.order.order import make_order
 from pile_tools.stages.recut import recut
-from pile_tools.stages.verify import verify
 from tests.token_data import random_documents, write_dataset
 
 SIZES = [10] * 10

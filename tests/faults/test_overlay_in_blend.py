@@ -11,13 +11,13 @@ from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.order_record import parse_record
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.order import make_order
+from pile_tools.formats.order_json import parse_record
+from pile_tools.stages.export import export_steps
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.blend import make_blend
+from pile_tools.stages.order.order import make_order
 from pile_tools.stages.overlay_order import make_overlay_order
-from pile_tools.studies.intervene import Intervention, intervene
-from pile_tools.viewer.export import export_steps
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.studies.intervene.intervene import Intervention, intervene
 from tests.lookups.conftest import VOCABULARY, save_small_tokenizer, write_provenance
 from tests.token_data import write_dataset
 

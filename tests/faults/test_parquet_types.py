@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from pile_tools_cli.main import run
 
+from pile_tools.corpus.parquet_copy import check_columns, copy_parquet_rows
 from pile_tools.errors import DataError
-from pile_tools.formats.parquet_copy import check_columns, copy_parquet_rows
 
 N = 40
 VIEW, BINARY_VIEW = pa.string_view(), pa.binary_view()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pile_tools import DataError
-from pile_tools.formats.manifest import Manifest, file_entry
+from pile_tools.storage.manifest import Manifest, file_entry
 from pile_tools.studies.model_name import ModelName
-from pile_tools.studies.reading import read_record
-from pile_tools.train.files import STAGE, check_files
+from pile_tools.studies.steps_read import read_record
+from pile_tools.train.checkpoint_files import STAGE, check_files
 from pile_tools.train.record import DataRecord, Segment, Stream
 from pile_tools.train.weights import load_model
 from tests.train.small import write_config

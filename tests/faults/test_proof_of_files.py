@@ -15,19 +15,19 @@ import pytest
 from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer, DataError
-from pile_tools.formats import retry
-from pile_tools.formats.ledger import FileState, Ledger
-from pile_tools.formats.manifest import Manifest, file_entry, sha256_file
+from pile_tools.formats.documents_parquet import PROVENANCE_NAME
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.order_record import OrderRecord, parse_record
-from pile_tools.formats.proofs import Proofs, use_proofs
-from pile_tools.formats.provenance import PROVENANCE_NAME
-from pile_tools.formats.recorded_files import hash_claim
-from pile_tools.formats.sources import MappedFile
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.order import make_order
-from pile_tools.studies.intervene import Intervention, intervene
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.formats.order_json import OrderRecord, parse_record
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.blend import make_blend
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage import retry
+from pile_tools.storage.ledger import FileState, Ledger
+from pile_tools.storage.manifest import Manifest, file_entry, sha256_file
+from pile_tools.storage.proofs import Proofs, use_proofs
+from pile_tools.storage.recorded_files import hash_claim
+from pile_tools.storage.sources import MappedFile
+from pile_tools.studies.intervene.intervene import Intervention, intervene
 from tests.hub_server import Hub, running_hub, use_as_hub
 from tests.token_data import random_documents, write_dataset
 from tests.viewer.test_view import add_provenance
@@ -290,7 +290,7 @@ def test_origins_and_index_of_fetched_steps_that_were_changed(
     steps = tmp_path / "steps"
     fetch_steps(BatchViewer.open(small), 2, 6, steps)
     for held in (16 << 20, 0):  # proved when opened, and before they are first read
-        monkeypatch.setattr("pile_tools.formats.origins._HASHED", held)
+        monkeypatch.setattr("pile_tools.formats.origins_json._HASHED", held)
         content = (steps / "pieces.npy").read_bytes()
         (steps / "pieces.npy").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(DataError, match=r"pieces.npy: SHA-256"):
@@ -326,8 +326,8 @@ def test_a_second_process_finds_what_the_first_has_proved(
     assert len(err.splitlines()) == 1
     assert "before the first use" in err
     assert entries(cache) == ["cuts", "permutation"]
-    monkeypatch.setattr("pile_tools.viewer.order_proof.check_shuffle_idx", None)
-    monkeypatch.setattr("pile_tools.viewer.order_proof.check_sample_idx", None)
+    monkeypatch.setattr("pile_tools.stream.order_proof.check_shuffle_idx", None)
+    monkeypatch.setattr("pile_tools.stream.order_proof.check_sample_idx", None)
     assert run(command) == 0
     assert capsys.readouterr() == (out, "")
 

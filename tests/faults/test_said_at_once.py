@@ -12,10 +12,10 @@ from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError
-from pile_tools.stages.order import MANY_EPOCHS, make_order
-from pile_tools.studies.intervene import Intervention, intervene
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.order import MANY_EPOCHS, make_order
+from pile_tools.studies.intervene.intervene import Intervention, intervene
 from pile_tools.studies.model_name import ModelName
-from pile_tools.viewer.fetch import fetch_steps
 from tests.lookups.conftest import save_small_tokenizer, write_provenance
 from tests.token_data import random_documents, write_dataset
 

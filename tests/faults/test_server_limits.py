@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from pile_tools.errors import DataError, ExitCode, UnfinishedError
-from pile_tools.formats import retry
-from pile_tools.formats.http_range import HttpSource
-from pile_tools.formats.hub import HubRepository
-from pile_tools.formats.retry import asked_wait
-from pile_tools.formats.sources import bytes_between
-from pile_tools.formats.store import RemoteStore
+from pile_tools.storage import retry
+from pile_tools.storage.http_range import HttpSource
+from pile_tools.storage.hub import HubRepository
+from pile_tools.storage.retry import asked_wait
+from pile_tools.storage.sources import bytes_between
+from pile_tools.storage.store import RemoteStore
 from tests import hub_server
 from tests.hub_server import Hub, running_hub, use_as_hub
 

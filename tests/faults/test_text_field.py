@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from pile_tools_cli.main import run
 
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.row_lookup import read_text
+from pile_tools.corpus.shards import UNFINISHED_NAME, Shard
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.corpus import UNFINISHED_NAME, Shard
-from pile_tools.formats.documents import ShardReader
-from pile_tools.formats.manifest import Manifest
-from pile_tools.formats.row_lookup import read_text
 from pile_tools.formats.sizes import parse_share
+from pile_tools.storage.manifest import Manifest
 
 
 def write(path: Path, records: list[Any]) -> Path:
@@ -81,7 +81,7 @@ def test_too_many_skipped_records_end_the_run_and_a_larger_share_goes_on(
     if command[0] == "tokenize":
         monkeypatch.setattr(ShardReader, "__iter__", read_again)
     else:
-        monkeypatch.setattr("pile_tools.stages.dedup_run.sign_shard", read_again)
+        monkeypatch.setattr("pile_tools.stages.dedup.phases.sign_shard", read_again)
     assert run([*arguments, "--max-skipped", "0.03"]) == 0
     counts = Manifest.read(tmp_path / "out").counts
     assert (counts["documents"], counts["skipped_records"]) == (97, 3)

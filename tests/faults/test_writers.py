@@ -15,17 +15,17 @@ from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
-from pile_tools.formats import atomic, free_space, locks
-from pile_tools.formats.atomic import atomic_write, sweep_partials
-from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.locks import LOCK_NAME, DirectoryLock
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
-from pile_tools.stages.order import make_order
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.job import resolve_job
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.blend import make_blend
+from pile_tools.stages.order.order import make_order
 from pile_tools.stages.recut import recut
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.storage import atomic, free_space, locks
+from pile_tools.storage.atomic import atomic_write, sweep_partials
+from pile_tools.storage.block_cache import BlockCache
+from pile_tools.storage.locks import LOCK_NAME, DirectoryLock
+from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry
 from tests.token_data import random_documents, write_dataset
 
 SIZES = [5, 40, 17, 3, 60, 8, 8, 90, 21, 33]

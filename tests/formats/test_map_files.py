@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pile_tools.errors import DataError
-from pile_tools.formats.manifest import file_entry
 from pile_tools.formats.map_files import read_array, write_array
-from pile_tools.formats.sources import MappedFile, PreadFile
-from tests.formats.test_order_record import LABEL
+from pile_tools.storage.manifest import file_entry
+from pile_tools.storage.sources import MappedFile, PreadFile
+from tests.formats.test_order_json import LABEL
 from tests.token_data import GOLDEN
 
 

@@ -10,8 +10,8 @@ import pytest
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats import token_dataset
 from pile_tools.formats.mmidx import write_index
-from pile_tools.formats.store import Io
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.storage.store import Io
 from tests.token_data import GOLDEN, random_documents, write_data, write_dataset
 
 SIZES = [5, 0, 17, 1, 30, 2]

@@ -8,11 +8,11 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from pile_tools import BatchViewer
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.provenance import ProvenanceWriter, provenance_table
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.order import make_order
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.formats.documents_parquet import ProvenanceWriter, provenance_table
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.blend import make_blend
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage.atomic import atomic_write
 from tests.token_data import write_dataset
 
 # Short tokens that overlap in many ways; two of them are halves of a character.

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pile_tools import BatchViewer
 from pile_tools.errors import OutOfRangeError, ParameterError
 from pile_tools.lookups.diff import diff
-from pile_tools.stages.order import make_order
-from pile_tools.studies.intervene import Intervention, intervene
+from pile_tools.stages.order.order import make_order
+from pile_tools.studies.intervene.intervene import Intervention, intervene
 from pile_tools.viewer.naming import open_named
 from tests.lookups.conftest import MakeStream
 from tests.token_data import write_dataset

@@ -11,15 +11,15 @@ import pytest
 import xxhash
 
 from pile_tools import BatchViewer
+from pile_tools.checks.digests import has_digests, verify_directory, verify_stream
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.formats.locks import DirectoryLock
-from pile_tools.formats.order_files import SEQUENTIAL
+from pile_tools.formats.index_maps import SEQUENTIAL
 from pile_tools.lookups import digests
-from pile_tools.stages.blend import make_blend
-from pile_tools.stages.order import make_order
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.blend import make_blend
+from pile_tools.stages.order.order import make_order
 from pile_tools.stages.recut import recut
-from pile_tools.viewer.digested import has_digests, verify_directory, verify_stream
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.storage.locks import DirectoryLock
 from tests.lookups.conftest import MakeStream
 from tests.token_data import GOLDEN, write_dataset
 

@@ -187,7 +187,7 @@ def test_documents_that_are_none(make_stream: MakeStream) -> None:
 
 
 def test_a_damaged_shuffle_is_met(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pile_tools.viewer.components.WHOLE_CHECK", 0)
+    monkeypatch.setattr("pile_tools.stream.components.WHOLE_CHECK", 0)
     viewer = make_stream([[1] * 60], num_samples=10)
     path = Path(viewer.dataset.store.name, viewer.order.file_names()[2])
     shuffle = np.load(path)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pile_tools import BatchViewer
-from pile_tools.algorithms import exposure
+from pile_tools.algorithms.orders import exposure
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.stages.blend import make_blend
+from pile_tools.stages.order.blend import make_blend
 from tests.lookups.conftest import MakeStream
 from tests.lookups.test_mixture import inputs
 from tests.reference import orders

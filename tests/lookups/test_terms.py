@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 
 from pile_tools import BatchViewer
-from pile_tools.algorithms.term_counts import Terms
+from pile_tools.algorithms.search.term_counts import Terms
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.lookups import terms as terms_module
 from pile_tools.lookups.terms import read_terms

@@ -16,16 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
-from pile_tools.formats import atomic
-from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.npy import NpyWriter
-from pile_tools.stages import dedup as module
-from pile_tools.stages import dedup_run
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
-from pile_tools.stages.workspace import InputFile, Workspace
+from pile_tools.jobs.workspace import InputFile, Workspace
+from pile_tools.stages.dedup import dedup as module
+from pile_tools.stages.dedup import phases as dedup_run
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.job import resolve_job
+from pile_tools.storage import atomic
+from pile_tools.storage.manifest import Manifest
 from tests.processes import started
-from tests.stages.test_dedup import all_files, planted, record, write_corpus, write_zst
+from tests.stages.dedup.test_dedup import all_files, planted, record, write_corpus, write_zst
 
 ROOT = Path(__file__).parents[2]
 JOB = resolve_job(save_signatures=True, on_bad_record="skip")
@@ -164,10 +164,10 @@ def test_killed_for_real(kind: signal.Signals, tmp_path: Path) -> None:
 # that fork around the publication of so many files.
 KILLER = """
 import os, signal, sys
-import pile_tools.formats.atomic as atomic
-import pile_tools.stages.dedup as module
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
+import pile_tools.storage.atomic as atomic
+import pile_tools.stages.dedup.dedup as module
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.job import resolve_job
 
 # Work so small that memory decides into how many ranges it is cut.
 module._PROCESS_BYTES, module._LEAST_MEMORY, module._LEAST_BUDGET = 1000, 2000, 2000
@@ -292,8 +292,8 @@ def no_room(*arguments: object) -> None:
 def test_a_disk_that_is_full_for_a_worker(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pile_tools.stages.dedup_run.SMALL_BYTES", 0)
-    monkeypatch.setattr("pile_tools.stages.dedup_run.sign_shard", no_room)
+    monkeypatch.setattr("pile_tools.stages.dedup.phases.SMALL_BYTES", 0)
+    monkeypatch.setattr("pile_tools.stages.dedup.phases.sign_shard", no_room)
     with pytest.raises(UnfinishedError, match="no space left"):
         dedup([corpus], tmp_path / "out", JOB, workers=2)
 
@@ -491,8 +491,8 @@ def test_corrupt_parquet_in_the_middle(tmp_path: Path) -> None:
 # Runs a deduplication in a fork for each pair of its arguments, input and output.
 MEASURE = r"""
 import os, re, sys
-from pile_tools.stages.dedup import dedup
-from pile_tools.stages.dedup_job import resolve_job
+from pile_tools.stages.dedup.dedup import dedup
+from pile_tools.stages.dedup.job import resolve_job
 job = resolve_job(max_document_bytes=1 << 20)
 for source, output in zip(sys.argv[1::2], sys.argv[2::2]):
     if os.fork() == 0:

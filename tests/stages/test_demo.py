@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.shards import list_shards
+from pile_tools.corpus.zstd import zstd_chunks
 from pile_tools.errors import PileToolsError
-from pile_tools.formats.corpus import list_shards
-from pile_tools.formats.documents import ShardReader
-from pile_tools.formats.zstd import zstd_chunks
 from pile_tools.stages.demo import demo_steps, make_demo_corpus
 
 

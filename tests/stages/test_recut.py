@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from pile_tools_cli.main import run
 
+from pile_tools.checks.checks import verify
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.manifest import Manifest
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.lookups.trace import SourceTexts
 from pile_tools.stages import recut as module
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
 from pile_tools.stages.recut import recut
-from pile_tools.stages.tokenize import tokenize
-from pile_tools.stages.trace import SourceTexts
-from pile_tools.stages.verify import verify
+from pile_tools.stages.tokenize.tokenize import tokenize
+from pile_tools.storage.manifest import Manifest
 from pile_tools.viewer import BatchViewer
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import transformers
 
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
 from pile_tools.train.model import GPTNeoX, initialise
 from pile_tools.train.weights import save_model
 from tests.token_data import write_dataset

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.tokenizer import read_tokenizer
-from pile_tools.stages.order import make_order
-from pile_tools.stages.tokenize import tokenize
+from pile_tools.stages.order.order import make_order
+from pile_tools.stages.tokenize.tokenize import tokenize
 from pile_tools.studies.arithmetic import Answer, answer_problems, make_problems
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import open_model

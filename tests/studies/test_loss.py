@@ -5,16 +5,16 @@ import pyarrow as pa
 import pytest
 
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.stages.order import make_order
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.order import make_order
 from pile_tools.studies.exposure import last_seen, times_seen
 from pile_tools.studies.loss import check_plot, loss_by_exposure, plot_exposure
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import open_model
-from pile_tools.studies.origins import ORIGIN_FIELDS, origin_columns
+from pile_tools.studies.row_documents import ORIGIN_FIELDS, origin_columns
 from pile_tools.studies.stream_place import StreamPlace
 from pile_tools.train import train
 from pile_tools.viewer import BatchViewer
-from pile_tools.viewer.fetch import fetch_steps
 from tests.studies.small import make_own, make_stream
 from tests.token_data import write_dataset
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.manifest import canonical_json
+from pile_tools.jobs.resumable_table import METADATA_KEY
+from pile_tools.storage.manifest import canonical_json
 from pile_tools.studies.memorize_report import memorize_report, plot_report, report_to_json
-from pile_tools.studies.resumable import METADATA_KEY
 from pile_tools.viewer import BatchViewer
 from tests.studies.small import make_stream
 

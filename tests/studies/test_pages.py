@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pile_tools_cli.main import run
 
-from pile_tools.stages.order import make_order
-from pile_tools.stages.tokenize import tokenize
+from pile_tools.stages.order.order import make_order
+from pile_tools.stages.tokenize.tokenize import tokenize
 
 PAGES = Path(__file__).parents[2] / "docs/studies"
 CONFIG = {

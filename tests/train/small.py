@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pile_tools import BatchViewer
-from pile_tools.stages.order import make_order
+from pile_tools.stages.order.order import make_order
 from pile_tools.train import GPTNeoX, save_model
 from pile_tools.train.model import initialise
 from tests.token_data import write_dataset

@@ -13,8 +13,8 @@ from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.formats.manifest import Manifest
-from pile_tools.stages.croissant import Description
+from pile_tools.stages.card.croissant import Description
+from pile_tools.storage.manifest import Manifest
 from pile_tools.train import train, verify_run
 from pile_tools.train.card import is_training, write_model_card
 from pile_tools.train.record import DataRecord

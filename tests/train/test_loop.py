@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats.manifest import Manifest
+from pile_tools.storage.manifest import Manifest
 from pile_tools.train import Outcome, load_model, read_metrics, train
 from pile_tools.train.schedule import learning_rate
 from pile_tools.train.setup import machine_settings

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.manifest import sha256_file
+from pile_tools.storage.manifest import sha256_file
 from pile_tools.train import load_model, save_model
 from tests.train.small import SHAPE, random_model
 

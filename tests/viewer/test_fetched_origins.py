@@ -18,23 +18,23 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pile_tools import BatchViewer
+from pile_tools.checks.checks import verify
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats import origins
-from pile_tools.formats.manifest import Manifest, file_entry
-from pile_tools.formats.order_record import OrderRecord, parse_record
-from pile_tools.formats.origin_documents import ORIGIN_SCHEMA
-from pile_tools.formats.origins import ORIGINS_NAME, PIECES_NAME, STARTS_NAME, OriginsRecord
-from pile_tools.formats.provenance import ProvenanceWriter
-from pile_tools.stages.blend import make_blend
+from pile_tools.formats import origins_json as origins
+from pile_tools.formats.documents_parquet import ProvenanceWriter
+from pile_tools.formats.fetched_documents_parquet import ORIGIN_SCHEMA
+from pile_tools.formats.order_json import OrderRecord, parse_record
+from pile_tools.formats.origins_json import ORIGINS_NAME, PIECES_NAME, STARTS_NAME, OriginsRecord
+from pile_tools.stages.fetch import origins as fetch_origins
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.recut import recut
-from pile_tools.stages.verify import verify
-from pile_tools.studies.intervene import Intervention, intervene
-from pile_tools.viewer import fetch_origins
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.storage.manifest import Manifest, file_entry
+from pile_tools.studies.intervene.intervene import Intervention, intervene
 from tests.hub_server import running_hub, use_as_hub
 from tests.lookups.conftest import MakeStream, make_stream
 from tests.processes import started
-from tests.viewer.test_opening import publish
+from tests.stream.test_opening import publish
 
 __all__ = ["make_stream"]
 
@@ -373,7 +373,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from pile_tools import BatchViewer
-from pile_tools.viewer.fetch import fetch_steps
+from pile_tools.stages.fetch.fetch import fetch_steps
 
 output, left = "never", 0
 

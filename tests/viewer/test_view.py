@@ -17,10 +17,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.manifest import Manifest, sha256_file
-from pile_tools.formats.provenance import ProvenanceWriter, provenance_table
-from pile_tools.stages.order import make_order
+from pile_tools.formats.documents_parquet import ProvenanceWriter, provenance_table
+from pile_tools.stages.order.order import make_order
+from pile_tools.storage.atomic import atomic_write
+from pile_tools.storage.manifest import Manifest, sha256_file
 from tests.reference import orders
 from tests.token_data import GOLDEN, random_documents, write_data, write_dataset
 
@@ -311,7 +311,7 @@ def test_an_order_of_an_earlier_tokenization_is_refused(data: Path) -> None:
 def test_maps_damaged_after_they_were_opened_are_met_in_the_lookup(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pile_tools.viewer.components.WHOLE_CHECK", 0)
+    monkeypatch.setattr("pile_tools.stream.components.WHOLE_CHECK", 0)
     path = data / "document_train_0_indexmap_40ns_8sl_1234s_shuffle_idx.npy"
     shuffle = np.load(path)
     shuffle[5] = 4_000_000_000

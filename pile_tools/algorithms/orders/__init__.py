@@ -1,0 +1,1 @@
+"""Recipes of orders and what is computed on their arrays."""

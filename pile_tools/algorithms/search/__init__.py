@@ -1,0 +1,1 @@
+"""Search and counting in arrays of tokens and texts."""

@@ -1,0 +1,1 @@
+"""Checks of every file that the project writes."""

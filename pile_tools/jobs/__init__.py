@@ -1,0 +1,1 @@
+"""Resumable work: tasks, executors, the output directory under way, progress."""

@@ -1,0 +1,1 @@
+"""Descriptions of a dataset for the Hub and Croissant."""

@@ -1,0 +1,1 @@
+"""Steps of a stream copied to this machine."""

@@ -1,0 +1,1 @@
+"""Orders of token datasets, made and stored."""

@@ -1,0 +1,1 @@
+"""Tokenization of a corpus to a token dataset."""

@@ -1,0 +1,1 @@
+"""A token dataset in an order: what lookups read."""

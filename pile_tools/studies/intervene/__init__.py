@@ -1,0 +1,1 @@
+"""Counterfactual streams: overlays made of an intervention."""
