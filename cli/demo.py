@@ -170,7 +170,8 @@ class _Trained:
 def _train(viewer: "BatchViewer", directory: Path) -> _Trained:
     """Train for some steps, interrupted and resumed; prove what was read."""
     try:
-        from pile_tools.train import plot_loss, train, verify_checkpoint
+        from pile_tools.checks.training import verify_checkpoint
+        from pile_tools.train import plot_loss, train
     except MissingExtraError as error:
         return _Trained(f"Training is left out: {error}", None)
 

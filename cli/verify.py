@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pile_tools.checks.checks import Check
     from pile_tools.checks.training import CheckpointReport
-    from pile_tools.jobs.executor import Progress
+    from pile_tools.jobs.progress import Progress
 
     from .options import Steps
 

@@ -18,15 +18,14 @@ from pile_tools.checks.order import verify_blend, verify_recipe
 from pile_tools.checks.origins import check_origins, has_origins
 from pile_tools.checks.records import check_records
 from pile_tools.checks.tokens import check_provenance, check_tokenizer, check_tokens
-from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_json import BlendRecord
 from pile_tools.formats.parents import PARENTS_NAME, History
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.jobs.executor import Progress, no_progress
 from pile_tools.jobs.machine import default_workers
-from pile_tools.storage.manifest import FileEntry, Manifest, sha256_file
+from pile_tools.jobs.progress import Progress, no_progress
+from pile_tools.storage.manifest import UNFINISHED_NAME, FileEntry, Manifest, sha256_file
 from pile_tools.storage.store import LocalStore
 
 __all__ = ["CHECKS", "Check", "Finding", "verify"]

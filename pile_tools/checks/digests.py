@@ -16,11 +16,12 @@ from pile_tools.formats.index_maps import find_order, list_orders
 from pile_tools.formats.order_json import BlendRecord
 from pile_tools.formats.overlay_json import OVERLAY_NAME
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.digests import compare_steps, stored_digests
 from pile_tools.storage.proofs import Proofs, use_proofs
 from pile_tools.storage.store import LocalStore
 from pile_tools.stream.opening import open_component
-from pile_tools.stream.steps import Progress, no_progress, step_range
+from pile_tools.stream.steps import step_range
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["has_digests", "is_stream", "verify_directory", "verify_stream"]

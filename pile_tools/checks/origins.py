@@ -11,7 +11,7 @@ from pile_tools.formats.documents_parquet import integers
 from pile_tools.formats.fetched_documents_parquet import OriginDocuments
 from pile_tools.formats.order_json import ORDER_NAME, OrderRecord, parse_record
 from pile_tools.formats.origins_json import ORIGINS_NAME, OriginFiles, documents_name
-from pile_tools.jobs.executor import Progress
+from pile_tools.jobs.progress import Progress
 from pile_tools.storage.store import LocalStore
 
 __all__ = ["check_origins", "has_origins"]

@@ -13,7 +13,7 @@ from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance, in
 from pile_tools.formats.mmidx import check_index
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, read_tokenizer
-from pile_tools.jobs.executor import Progress
+from pile_tools.jobs.progress import Progress
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["check_provenance", "check_tokenizer", "check_tokens"]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.storage.manifest import Manifest
+from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest
 from pile_tools.train.checkpoint_files import (
     DATA_NAME,
     WEIGHTS_NAME,

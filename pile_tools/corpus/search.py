@@ -19,12 +19,10 @@ from pile_tools.corpus.files import (
 )
 from pile_tools.corpus.shard import Shard
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest
+from pile_tools.storage.manifest import MANIFEST_NAME, UNFINISHED_NAME, FileEntry, Manifest
 
-__all__ = ["UNFINISHED_NAME", "Member", "Search"]
+__all__ = ["Member", "Search"]
 
-UNFINISHED_NAME = ".unfinished"
-"""Name of the work folder in the output directory of a stage that has not ended."""
 
 _CORPUS_STAGES = ("dedup", "demo")
 

@@ -8,21 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from pile_tools.corpus.files import SHARD_SUFFIXES
-from pile_tools.corpus.search import UNFINISHED_NAME, Member, Search
+from pile_tools.corpus.search import Member, Search
 from pile_tools.corpus.shard import Shard, natural_key, with_parents
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.storage.names import name_problem
 
-__all__ = [
-    "SHARD_SUFFIXES",
-    "UNFINISHED_NAME",
-    "Corpus",
-    "Shard",
-    "find_corpus",
-    "list_shards",
-    "natural_key",
-    "with_parents",
-]
+__all__ = ["SHARD_SUFFIXES", "Corpus", "Shard", "find_corpus", "list_shards", "natural_key", "with_parents"]
 
 
 @dataclass(frozen=True, slots=True)

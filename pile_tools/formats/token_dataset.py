@@ -15,7 +15,6 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.mmidx import (
     HEADER_BYTES,
@@ -28,7 +27,7 @@ from pile_tools.formats.mmidx import (
 )
 from pile_tools.jobs.join_files import shard_name
 from pile_tools.storage.block_cache import BlockCache
-from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json
+from pile_tools.storage.manifest import MANIFEST_NAME, UNFINISHED_NAME, FileEntry, Manifest, canonical_json
 from pile_tools.storage.proofs import Claim
 from pile_tools.storage.recorded_files import hash_claim, listed_entry, open_recorded
 from pile_tools.storage.sources import (

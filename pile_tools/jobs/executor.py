@@ -20,15 +20,9 @@ from typing import Any, Self
 
 from pile_tools.errors import UnfinishedError
 from pile_tools.jobs.machine import default_workers
+from pile_tools.jobs.progress import Progress, no_progress
 
-__all__ = ["Progress", "Task", "TaskPool", "no_progress", "run_tasks", "start_server"]
-
-Progress = Callable[[str, int, int], None]
-"""Told of progress: what is being done, how much of it is done, and of how much."""
-
-
-def no_progress(label: str, done: int, total: int) -> None:
-    """Tell nobody."""
+__all__ = ["Task", "TaskPool", "run_tasks", "start_server"]
 
 
 @dataclass(frozen=True, slots=True)

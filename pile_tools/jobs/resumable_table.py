@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from pile_tools import __version__
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.jobs.executor import Progress, Task, run_tasks
+from pile_tools.jobs.executor import Task, run_tasks
+from pile_tools.jobs.progress import Progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json

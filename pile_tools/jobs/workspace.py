@@ -10,12 +10,18 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, PileToolsError, RecordsError
 from pile_tools.storage.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.storage.free_space import raise_if_full
 from pile_tools.storage.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
-from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
+from pile_tools.storage.manifest import (
+    MANIFEST_NAME,
+    UNFINISHED_NAME,
+    FileEntry,
+    Manifest,
+    canonical_json,
+    file_entry,
+)
 
 __all__ = ["InputFile", "Workspace"]
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import ParameterError
 from pile_tools.lookups.decoding import Texts
 from pile_tools.lookups.search import Hits
-from pile_tools.stream.steps import Int64Array, Part, Stream
+from pile_tools.stream.steps import Part, Stream
 
 __all__ = ["contexts", "matched_documents"]
 

@@ -3,8 +3,9 @@
 from bisect import bisect_right
 from itertools import accumulate
 
+from pile_tools.algorithms.array_types import Tokens
 from pile_tools.lookups.patterns import check_ids
-from pile_tools.stream.steps import Part, Tokens
+from pile_tools.stream.steps import Part
 
 __all__ = ["Texts", "byte_places"]
 

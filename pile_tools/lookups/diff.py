@@ -6,9 +6,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import ParameterError
+from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.lookups.digests import DigestedStream, trusted_digests
-from pile_tools.stream.steps import Int64Array, Progress, Stream, in_threads, no_progress, step_range
+from pile_tools.stream.steps import Stream, step_range
 
 __all__ = ["Difference", "diff"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pile_tools.algorithms.array_types import Tokens
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.digests_npy import (
     DIGEST_BYTES,
@@ -24,6 +25,7 @@ from pile_tools.formats.digests_npy import (
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.storage.atomic import sweep_partials
 from pile_tools.storage.free_space import require_space
 from pile_tools.storage.locks import DirectoryLock, remove_stray_lock
@@ -31,7 +33,7 @@ from pile_tools.storage.manifest import Manifest, canonical_json
 from pile_tools.storage.names import path_inside
 from pile_tools.storage.outputs import refuse_listed
 from pile_tools.storage.store import LocalStore, Store
-from pile_tools.stream.steps import Progress, Stream, Tokens, in_threads, no_progress, step_range
+from pile_tools.stream.steps import Stream, step_range
 
 __all__ = [
     "DigestSummary",

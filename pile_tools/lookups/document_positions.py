@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from pile_tools.algorithms.orders.inverse import document_pieces, find_places, samples_of_spans
+from pile_tools.algorithms.array_types import Int64Array
+from pile_tools.algorithms.orders.inverse import (
+    document_pieces,
+    document_places,
+    find_places,
+    samples_of_spans,
+)
 from pile_tools.errors import DataError
-from pile_tools.stream.steps import Int64Array, Maps, Part
+from pile_tools.stream.steps import Maps, Part
 
-__all__ = ["Shown", "document_places", "show_documents", "show_spans"]
+__all__ = ["Shown", "show_documents", "show_spans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +122,6 @@ def show_spans(
         span, stream = span[which], _positions(part, maps, row)
     read = stream >= 0
     return span[read], stream[read], position[read]
-
-
-def document_places(doc_idx: npt.NDArray[np.int32], documents: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return the places of ``documents`` in doc_idx, ascending, and which of its document's each is."""
-    places = find_places(doc_idx, documents)
-    numbers = doc_idx[places]
-    order = np.argsort(numbers, kind="stable")
-    in_order = numbers[order]
-    first = np.searchsorted(in_order, in_order)
-    epochs = np.empty(len(places), np.int64)
-    epochs[order] = np.arange(len(places)) - first
-    return places, epochs
 
 
 def _positions(part: Part, maps: Maps, rows: Int64Array) -> Int64Array:

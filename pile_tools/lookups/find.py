@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from pile_tools.errors import ParameterError
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.context import contexts, matched_documents
 from pile_tools.lookups.patterns import CompiledPatterns, compile_texts, compile_tokens
 from pile_tools.lookups.regex_search import DecodedMatch, as_hits, search_decoded
 from pile_tools.lookups.search import Hits, gather_cost, search_gathering, search_scanning
-from pile_tools.stream.steps import Progress, Stream, checkpoints, no_progress, step_range
+from pile_tools.stream.steps import Stream, checkpoints, step_range
 
 __all__ = [
     "MAX_LISTED",

@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.errors import DataError
-from pile_tools.stream.steps import Int64Array, Maps, Part, Stream
+from pile_tools.stream.steps import Maps, Part, Stream
 
 __all__ = ["inputs", "row_intervals", "sample_intervals"]
 

@@ -8,10 +8,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.exposure import tokens_by_source
 from pile_tools.errors import PileToolsError
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
-from pile_tools.stream.steps import Int64Array, Part, Progress, Stream, checkpoints, no_progress
+from pile_tools.stream.steps import Part, Stream, checkpoints
 
 __all__ = ["mixture"]
 

@@ -21,10 +21,11 @@ import numpy as np
 
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.jobs.machine import default_workers
+from pile_tools.jobs.progress import Progress
 from pile_tools.jobs.spawn import SpawnWithoutMain
 from pile_tools.lookups.decoding import Texts
 from pile_tools.lookups.search import Hits
-from pile_tools.stream.steps import Progress, Stream
+from pile_tools.stream.steps import Stream
 
 __all__ = ["MAX_REGEX", "DecodedMatch", "as_hits", "compile_regex", "search_decoded"]
 

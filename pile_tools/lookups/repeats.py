@@ -6,20 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.exposure import repetition, repetition_of_spans
 from pile_tools.algorithms.orders.piece_lists import Listed
 from pile_tools.errors import PileToolsError
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
-from pile_tools.stream.steps import (
-    Int64Array,
-    Maps,
-    Part,
-    Progress,
-    Stream,
-    checkpoints,
-    no_progress,
-    same_documents,
-)
+from pile_tools.stream.steps import Maps, Part, Stream, checkpoints, same_documents
 
 __all__ = ["repeats"]
 

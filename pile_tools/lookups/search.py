@@ -13,10 +13,12 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.inverse import documents_of_bytes
+from pile_tools.jobs.progress import Progress, in_threads
 from pile_tools.lookups.document_positions import show_spans
 from pile_tools.lookups.patterns import CompiledPatterns, check_ids
-from pile_tools.stream.steps import Int64Array, Maps, Part, Progress, Stream, in_threads
+from pile_tools.stream.steps import Maps, Part, Stream
 
 __all__ = ["Hits", "gather_cost", "search_gathering", "search_scanning"]
 

@@ -8,23 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.search.term_counts import Terms, check_term, count_terms, split_texts
 from pile_tools.algorithms.search.token_search import TokenBytes
 from pile_tools.algorithms.text.words import split_words
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
+from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.lookups.patterns import check_ids
-from pile_tools.stream.steps import (
-    Int64Array,
-    Part,
-    Progress,
-    Stream,
-    Tokens,
-    checkpoints,
-    in_threads,
-    no_progress,
-    step_range,
-)
+from pile_tools.stream.steps import Part, Stream, checkpoints, step_range
 
 __all__ = ["MAX_PAIRED_TERMS", "MAX_WINDOW", "read_terms", "term_counts"]
 

@@ -14,7 +14,7 @@ from pile_tools.corpus.lines import shard_lines
 from pile_tools.corpus.shards import Shard
 from pile_tools.corpus.zstd import RowFrameWriter
 from pile_tools.errors import OutOfRangeError, PileToolsError
-from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.stages.demo_themes import theme
 from pile_tools.storage.atomic import atomic_write

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from pile_tools.errors import ParameterError
 from pile_tools.formats.npy import NpyWriter
+from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.lookups.decoding import Texts
 from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.free_space import require_space
 from pile_tools.storage.outputs import refuse_output
-from pile_tools.stream.steps import Progress, in_threads, no_progress, step_range
+from pile_tools.stream.steps import step_range
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["EXPORT_FORMATS", "Exported", "export_steps"]

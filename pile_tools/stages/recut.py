@@ -25,9 +25,9 @@ from pile_tools.formats.origins_json import ORIGINS_NAME, OriginsRecord
 from pile_tools.formats.parents import PARENTS_NAME
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME
-from pile_tools.jobs.executor import Progress, no_progress
 from pile_tools.jobs.join_files import Piece, copy_file, join_pieces, shard_name, shard_sizes, shares_blocks
 from pile_tools.jobs.machine import default_workers
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import InputFile, Workspace
 from pile_tools.storage.free_space import require_space
 from pile_tools.storage.locks import remove_stray_lock

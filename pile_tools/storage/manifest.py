@@ -20,6 +20,7 @@ from pile_tools.storage.names import check_name, path_inside
 
 __all__ = [
     "MANIFEST_NAME",
+    "UNFINISHED_NAME",
     "FileEntry",
     "Manifest",
     "canonical_json",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
+UNFINISHED_NAME = ".unfinished"
+"""Name of the work folder in the output directory of a stage that has not ended."""
 _FORMAT = "pile-tools manifest 1"
 
 

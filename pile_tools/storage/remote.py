@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import DataError
+from pile_tools.storage.sources import Int64Array
 
 __all__ = ["RemoteSource", "coalesce"]
 
-Int64Array = npt.NDArray[np.int64]
 
 # Two ranges this close are fetched as one: less than what a round trip costs in bytes.
 GAP: Final = 32 << 10

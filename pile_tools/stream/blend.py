@@ -6,9 +6,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Tokens
 from pile_tools.errors import DataError
 from pile_tools.storage.sources import ArrayView
-from pile_tools.stream.components import Component, Tokens
+from pile_tools.stream.components import Component
 from pile_tools.stream.order_proof import ReadSamples
 
 __all__ = ["Blend"]

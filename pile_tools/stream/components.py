@@ -10,19 +10,18 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array, Tokens
+from pile_tools.algorithms.orders.inverse import document_places
 from pile_tools.algorithms.orders.locate import Pieces, check_pointers, check_samples, copy_pieces, locate
 from pile_tools.errors import DataError
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace
 from pile_tools.formats.order_json import OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
-from pile_tools.lookups.document_positions import document_places
 from pile_tools.storage.sources import MappedFile
 from pile_tools.stream.order_proof import ReadSamples, order_claims
 
 __all__ = ["UNKNOWN", "Component", "MapsComponent", "SequentialComponent", "read_pieces"]
 
-Int64Array = npt.NDArray[np.int64]
-Tokens = npt.NDArray[Any]
 
 UNKNOWN: Final = -1
 """Stands for a document, or an offset in one, that is not known."""

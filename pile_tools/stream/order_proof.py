@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.check_maps import (
     check_doc_idx,
     check_sample_idx,
@@ -27,7 +28,6 @@ from pile_tools.storage.sources import ArrayView, MappedFile
 __all__ = ["ReadSamples", "order_claims"]
 
 _REMEDY: Final = "restore it, or make the order again"
-Int64Array = npt.NDArray[np.int64]
 Whole = Callable[[ArrayView], npt.NDArray[Any]]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed, check_listed, check_starts, listed_pieces
 from pile_tools.errors import DataError
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pile_tools.formats.fetched_documents_parquet import OriginDocuments
 
 __all__ = ["Origins"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 class Origins:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.swaps import swap_tokens, swap_vectors
 from pile_tools.errors import DataError
@@ -22,7 +23,7 @@ from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.recorded_files import listed_entry, open_whole, prove_recorded
 from pile_tools.storage.store import Store
 from pile_tools.storage.urls import child
-from pile_tools.stream.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
+from pile_tools.stream.components import UNKNOWN, Component, read_pieces
 
 __all__ = ["OverlayComponent", "base_of", "changed_samples"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed
 from pile_tools.errors import DataError
@@ -15,7 +16,7 @@ from pile_tools.formats.parents import History, carry_manifest, check_carried
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.sources import MappedFile
 from pile_tools.stream.blend import Blend
-from pile_tools.stream.components import UNKNOWN, Component, Int64Array, MapsComponent, Tokens
+from pile_tools.stream.components import UNKNOWN, Component, MapsComponent
 from pile_tools.stream.document_table import Decoder, DocumentTable, Table, provenance_of
 from pile_tools.stream.opening import Stream
 from pile_tools.stream.origins import Origins

@@ -2,50 +2,31 @@
 
 import operator
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
-from pile_tools.jobs.machine import default_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
     "Addresses",
-    "Int64Array",
     "Maps",
     "Part",
-    "Progress",
     "Stream",
-    "Tokens",
     "checkpoints",
-    "in_threads",
-    "no_progress",
     "parse_steps",
     "same_documents",
     "step_range",
 ]
-
-Int64Array = npt.NDArray[np.int64]
-Tokens = npt.NDArray[Any]
-Progress = Callable[[str, int, int], None]
-"""Told of progress: what is being done, how much of it is done, and of how much."""
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def no_progress(label: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,23 +191,6 @@ def checkpoints(start: int, stop: int, every: int | None) -> Int64Array:
         raise ParameterError(f"every {every} steps: must be at least 1")
     inner = np.arange(0) if every is None else np.arange((start // every + 1) * every, stop, every)
     return np.append(inner, stop).astype(np.int64)
-
-
-def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield ``function`` of each item, in order, a few of them under way at once."""
-    threads = default_workers()
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def parse_steps(text: str) -> tuple[int | None, int | None]:

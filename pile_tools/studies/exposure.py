@@ -6,16 +6,14 @@ count the samples that have any of its tokens would count a sequence twice where
 """
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import OutOfRangeError, PileToolsError
 from pile_tools.viewer import BatchViewer
 
 __all__ = ["check_begins", "last_seen", "times_seen"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 def check_begins(viewer: BatchViewer) -> None:

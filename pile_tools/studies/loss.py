@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import ParameterError
-from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
 from pile_tools.studies.exposure import check_begins, last_seen
 from pile_tools.studies.model_name import ModelName

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pile_tools.errors import ParameterError
-from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import CausalModel, model_identity

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pile_tools.errors import needs_extra
 
 if TYPE_CHECKING:
-    from pile_tools.checks.training import is_checkpoint, is_run, open_viewers, verify_checkpoint, verify_run
     from pile_tools.train.loop import Outcome, train
     from pile_tools.train.metrics import plot_loss, read_metrics
     from pile_tools.train.model import GPTNeoX
@@ -30,17 +29,12 @@ __all__ = [
     "Outcome",
     "Start",
     "check_fork_batch_size",
-    "is_checkpoint",
-    "is_run",
     "load_model",
-    "open_viewers",
     "plot_loss",
     "read_metrics",
     "recorded_batch_size",
     "save_model",
     "train",
-    "verify_checkpoint",
-    "verify_run",
 ]
 
 _HOMES = {
@@ -53,7 +47,6 @@ _HOMES = {
     "setup": ("Start",),
     "sizes": ("SIZES",),
     "torch_data": ("IterableStream",),
-    "verify": ("is_checkpoint", "is_run", "open_viewers", "verify_checkpoint", "verify_run"),
     "weights": ("load_model", "save_model"),
 }
 

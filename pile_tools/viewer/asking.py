@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import ParameterError
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.order_json import BlendRecord, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.storage.store import Store
 from pile_tools.stream.document_table import Decoder
 from pile_tools.stream.opening import Stream
 from pile_tools.stream.overlay import OverlayComponent, changed_samples
 from pile_tools.stream.parts import FetchedPart, ViewedPart
-from pile_tools.stream.steps import Progress, no_progress
 from pile_tools.stream.torch_data import StreamDataset
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from pile_tools.lookups.find import Counts
 
 __all__ = ["Asking"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 class Asking:

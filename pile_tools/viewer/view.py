@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import xxhash
 
+from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.proofs import Proofs, current_proofs, use_proofs
 from pile_tools.storage.store import Io
-from pile_tools.stream.components import UNKNOWN, Int64Array, Tokens
+from pile_tools.stream.components import UNKNOWN
 from pile_tools.stream.document_table import Decoder, Pieces
 from pile_tools.stream.opening import Stream, open_stream
 from pile_tools.stream.suite_stream import open_suite

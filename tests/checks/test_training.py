@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pile_tools import BatchViewer
+from pile_tools.checks.training import is_checkpoint, is_run, verify_checkpoint, verify_run
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import Manifest, file_entry
-from pile_tools.train import is_checkpoint, is_run, train, verify_checkpoint, verify_run
+from pile_tools.train import train
 from pile_tools.train.record import DataRecord
 from tests.train.small import BATCH_SIZE, SEQ_LENGTH, make_stream, write_config
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.corpus.shards import UNFINISHED_NAME, list_shards, natural_key
+from pile_tools.corpus.shards import list_shards, natural_key
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.storage.manifest import Manifest, file_entry
+from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest, file_entry
 
 
 def touch(path: Path, content: bytes = b"") -> Path:

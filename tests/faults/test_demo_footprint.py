@@ -12,10 +12,11 @@ import pytest
 from pile_tools_cli import demo as demo_command
 from pile_tools_cli.main import run
 
+from pile_tools.checks.training import verify_run
 from pile_tools.errors import ParameterError
 from pile_tools.stages import demo
 from pile_tools.stages.demo_themes import REST, THEMES, theme
-from pile_tools.train import SIZES, train, verify_run
+from pile_tools.train import SIZES, train
 from tests.train.small import make_stream, write_config
 
 

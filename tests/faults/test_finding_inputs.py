@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from pile_tools_cli.main import run
 
-from pile_tools.corpus.shards import UNFINISHED_NAME, find_corpus, list_shards
+from pile_tools.corpus.shards import find_corpus, list_shards
 from pile_tools.errors import ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.parents import History
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.lineage import addresses
 from pile_tools.lookups.trace import SourceTexts
-from pile_tools.storage.manifest import Manifest
+from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest
 from pile_tools.storage.store import LocalStore
 
 

@@ -11,10 +11,10 @@ from pile_tools_cli.main import run
 
 from pile_tools.corpus.reader import ShardReader
 from pile_tools.corpus.row_lookup import read_text
-from pile_tools.corpus.shards import UNFINISHED_NAME, Shard
+from pile_tools.corpus.shards import Shard
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.sizes import parse_share
-from pile_tools.storage.manifest import Manifest
+from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest
 
 
 def write(path: Path, records: list[Any]) -> Path:

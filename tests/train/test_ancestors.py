@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 from pile_tools import BatchViewer
+from pile_tools.checks.training import verify_checkpoint
 from pile_tools.lookups.lineage import lineage
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import Manifest
-from pile_tools.train import train, verify_checkpoint
+from pile_tools.train import train
 from tests.train.small import BATCH_SIZE, SEQ_LENGTH, make_stream, write_config
 
 

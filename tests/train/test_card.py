@@ -12,10 +12,11 @@ import yaml
 from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
+from pile_tools.checks.training import verify_run
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.stages.card.croissant import Description
 from pile_tools.storage.manifest import Manifest
-from pile_tools.train import train, verify_run
+from pile_tools.train import train
 from pile_tools.train.card import is_training, write_model_card
 from pile_tools.train.record import DataRecord
 from tests.train.small import make_stream, write_config

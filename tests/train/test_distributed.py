@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pile_tools import BatchViewer
-from pile_tools.train import load_model, read_metrics, train, verify_checkpoint
+from pile_tools.checks.training import verify_checkpoint
+from pile_tools.train import load_model, read_metrics, train
 from tests.processes import started
 from tests.train.small import make_stream, write_config
 

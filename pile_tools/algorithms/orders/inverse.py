@@ -12,11 +12,18 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import DataError
 
-__all__ = ["DocumentPieces", "document_pieces", "documents_of_bytes", "find_places", "samples_of_spans"]
+__all__ = [
+    "DocumentPieces",
+    "document_pieces",
+    "document_places",
+    "documents_of_bytes",
+    "find_places",
+    "samples_of_spans",
+]
 
-Int64Array = npt.NDArray[np.int64]
 
 # Up to this many numbers are compared one by one, which is vectorised; more are looked up in a filter.
 _FEW: Final = 4
@@ -283,3 +290,15 @@ def samples_of_spans(
     if count < 0:
         raise DataError(f"doc_idx and sample_idx contradict each other at place {-1 - count}")
     return out[0, :count].copy(), out[1, :count].copy(), out[2, :count].copy()
+
+
+def document_places(doc_idx: npt.NDArray[np.int32], documents: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return the places of ``documents`` in doc_idx, ascending, and which of its document's each is."""
+    places = find_places(doc_idx, documents)
+    numbers = doc_idx[places]
+    order = np.argsort(numbers, kind="stable")
+    in_order = numbers[order]
+    first = np.searchsorted(in_order, in_order)
+    epochs = np.empty(len(places), np.int64)
+    epochs[order] = np.arange(len(places)) - first
+    return places, epochs

@@ -7,11 +7,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import DataError
 
 __all__ = ["Pieces", "check_pointers", "check_samples", "copy_pieces", "locate"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

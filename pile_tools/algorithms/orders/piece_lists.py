@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.errors import DataError
 
 __all__ = ["Listed", "check_listed", "check_starts", "listed_pieces"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.search.token_search import TokenBytes
 from pile_tools.algorithms.text.unicode_data import character_table
 from pile_tools.algorithms.text.words import split_term, word_hashes
 from pile_tools.errors import DataError, ParameterError
 
 __all__ = ["Terms", "check_term", "count_terms", "split_texts"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 @numba.njit(cache=True, nogil=True)

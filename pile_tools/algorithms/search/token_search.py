@@ -13,11 +13,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import DataError, ParameterError
 
 __all__ = ["Matcher", "Matches", "TokenBytes", "text_matcher", "token_matcher"]
 
-Int64Array = npt.NDArray[np.int64]
 
 _TABLE: Final = 1 << 16
 _CLASSES: Final = 7

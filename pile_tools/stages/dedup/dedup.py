@@ -15,11 +15,12 @@ import zstandard
 from pile_tools import __version__
 from pile_tools.algorithms.text.unicode_data import UNICODE_VERSION
 from pile_tools.corpus.parquet_copy import check_columns
-from pile_tools.corpus.shards import UNFINISHED_NAME, find_corpus, with_parents
+from pile_tools.corpus.shards import find_corpus, with_parents
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.parents import carry_history
-from pile_tools.jobs.executor import Progress, TaskPool, no_progress
+from pile_tools.jobs.executor import TaskPool
 from pile_tools.jobs.machine import default_workers, memory_bytes
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import InputFile, Workspace
 from pile_tools.stages.dedup.against import find_against
 from pile_tools.stages.dedup.job import DedupJob
@@ -32,7 +33,7 @@ from pile_tools.stages.dedup.workers import start_workers
 from pile_tools.stages.dedup.write import Written
 from pile_tools.stages.skipped_records import ANY_SHARE
 from pile_tools.storage.free_space import space_warning
-from pile_tools.storage.manifest import FileEntry, Manifest, file_entry
+from pile_tools.storage.manifest import UNFINISHED_NAME, FileEntry, Manifest, file_entry
 
 __all__ = ["dedup", "task_budget"]
 

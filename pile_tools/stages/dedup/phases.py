@@ -17,7 +17,8 @@ from typing import Any
 from pile_tools.corpus.shards import Shard
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.npy import NpyFile
-from pile_tools.jobs.executor import Progress, Task, TaskPool
+from pile_tools.jobs.executor import Task, TaskPool
+from pile_tools.jobs.progress import Progress
 from pile_tools.stages.dedup.against import Against, copy_saved_sets, sign_saved
 from pile_tools.stages.dedup.decide import (
     LINKED_KINDS,

@@ -9,19 +9,25 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import SEQUENTIAL
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import ORDER_NAME, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.stages.fetch.origins import write_origins
 from pile_tools.storage.atomic import PARTIAL_SUFFIX, atomic_write, sweep_partials
 from pile_tools.storage.free_space import require_space
 from pile_tools.storage.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
-from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
+from pile_tools.storage.manifest import (
+    MANIFEST_NAME,
+    UNFINISHED_NAME,
+    FileEntry,
+    Manifest,
+    canonical_json,
+    file_entry,
+)
 from pile_tools.storage.store import LocalStore
-from pile_tools.stream.steps import Progress, no_progress
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["Fetched", "fetch_steps", "parse_steps"]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.documents_parquet import ROW_GROUP_ROWS, ProvenanceWriter
 from pile_tools.formats.fetched_documents_parquet import ORIGIN_SCHEMA
@@ -22,15 +23,14 @@ from pile_tools.formats.origins_json import (
     OriginsRecord,
     documents_name,
 )
+from pile_tools.jobs.progress import Progress
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, file_entry
 from pile_tools.stream.parts import ViewedPart
-from pile_tools.stream.steps import Progress
 from pile_tools.viewer.view import BatchViewer
 
 __all__ = ["write_origins"]
 
-Int64Array = npt.NDArray[np.int64]
 
 # Sequences whose pieces are held at once. Epochs cost a scan of doc_idx for each block.
 _BLOCK: Final = 1 << 18

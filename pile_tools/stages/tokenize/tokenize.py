@@ -24,9 +24,10 @@ from pile_tools.formats.locations_json import write_locations
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.parents import carry_history
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
-from pile_tools.jobs.executor import Progress, Task, no_progress, run_tasks
+from pile_tools.jobs.executor import Task, run_tasks
 from pile_tools.jobs.join_files import Piece, join_pieces, shard_name, shard_sizes
 from pile_tools.jobs.machine import default_workers
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import InputFile, Workspace
 from pile_tools.stages.skipped_records import ANY_SHARE, SkippedRecords, check_skipped
 from pile_tools.stages.tokenize.encoder import DIFFERS, BulkEncoderError, EncoderName

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import tokenizers
 
+from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.repack import Piece, cut, exchange, fill, rebuild
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.index_maps import find_order
@@ -29,7 +29,7 @@ from pile_tools.formats.overlay_json import (
     ParentPlace,
 )
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
-from pile_tools.jobs.executor import Progress, no_progress
+from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
@@ -48,7 +48,6 @@ __all__ = ["Change", "Intervention", "intervene"]
 
 STAGE: Final = "intervene"
 _BLOCK: Final = 256
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

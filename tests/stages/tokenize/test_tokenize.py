@@ -19,12 +19,11 @@ import xxhash
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pile_tools.checks.checks import verify
-from pile_tools.corpus.shards import UNFINISHED_NAME
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.stages.tokenize import shard as tokenize_shard
 from pile_tools.stages.tokenize.encoder import ReferenceEncoder
 from pile_tools.stages.tokenize.tokenize import tokenize
-from pile_tools.storage.manifest import Manifest
+from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest
 from tests.processes import started
 
 SHARED = Path(__file__).parents[3] / "../shared"
