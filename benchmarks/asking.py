@@ -59,7 +59,7 @@ def plain_search(tokens: npt.NDArray[Any], pattern: list[int]) -> int:
 
 
 def scan(viewer: BatchViewer, tokenizer: bool, rounds: int) -> None:
-    part = viewer.parts[0]
+    part = viewer.stream.parts[0]
     tokens = np.resize(part.read(0, min(part.n_tokens, 128 << 20)), 128 << 20)
     generator = np.random.default_rng(0)
     starts = generator.integers(0, len(tokens) - 9, 8)
@@ -122,9 +122,9 @@ def digest(viewer: BatchViewer, name: str, rounds: int) -> None:
 
 def torch_dataset(viewer: BatchViewer, rounds: int) -> None:
     dataset = viewer.torch_dataset(micro_batch_size=32)
-    maps = viewer.parts[0].maps()
+    maps = viewer.stream.parts[0].maps()
     assert maps is not None
-    data = viewer.parts[0].read(0, viewer.parts[0].n_tokens)
+    data = viewer.stream.parts[0].read(0, viewer.stream.parts[0].n_tokens)
     count = min(len(dataset), 400)
 
     def ours() -> None:

@@ -100,7 +100,7 @@ def fetching(viewer: BatchViewer, steps: int, directory: Path) -> None:
 
 def plain(viewer: BatchViewer, documents: np.ndarray) -> int:
     """Count pieces as a script in a notebook would."""
-    maps = viewer.parts[0].maps()
+    maps = viewer.stream.parts[0].maps()
     assert maps is not None
     if len(documents) == 1:
         places = np.flatnonzero(maps.doc_idx == documents[0])
@@ -157,7 +157,7 @@ def main() -> None:
         for count, rounds in ((1, 5), (options.many, 3)):
             wanted = generator.integers(0, documents, count)
             start = time.perf_counter()
-            table = viewer.occurrences(documents=wanted)
+            table = viewer.seen(documents=wanted)
             first = time.perf_counter() - start
             ours, theirs = [], []
             for _ in range(rounds):

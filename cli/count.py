@@ -56,7 +56,7 @@ def command(
     terms = read_terms(file)
     viewer = open_viewer(**stream)
     with options.progress_bar() as progress:
-        table = viewer.term_counts(terms, every=every, window=window, steps=steps, progress=progress)
+        table = viewer.terms(terms, every=every, window=window, steps=steps, progress=progress)
     if output is not None:
         write_table(output, table)
     if plot is not None:

@@ -49,8 +49,7 @@ def command(
     compared by their digests where both have them (`pile-tools digest`), else token by token. Steps are those
     of the batch size at which a counterfactual stream was named, unless --batch-size is given.
     """
-    from pile_tools.lookups.diff import diff
-    from pile_tools.viewer.naming import common_batch_size, open_named
+    from pile_tools.viewer import common_batch_size, diff, open_named
 
     source = click.get_current_context().get_parameter_source("data")
     place = None if source == click.core.ParameterSource.DEFAULT else data

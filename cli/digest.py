@@ -29,9 +29,11 @@ def command(place: str | None, output: Path | None, as_json: bool, **stream: Any
     """
     if place is not None:
         stream["data"] = place
+    from pile_tools.stages.digest import digest
+
     viewer = open_viewer(**stream)
     with options.progress_bar() as progress:
-        summary = viewer.make_digests(output, progress=progress)
+        summary = digest(viewer, output, progress=progress)
     record = summary.record
     if as_json:
         options.print_json(

@@ -73,7 +73,7 @@ def command(
         raise ParameterError("--every and --plot are of counts; add --count")
     _check_text(text, several=bool(tokens) or regex is not None)
     viewer = open_viewer(**stream)
-    extent = searched(viewer, steps)
+    extent = searched(viewer.stream, steps)
     query: dict[str, Any] = {
         "text": text or None,
         "tokens": [parse_ids(ids) for ids in tokens] or None,

@@ -40,7 +40,7 @@ def command(
     from pile_tools.lookups.find import searched
 
     viewer = open_viewer(**stream)
-    table = viewer.occurrences(
+    table = viewer.seen(
         documents=document or None,
         shard=shard,
         row=row,
@@ -52,6 +52,6 @@ def command(
         options.print_json({"steps": [viewer.first_step, viewer.steps], "occurrences": table.to_pylist()})
         return
     if not table.num_rows:
-        click.echo(f"not in {searched(viewer)}")
+        click.echo(f"not in {searched(viewer.stream)}")
         return
     print_arrow(table)

@@ -58,7 +58,7 @@ def command(
 
     viewer = BatchViewer.open(data, order=order, batch_size=batch_size, tokenizer=tokenizer)
     pieces = trace_pieces(
-        viewer.parts,
+        viewer.stream.parts,
         viewer.trace(step, row),
         viewer.sequence(step, row),
         context=context if with_text else None,

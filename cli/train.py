@@ -163,7 +163,7 @@ def command(
     with _stop_signals() as should_stop, _progress_bar() as (show_start, on_step):
 
         def on_start(start: "Start") -> None:
-            if source is not None and viewer.is_counterfactual:
+            if source is not None and viewer.stream.is_counterfactual:
                 changed["changed_sequences"] = _say_changed(viewer, start.steps_done, start.steps)
             show_start(start)
 
@@ -190,7 +190,7 @@ def command(
 def _say_changed(viewer: "BatchViewer", start: int, stop: int) -> int:
     """Say how many sequences of the steps of a fork a counterfactual stream changes, and return it."""
     with options.progress_bar() as progress:
-        count = viewer.changed_sequences(start, stop, progress=progress)
+        count = viewer.stream.changed_sequences(start, stop, progress=progress)
     total = (stop - start) * viewer.batch_size
     said = f"{count:,} of {total:,} sequences of steps {start}:{stop} are changed"
     if not count:

@@ -76,7 +76,7 @@ def test_the_notebook_runs(tokens: Path, notebook: Notebook) -> None:
     assert "epochs: 2" in printed["open"]
     piece = max(viewer.trace(viewer.steps // 2, 0).to_pylist(), key=lambda piece: piece["n_tokens"])
     assert f"document {piece['document']}: {piece['shard']}, row {piece['row']}" in printed["choose"]
-    seen = viewer.occurrences(document=piece["document"])
+    seen = viewer.seen(document=piece["document"])
     assert f"{seen.num_rows} pieces in" in printed["occurrences"]
     total = sum(text.count(phrase) for text in texts_of(viewer))
     assert total > 0
@@ -129,7 +129,7 @@ def test_the_notebook_follows_a_counterfactual_and_what_was_fetched_of_it(
     whole = BatchViewer.open(tokens)
     middle = whole.steps // 2
     own = set(whole.trace(middle, 0).column("document").to_pylist())
-    others = range(whole.parts[0].n_documents or 0)
+    others = range(whole.stream.parts[0].n_documents or 0)
     dropped = ",".join(str(number) for number in others if number not in own and number % 3 == 0)
     change = Intervention(drop=[dropped])
     intervene(tokens, tmp_path / "o", change, from_step=middle - 3, to_step=middle + 3)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.digests_npy import (
     DigestRecord,
     Digests,
@@ -22,9 +22,9 @@ from pile_tools.storage.proofs import Proofs, use_proofs
 from pile_tools.storage.store import LocalStore
 from pile_tools.stream.opening import open_component
 from pile_tools.stream.steps import step_range
-from pile_tools.viewer.view import BatchViewer
+from pile_tools.stream.stream import Stream
 
-__all__ = ["has_digests", "is_stream", "verify_directory", "verify_stream"]
+__all__ = ["has_digests", "is_stream", "verify_digests", "verify_directory", "verify_stream"]
 
 Steps = tuple[int | None, int | None]
 
@@ -79,7 +79,7 @@ def _name_changed_step(
         if record is not None:
             record = replace(record, dataset=dataset.identity, index=dataset.index_identity)
             place = replace(place, record=record)
-        stream = BatchViewer(open_component(dataset, place), batch_size=found[0].batch_size)
+        stream = Stream(open_component(dataset, place), batch_size=found[0].batch_size)
         if (stream.seq_length, stream.dtype.name) != (found[0].seq_length, found[0].dtype):
             return
         start, stop = step_range(stream, steps)
@@ -155,18 +155,17 @@ def verify_stream(
     if digests is not None and not list_records(digests):
         raise PileToolsError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
     try:
-        stream = BatchViewer.open(location, order=order, batch_size=1)
-        found = _find(stream, digests)
-        viewer = BatchViewer(stream._stream, batch_size=found[0].batch_size)
+        samples = Stream.open(location, order=order, batch_size=1)
+        stream = Stream(samples.opened, batch_size=_find(samples, digests)[0].batch_size)
         if digests is None:
-            stored_digests(viewer)
+            stored_digests(stream)
     except DataError:
         _name_changed_step(location, order, steps, progress, digests)
         raise
-    return f"{viewer.order.label}: {viewer.verify_digests(steps, directory=digests, progress=progress)}"
+    return f"{stream.order.label}: {verify_digests(stream, steps, directory=digests, progress=progress)}"
 
 
-def _find(stream: BatchViewer, digests: Path | None) -> tuple[DigestRecord, Digests]:
+def _find(stream: Stream, digests: Path | None) -> tuple[DigestRecord, Digests]:
     """Return the digests in the directory ``digests``, else those that are stored with ``stream``."""
     found = stored_digests(stream) if digests is None else read_digests_of(digests, stream.order.label)
     if found is not None:
@@ -177,3 +176,44 @@ def _find(stream: BatchViewer, digests: Path | None) -> tuple[DigestRecord, Dige
         f"{stream.home.name}: no digests are stored with it; `pile-tools digest -o DIR` makes them here, and "
         "--digests DIR compares"
     )
+
+
+def verify_digests(
+    stream: Stream,
+    steps: tuple[int | None, int | None] | None = None,
+    *,
+    directory: Path | None = None,
+    progress: Progress = no_progress,
+) -> str:
+    """Compare the steps of ``stream`` with its stored digests; return what was found right, in a line.
+
+    Those in ``directory`` (of several, those of the stream's order, else ``digests.npy``) need not be of this
+    storage of the stream: shapes, dtype and numbers of steps must be the stream's. Raises DataError for the
+    first step that differs and for digests of another stream, ParameterError for those of another batch size,
+    OutOfRangeError for steps that have none, PileToolsError where there are no digests.
+    """
+    found = stored_digests(stream) if directory is None else read_digests_of(directory, stream.order.label)
+    where = stream.name if directory is None else str(directory)
+    if found is None:
+        raise PileToolsError(f"{where}: no digests; make them with `pile-tools digest`")
+    record = found[0]
+    if (record.seq_length, record.dtype) != (stream.seq_length, stream.dtype.name):
+        raise DataError(
+            f"{where}: digests of another stream (seq_length {record.seq_length} and dtype {record.dtype}, "
+            f"not {stream.seq_length} and {stream.dtype.name}); name those of {stream.name}"
+        )
+    if record.batch_size != stream.batch_size:
+        raise ParameterError(
+            f"{stream.name}: digests of steps of {record.batch_size} samples; open it at that batch size"
+        )
+    start, stop = step_range(stream, steps)
+    if start < record.first_step or stop > record.steps:
+        raise OutOfRangeError(
+            f"{where}: digests of steps {record.first_step}:{record.steps}, and not of all of "
+            f"{start}:{stop}; name some of them with --steps"
+        )
+    compare_steps(stream, found, start, stop, progress)
+    # Behind a URL an identity is of that place alone, so that it tells nothing of digests that lie there.
+    elsewhere = directory is not None and record.stream != stream.identity
+    storage = ", made of another storage of the stream" if elsewhere else ""
+    return f"steps {start}:{stop} as their digests have them, root {record.root[:12]}…{storage}"

@@ -9,7 +9,8 @@ from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import ParameterError
 from pile_tools.lookups.decoding import Texts
 from pile_tools.lookups.search import Hits
-from pile_tools.stream.steps import Part, Stream
+from pile_tools.stream.parts import Part
+from pile_tools.stream.stream import Stream
 
 __all__ = ["contexts", "matched_documents"]
 

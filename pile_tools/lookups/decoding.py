@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from pile_tools.algorithms.array_types import Tokens
 from pile_tools.lookups.patterns import check_ids
-from pile_tools.stream.steps import Part
+from pile_tools.stream.parts import Part
 
 __all__ = ["Texts", "byte_places"]
 

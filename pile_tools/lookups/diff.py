@@ -9,8 +9,9 @@ import pyarrow as pa
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import ParameterError
 from pile_tools.jobs.progress import Progress, in_threads, no_progress
-from pile_tools.lookups.digests import DigestedStream, trusted_digests
-from pile_tools.stream.steps import Stream, step_range
+from pile_tools.lookups.digests import trusted_digests
+from pile_tools.stream.steps import step_range
+from pile_tools.stream.stream import Stream
 
 __all__ = ["Difference", "diff"]
 
@@ -52,8 +53,8 @@ class Difference:
 
 
 def diff(
-    one: DigestedStream,
-    two: DigestedStream,
+    one: Stream,
+    two: Stream,
     *,
     steps: tuple[int | None, int | None] | None = None,
     limit: int = 100,
@@ -99,7 +100,7 @@ def diff(
     return Difference((start, stop), by, differing, spans, len(detailed), sequences, documents, believed)
 
 
-def _by_digests(one: DigestedStream, two: DigestedStream, start: int, stop: int) -> Int64Array | None:
+def _by_digests(one: Stream, two: Stream, start: int, stop: int) -> Int64Array | None:
     """Return the differing steps by the stored digests, None where they cannot tell."""
     if one.dtype != two.dtype:
         return None
@@ -112,9 +113,7 @@ def _by_digests(one: DigestedStream, two: DigestedStream, start: int, stop: int)
     return start + np.flatnonzero((rows[0] != rows[1]).any(axis=1))
 
 
-def _by_tokens(
-    one: DigestedStream, two: DigestedStream, start: int, stop: int, progress: Progress
-) -> Int64Array:
+def _by_tokens(one: Stream, two: Stream, start: int, stop: int, progress: Progress) -> Int64Array:
     def compare(first: int) -> list[int]:
         steps = range(first, min(first + _CHUNK, stop))
         return [step for step in steps if not np.array_equal(one.batch(step), two.batch(step))]
@@ -126,7 +125,7 @@ def _by_tokens(
     return np.array(differing, np.int64)
 
 
-def _details(one: DigestedStream, two: DigestedStream, steps: Int64Array) -> tuple[pa.Table, pa.Table]:
+def _details(one: Stream, two: Stream, steps: Int64Array) -> tuple[pa.Table, pa.Table]:
     sequences: dict[str, list[int]] = {"step": [], "row": [], "position": [], "n_tokens": []}
     # (dataset, document) to differing tokens, of each stream.
     documents: tuple[dict[tuple[int, int], int], ...] = ({}, {})

@@ -12,7 +12,8 @@ from pile_tools.algorithms.orders.inverse import (
     samples_of_spans,
 )
 from pile_tools.errors import DataError
-from pile_tools.stream.steps import Maps, Part
+from pile_tools.stream.components import MapsComponent
+from pile_tools.stream.parts import Part
 
 __all__ = ["Shown", "show_documents", "show_spans"]
 
@@ -124,7 +125,7 @@ def show_spans(
     return span[read], stream[read], position[read]
 
 
-def _positions(part: Part, maps: Maps, rows: Int64Array) -> Int64Array:
+def _positions(part: Part, maps: MapsComponent, rows: Int64Array) -> Int64Array:
     """Return the positions in the stream of rows of sample_idx, −1 of one that is not read."""
     wanted, inverse = np.unique(rows, return_inverse=True)
     samples = find_places(maps.shuffle_idx, wanted, part.samples)

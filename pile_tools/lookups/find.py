@@ -14,7 +14,8 @@ from pile_tools.lookups.context import contexts, matched_documents
 from pile_tools.lookups.patterns import CompiledPatterns, compile_texts, compile_tokens
 from pile_tools.lookups.regex_search import DecodedMatch, as_hits, search_decoded
 from pile_tools.lookups.search import Hits, gather_cost, search_gathering, search_scanning
-from pile_tools.stream.steps import Stream, checkpoints, step_range
+from pile_tools.stream.steps import checkpoints, step_range
+from pile_tools.stream.stream import Stream
 
 __all__ = [
     "MAX_LISTED",

@@ -9,7 +9,9 @@ import numpy.typing as npt
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.errors import DataError
-from pile_tools.stream.steps import Maps, Part, Stream
+from pile_tools.stream.components import MapsComponent
+from pile_tools.stream.parts import Part
+from pile_tools.stream.stream import Stream
 
 __all__ = ["inputs", "row_intervals", "sample_intervals"]
 
@@ -31,7 +33,7 @@ def _intervals(
 
 
 def row_intervals(
-    stream: Stream, part: Part, maps: Maps, marks: Int64Array, changed: Int64Array = _NONE
+    stream: Stream, part: Part, maps: MapsComponent, marks: Int64Array, changed: Int64Array = _NONE
 ) -> npt.NDArray[np.int32]:
     """Return the same for each row of sample_idx, −1 also for those of the samples ``changed``, ascending."""
     rows = len(maps.sample_idx) - 1

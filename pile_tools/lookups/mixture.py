@@ -13,7 +13,9 @@ from pile_tools.algorithms.orders.exposure import tokens_by_source
 from pile_tools.errors import PileToolsError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
-from pile_tools.stream.steps import Part, Stream, checkpoints
+from pile_tools.stream.parts import Part
+from pile_tools.stream.steps import checkpoints
+from pile_tools.stream.stream import Stream
 
 __all__ = ["mixture"]
 

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.lookups.document_positions import show_documents
-from pile_tools.stream.steps import Part, Stream
+from pile_tools.stream.parts import Part
+from pile_tools.stream.ranks import ranks_of_rows
+from pile_tools.stream.stream import Stream
 
 __all__ = ["document_at", "occurrences", "the_part"]
 
@@ -88,19 +90,7 @@ def occurrences(
         "epoch": shown.epoch,
     }
     if world_size is not None:
-        columns["rank"] = _ranks(row, stream.batch_size, world_size, micro_batch_size)
-    return pa.table({name: pa.array(column, pa.int64()) for name, column in columns.items()})
-
-
-def _ranks(
-    rows: npt.NDArray[np.int64], batch_size: int, world_size: int, micro_batch_size: int | None
-) -> npt.NDArray[np.int64]:
-    """Return the data-parallel rank that reads each row: r of the rows g·m·D + r·m + [0, m)."""
-    if world_size < 1:
-        raise ParameterError(f"world_size {world_size} must be at least 1")
-    size = batch_size // world_size if micro_batch_size is None else micro_batch_size
-    if size < 1 or batch_size % (size * world_size):
-        raise ParameterError(
-            f"a batch of {batch_size} does not divide into micro-batches of {size} on {world_size} ranks"
+        columns["rank"] = ranks_of_rows(
+            row, stream.batch_size, world_size=world_size, micro_batch_size=micro_batch_size
         )
-    return rows % (size * world_size) // size
+    return pa.table({name: pa.array(column, pa.int64()) for name, column in columns.items()})

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pile_tools.algorithms.array_types import Tokens
 from pile_tools.algorithms.search.token_search import Matcher, TokenBytes, text_matcher, token_matcher
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.stream.steps import Part
+from pile_tools.stream.parts import Part
 
 __all__ = ["MAX_TEXT_BYTES", "CompiledPatterns", "check_ids", "compile_texts", "compile_tokens"]
 

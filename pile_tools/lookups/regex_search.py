@@ -25,7 +25,7 @@ from pile_tools.jobs.progress import Progress
 from pile_tools.jobs.spawn import SpawnWithoutMain
 from pile_tools.lookups.decoding import Texts
 from pile_tools.lookups.search import Hits
-from pile_tools.stream.steps import Stream
+from pile_tools.stream.stream import Stream
 
 __all__ = ["MAX_REGEX", "DecodedMatch", "as_hits", "compile_regex", "search_decoded"]
 

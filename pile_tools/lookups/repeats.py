@@ -12,7 +12,10 @@ from pile_tools.algorithms.orders.piece_lists import Listed
 from pile_tools.errors import PileToolsError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
-from pile_tools.stream.steps import Maps, Part, Stream, checkpoints, same_documents
+from pile_tools.stream.components import MapsComponent
+from pile_tools.stream.parts import Part, same_documents
+from pile_tools.stream.steps import checkpoints
+from pile_tools.stream.stream import Stream
 
 __all__ = ["repeats"]
 
@@ -31,7 +34,7 @@ def _by_times(several: list[npt.NDArray[np.int32]], n_intervals: int) -> Int64Ar
 
 
 def _end_to_end(
-    several: list[Maps], intervals: list[npt.NDArray[np.int32]]
+    several: list[MapsComponent], intervals: list[npt.NDArray[np.int32]]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return doc_idx, sample_idx, sizes and intervals of several orders of a dataset as those of one."""
     if len(several) == 1:
@@ -47,7 +50,7 @@ def _end_to_end(
     return doc_idx, np.concatenate(sample_idx), several[0].sizes, np.concatenate(joined)
 
 
-def _same_packings(several: list[Maps]) -> list[list[int]]:
+def _same_packings(several: list[MapsComponent]) -> list[list[int]]:
     """Group maps of one dataset by their packing: in each group row r of sample_idx is the same sample."""
     groups: list[list[int]] = []
     for number, maps in enumerate(several):

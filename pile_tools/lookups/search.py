@@ -18,7 +18,9 @@ from pile_tools.algorithms.orders.inverse import documents_of_bytes
 from pile_tools.jobs.progress import Progress, in_threads
 from pile_tools.lookups.document_positions import show_spans
 from pile_tools.lookups.patterns import CompiledPatterns, check_ids
-from pile_tools.stream.steps import Maps, Part, Stream
+from pile_tools.stream.components import MapsComponent
+from pile_tools.stream.parts import Part
+from pile_tools.stream.stream import Stream
 
 __all__ = ["Hits", "gather_cost", "search_gathering", "search_scanning"]
 
@@ -143,7 +145,7 @@ def search_scanning(
 
 
 def _block_search(
-    part: Part, maps: Maps, compiled: CompiledPatterns
+    part: Part, maps: MapsComponent, compiled: CompiledPatterns
 ) -> Callable[[int], tuple[Int64Array, Int64Array]]:
     """Return a function that searches the block of data from a token on.
 
@@ -184,7 +186,7 @@ def _mapped(part: Part, spans: Int64Array, seq_length: int, bounds: tuple[int, i
 def _crossing(
     stream: Stream,
     part: Part,
-    maps: Maps,
+    maps: MapsComponent,
     compiled: CompiledPatterns,
     documents: Int64Array,
     bounds: tuple[int, int],

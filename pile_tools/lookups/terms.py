@@ -16,7 +16,9 @@ from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.lookups.patterns import check_ids
-from pile_tools.stream.steps import Part, Stream, checkpoints, step_range
+from pile_tools.stream.parts import Part
+from pile_tools.stream.steps import checkpoints, step_range
+from pile_tools.stream.stream import Stream
 
 __all__ = ["MAX_PAIRED_TERMS", "MAX_WINDOW", "read_terms", "term_counts"]
 

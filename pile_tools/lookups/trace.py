@@ -6,7 +6,7 @@ A text is read again in the shard that was tokenized, and proved by its hash and
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import read_tokenizer
 from pile_tools.lookups.lineage import Address, addresses
 from pile_tools.storage.sources import SourceFile
+from pile_tools.stream.parts import Part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,22 +63,8 @@ class TracedPiece:
         return self.addresses[-1] if len(self.addresses) > 1 else None
 
 
-class TracedPart(Protocol):
-    """A token dataset as a stream reads it (`BatchViewer.parts`)."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def dataset(self) -> TokenDataset | None:
-        """The dataset; None where only steps of it were fetched."""
-
-    def history(self) -> History | None:
-        """Return what the dataset was made from; None of one of another tool."""
-
-
 def trace_pieces(
-    parts: Sequence[TracedPart],
+    parts: Sequence[Part],
     table: "pa.Table",
     tokens: npt.NDArray[Any],
     *,

@@ -20,7 +20,7 @@ from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.free_space import require_space
 from pile_tools.storage.outputs import refuse_output
 from pile_tools.stream.steps import step_range
-from pile_tools.viewer.view import BatchViewer
+from pile_tools.viewer import BatchViewer
 
 __all__ = ["EXPORT_FORMATS", "Exported", "export_steps"]
 
@@ -62,7 +62,7 @@ def export_steps(
         raise ParameterError(f"format {form!r} is none of {', '.join(EXPORT_FORMATS)}")
     if text and form in ("npy", "mmidx"):
         raise ParameterError(f"format {form} has no text; export parquet or jsonl")
-    start, stop = step_range(viewer, steps)
+    start, stop = step_range(viewer.stream, steps)
     count = (stop - start) * viewer.batch_size
     if form == "mmidx":
         fetched = fetch_steps(viewer, start, stop, output, progress, label="export")
@@ -102,7 +102,7 @@ def _schema(viewer: BatchViewer, text: bool) -> pa.Schema:
     fields = [("step", pa.int64()), ("row", pa.int64()), ("tokens", pa.list_(tokens))]
     if text:
         fields.append(("text", pa.string()))
-    if viewer.parts[0].number is not None:
+    if viewer.stream.parts[0].number is not None:
         fields.append(("datasets", pa.list_(pa.int64())))
     fields += [("documents", pa.list_(pa.int64())), ("sources", pa.list_(pa.string()))]
     return pa.schema(fields)
@@ -111,7 +111,7 @@ def _schema(viewer: BatchViewer, text: bool) -> pa.Schema:
 def _tables(viewer: BatchViewer, start: int, stop: int, text: bool, progress: Progress) -> Iterator[pa.Table]:
     """Yield the rows of some steps at a time."""
     schema = _schema(viewer, text)
-    texts = [Texts(part) for part in viewer.parts] if text else []
+    texts = [Texts(part) for part in viewer.stream.parts] if text else []
     each = max(1, _ROW_GROUP_TOKENS // (viewer.batch_size * (viewer.seq_length + 1)))
 
     def make(first: int) -> tuple[int, pa.Table]:
@@ -120,7 +120,7 @@ def _tables(viewer: BatchViewer, start: int, stop: int, text: bool, progress: Pr
         tokens = np.concatenate([viewer.batch(step) for step in range(first, last)])
         step, row = np.divmod(positions, viewer.batch_size)
         columns: dict[str, Any] = {"step": step, "row": row, "tokens": _lists(tokens)}
-        which, samples = viewer.samples_at(positions)
+        which, samples = viewer.stream.samples_at(positions)
         if text:
             pairs = zip(which.tolist(), tokens, strict=True)
             columns["text"] = [texts[number].text(sequence) for number, sequence in pairs]
@@ -146,7 +146,7 @@ def _origins(viewer: BatchViewer, which: npt.NDArray[Any], samples: npt.NDArray[
     """Documents and sources of the pieces of each sequence, and the datasets of a blend."""
     documents: list[list[int] | None] = [None] * len(which)
     sources: list[list[str | None] | None] = [None] * len(which)
-    for number, part in enumerate(viewer.parts):
+    for number, part in enumerate(viewer.stream.parts):
         here = np.flatnonzero(which == number)
         if not len(here) or part.n_documents is None:
             continue

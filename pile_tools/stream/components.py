@@ -5,6 +5,7 @@ are taken from each array first, and then the same code runs on those.
 """
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -134,6 +135,37 @@ class MapsComponent(Component):
         self._read = ReadSamples(place.name, maps.n_samples)
         if dataset.store.path is not None and len(maps.doc_idx) + maps.n_samples <= WHOLE_CHECK:
             self.whole_maps()
+
+    # Whole arrays, proved: mapped ones cost nothing, others are read once.
+
+    @cached_property
+    def _whole(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.whole_maps()
+
+    @property
+    def doc_idx(self) -> npt.NDArray[np.int32]:
+        """The documents in the order in which they are packed, int32[places]."""
+        return self._whole[0]
+
+    @property
+    def sample_idx(self) -> npt.NDArray[Any]:
+        """Where each sample of the packing begins: index in doc_idx, offset in that document, [n + 1, 2]."""
+        return self._whole[1]
+
+    @property
+    def shuffle_idx(self) -> npt.NDArray[Any]:
+        """The sample of the packing that each sample of the order is, [n]."""
+        return self._whole[2]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """The sizes of the dataset's documents in tokens."""
+        return self._whole[3]
+
+    @cached_property
+    def pointers(self) -> Int64Array:
+        """The byte at which each document of the dataset begins."""
+        return self.dataset.pointers.whole()
 
     def prove(self) -> None:
         """Prove the order before its first use (see ``stream.order_proof``); DataError for what is wrong.

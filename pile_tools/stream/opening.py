@@ -31,11 +31,11 @@ from pile_tools.stream.components import Component, MapsComponent, SequentialCom
 from pile_tools.stream.origins import Origins
 from pile_tools.stream.overlay import OverlayComponent
 
-__all__ = ["Stream", "open_component", "open_stream"]
+__all__ = ["OpenedStream", "open_component", "open_location"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class OpenedStream:
     """What a viewer looks at: the samples [first_sample, first_sample + samples) of components in an order.
 
     ``batch_size`` is None where it is not recorded; ``blend`` is None for a single component; ``origins`` is
@@ -68,12 +68,12 @@ class Stream:
         return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def open_stream(
+def open_location(
     location: str | os.PathLike[str],
     order: str | os.PathLike[str] | OrderPlace | None,
     io: Io,
     cache: BlockCache | None,
-) -> Stream:
+) -> OpenedStream:
     """Open the token dataset at ``location`` with an order, or the blend or overlay that is there.
 
     ``order`` is the order itself where it was found above the dataset, with an overlay.
@@ -114,7 +114,7 @@ def _own_order(store: Store, order: str | os.PathLike[str] | None) -> OrderPlace
     return orders[0] if orders else None
 
 
-def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> Stream:
+def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> OpenedStream:
     """Open ``dataset`` in the order at ``place``; ``seq_length`` where it is known beforehand."""
     record = place.record
     if isinstance(record, BlendRecord):
@@ -134,7 +134,7 @@ def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | N
     origins = None
     if record is not None and record.origins is not None:
         origins = Origins(place.store, record.origins, dataset.n_sequences, component.seq_length + 1)
-    return Stream((component,), place, None, batch_size, first, samples, origins)
+    return OpenedStream((component,), place, None, batch_size, first, samples, origins)
 
 
 def _open_overlay(
@@ -144,12 +144,12 @@ def _open_overlay(
     order: str | os.PathLike[str] | OrderPlace | None,
     io: Io,
     cache: BlockCache | None,
-) -> Stream:
+) -> OpenedStream:
     """Open an overlay in ``order``, by default that which ``parent_place`` names."""
     location, named = parent_place.seen_from(store.location)
     if order is None or (named is not None and order == named.rpartition("/")[2]):
         order = named
-    parent = open_stream(location, order, io, cache)
+    parent = open_location(location, order, io, cache)
     found = parent.identity()
     if found != record.parent:
         raise DataError(
@@ -238,7 +238,7 @@ def _blend_at(
     return (store, record) if isinstance(record, BlendRecord) else None
 
 
-def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache | None) -> Stream:
+def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache | None) -> OpenedStream:
     """Open the overlay that is a ``part`` of the blend in ``store``; DataError where it is another by now."""
     location = joined(store.location, part.data)
     overlay = overlay_at(location, io, cache)
@@ -251,7 +251,7 @@ def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache |
     return _open_overlay(*overlay, None, io, cache)
 
 
-def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
+def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> OpenedStream:
     place = OrderPlace(store, record.label, record)
     folder = open_store(child(store.location, "orders"), io=io, cache=cache, near=store)
     if folder.path is not None and not folder.path.is_dir():
@@ -291,4 +291,4 @@ def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | N
     blend = Blend(place.name, components, dataset_index, sample_index, prove_arrays)
     if any(len(array) < record.samples for array in arrays):
         raise DataError(f"{place.name}: fewer than {record.samples} samples; make the blend again")
-    return Stream(tuple(components), place, blend, record.batch_size, 0, record.samples)
+    return OpenedStream(tuple(components), place, blend, record.batch_size, 0, record.samples)

@@ -1,4 +1,4 @@
-"""The components of a stream as the lookups see them."""
+"""Parts of a stream: a token dataset in its order, all of the stream or one dataset of a blend."""
 
 import threading
 from dataclasses import replace
@@ -10,7 +10,7 @@ import numpy as np
 from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.origins_json import OriginDataset
 from pile_tools.formats.parents import History, carry_manifest, check_carried
 from pile_tools.formats.token_dataset import TokenDataset
@@ -18,35 +18,37 @@ from pile_tools.storage.sources import MappedFile
 from pile_tools.stream.blend import Blend
 from pile_tools.stream.components import UNKNOWN, Component, MapsComponent
 from pile_tools.stream.document_table import Decoder, DocumentTable, Table, provenance_of
-from pile_tools.stream.opening import Stream
+from pile_tools.stream.opening import OpenedStream
 from pile_tools.stream.origins import Origins
 from pile_tools.stream.overlay import OverlayComponent, base_of
-from pile_tools.stream.steps import Maps
 
-__all__ = ["FetchedPart", "ViewedPart"]
+__all__ = ["FetchedPart", "Part", "same_documents"]
 
 
-class ViewedPart:
-    """Component ``place`` of ``stream``, of which positions [bounds) are read (``stream.steps.Part``)."""
+class Part:
+    """A token dataset in its order: component ``index`` of ``stream``, of which positions [bounds) are read.
+
+    Its samples are counted in its own order: sample k of index maps is row ``shuffle_idx[k]`` of sample_idx.
+    ``number`` is its number in a blend, None in any other stream.
+    """
 
     number: int | None
 
     def __init__(
         self,
-        stream: Stream,
-        place: int,
+        stream: OpenedStream,
+        index: int,
         decoder: Decoder,
         lock: threading.Lock,
         bounds: tuple[int, int],
     ) -> None:
-        self.component: Component = stream.components[place]
-        self._index = place
-        self.number = place if stream.blend is not None else None
+        self.component: Component = stream.components[index]
+        self._index = index
+        self.number = index if stream.blend is not None else None
         self._stream = stream
         self._decoder = decoder
         self._lock = lock
         self._bounds = bounds
-        self._maps: Maps | None = None
         self._numbers: tuple[Int64Array, Int64Array] | None = None
 
     @property
@@ -81,25 +83,22 @@ class ViewedPart:
     def n_documents(self) -> int | None:
         return self.component.n_documents if self.component.knows_documents else None
 
-    def below(self) -> "tuple[ViewedPart, Int64Array] | None":
+    def below(self) -> "tuple[Part, Int64Array] | None":
         component = self.component
         if not isinstance(component, OverlayComponent):
             return None
         components = list(self._stream.components)
         components[self._index] = component.parent
         parent = replace(self._stream, components=tuple(components))
-        part = ViewedPart(parent, self._index, self._decoder, self._lock, self._bounds)
+        part = Part(parent, self._index, self._decoder, self._lock, self._bounds)
         return part, component.packed_anew - component.first_sample
 
-    def maps(self) -> Maps | None:
-        if not isinstance(self.component, MapsComponent):
-            self.component.prove()
-            return None
-        if self._maps is None:
-            doc_idx, sample_idx, shuffle_idx, sizes = self.component.whole_maps()
-            pointers = self.component.dataset.pointers.whole()
-            self._maps = Maps(doc_idx, sample_idx, shuffle_idx, sizes, pointers)
-        return self._maps
+    def maps(self) -> MapsComponent | None:
+        """Return the component where its order is one of index maps; None of any other, which is proved."""
+        if isinstance(self.component, MapsComponent):
+            return self.component
+        self.component.prove()
+        return None
 
     def read(self, start: int, stop: int) -> Tokens:
         dataset = self.component.dataset
@@ -207,26 +206,26 @@ def _packs_anew(component: Component) -> bool:
     )
 
 
-class FetchedPart(ViewedPart):
-    """Dataset ``place`` of the stream that ``stream``, sequences with ``origins``, was fetched from.
+class FetchedPart(Part):
+    """Dataset ``index`` of the stream that ``stream``, sequences with ``origins``, was fetched from.
 
     Its samples are the sequences, those of other datasets of a blend included: their positions are −1.
     """
 
     def __init__(
         self,
-        stream: Stream,
+        stream: OpenedStream,
         origins: Origins,
-        place: int,
+        index: int,
         decoder: Decoder,
         lock: threading.Lock,
         bounds: tuple[int, int],
     ) -> None:
         super().__init__(stream, 0, decoder, lock, bounds)
-        self.number = place if origins.record.blend else None
+        self.number = index if origins.record.blend else None
         self._origins = origins
-        self._place = place
-        self._dataset = origins.dataset(place)
+        self._origin = index
+        self._dataset = origins.dataset(index)
 
     @property
     def dataset(self) -> TokenDataset | None:
@@ -242,13 +241,13 @@ class FetchedPart(ViewedPart):
 
     def positions(self, samples: Int64Array) -> Int64Array:
         found = super().positions(samples)
-        return np.where(self._origins.which(samples) == self._place, found, -1)
+        return np.where(self._origins.which(samples) == self._origin, found, -1)
 
     def pieces(self, samples: Int64Array) -> Pieces:
-        return self._origins.pieces(self._place, samples)[0]
+        return self._origins.pieces(self._origin, samples)[0]
 
     def epochs(self, samples: Int64Array) -> Int64Array:
-        return self._origins.pieces(self._place, samples)[1]
+        return self._origins.pieces(self._origin, samples)[1]
 
     def document_tokens(self, documents: Int64Array) -> Int64Array:
         sizes = np.full(len(documents), UNKNOWN, np.int64)
@@ -259,10 +258,10 @@ class FetchedPart(ViewedPart):
         return sizes
 
     def listed(self) -> Listed | None:
-        return self._origins.listed(self._place)
+        return self._origins.listed(self._origin)
 
     def _table(self) -> DocumentTable | None:
-        table = self._origins.documents(self._place)
+        table = self._origins.documents(self._origin)
         return None if table is None else DocumentTable(table, self._lock)
 
     def provenance(self) -> Table | None:
@@ -272,13 +271,28 @@ class FetchedPart(ViewedPart):
         return self._dataset.sources or ()
 
     def history(self) -> History | None:
-        return self._origins.history(self._place)
+        return self._origins.history(self._origin)
 
     def origin(self) -> OriginDataset:
         return self._dataset
 
     def check_carried(self) -> None:
-        self._origins.check_carried(self._place)
+        self._origins.check_carried(self._origin)
 
     def carry(self, output: Path) -> list[str]:
-        return self._origins.carry(self._place, output)
+        return self._origins.carry(self._origin, output)
+
+
+def same_documents(part: Part) -> Part:
+    """Return the part whose documents ``part`` shows, itself unless it is an overlay.
+
+    Raises PileToolsError for an overlay that packs samples anew: its samples follow no packing.
+    """
+    while (below := part.below()) is not None:
+        part, samples = below
+        if len(samples):
+            raise PileToolsError(
+                f"{part.name}: an overlay that packs {len(samples)} samples anew, of which this cannot be "
+                "told; ask it of its parent, or ask for occurrences of documents (`pile-tools seen`)"
+            )
+    return part

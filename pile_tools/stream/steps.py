@@ -1,158 +1,21 @@
-"""What the lookups see of a stream: its steps, and the token datasets and orders that it is made of."""
+"""Ranges of steps and checkpoints of a stream."""
 
 import operator
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from pile_tools.algorithms.array_types import Int64Array, Tokens
-from pile_tools.algorithms.orders.locate import Pieces
-from pile_tools.algorithms.orders.piece_lists import Listed
-from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.algorithms.array_types import Int64Array
+from pile_tools.errors import OutOfRangeError, ParameterError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from pile_tools.stream.stream import Stream
 
-__all__ = [
-    "Addresses",
-    "Maps",
-    "Part",
-    "Stream",
-    "checkpoints",
-    "parse_steps",
-    "same_documents",
-    "step_range",
-]
+__all__ = ["checkpoints", "parse_steps", "step_range"]
 
 
-@dataclass(frozen=True, slots=True)
-class Maps:
-    """The index maps of an order, and the sizes and pointers of its dataset."""
-
-    doc_idx: npt.NDArray[np.int32]
-    sample_idx: npt.NDArray[Any]
-    shuffle_idx: npt.NDArray[Any]
-    sizes: npt.NDArray[np.int32]
-    pointers: Int64Array
-
-
-class Addresses(Protocol):
-    """Where the documents of a dataset came from."""
-
-    @property
-    def name(self) -> str: ...
-
-    def lookup(self, documents: Any, columns: Sequence[str] = ...) -> "pa.Table":
-        """Return the rows of ``documents``, in their order."""
-
-    def document_of(self, shard: str, row: int) -> int | None:
-        """Return the number of the document from (``shard``, ``row``), None where there is none."""
-
-    def column(self, name: str) -> "pa.ChunkedArray":
-        """Return a column of all documents."""
-
-
-class Part(Protocol):
-    """A token dataset in its order: all of a stream, or one dataset of a blend.
-
-    Its samples are counted in its own order: sample k is row ``shuffle_idx[k]`` of sample_idx. ``identity``
-    names the dataset by its content, ``number`` in the blend (None: the stream is no blend), ``samples`` in
-    its order, ``n_tokens`` and ``dtype`` of its data, ``n_documents`` (None where their boundaries are not
-    known).
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def identity(self) -> str: ...
-    @property
-    def number(self) -> int | None: ...
-    @property
-    def samples(self) -> int: ...
-    @property
-    def n_tokens(self) -> int: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    @property
-    def n_documents(self) -> int | None: ...
-
-    def below(self) -> "tuple[Part, Int64Array] | None":
-        """Return the part that this one changes and the samples that are packed anew, ascending; None where
-        it is no overlay."""
-
-    def maps(self) -> Maps | None:
-        """Return the maps, None where sample k is sequence k of the data, and of an overlay.
-
-        Of a sequential order a document is one sequence, unless their pieces are ``listed``.
-        """
-
-    def listed(self) -> Listed | None:
-        """Return the pieces of its samples where they are listed; ``maps`` is None then."""
-
-    def read(self, start: int, stop: int) -> Tokens:
-        """Return tokens [``start``, ``stop``) of the data, in the order of the file."""
-
-    def tokens(self, samples: Int64Array) -> Tokens:
-        """Return the tokens of samples, [n, seq_length + 1]."""
-
-    def pieces(self, samples: Int64Array) -> Pieces:
-        """Return the pieces of documents of samples."""
-
-    def positions(self, samples: Int64Array) -> Int64Array:
-        """Return the positions in the stream of samples, −1 of one that is not read."""
-
-    def provenance(self) -> Addresses | None:
-        """Return where the documents came from, None where that is not recorded."""
-
-    def sources(self) -> tuple[str | None, ...]:
-        """Return the sources of all documents of the dataset (of an overlay: its parent's), shown or not."""
-
-    def tokenizer(self) -> tuple[Any, int]:
-        """Return the tokenizer and its largest id; ParameterError where there is none."""
-
-
-class Stream(Protocol):
-    """What ``BatchViewer`` offers to the lookups. Position p of the stream is step p // batch_size."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def identity(self) -> str: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def seq_length(self) -> int: ...
-    @property
-    def first_step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def parts(self) -> tuple[Part, ...]: ...
-
-    def samples_at(self, positions: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """Return the parts that positions of the stream are of, and the samples there, int64[n] each."""
-
-
-def same_documents(part: Part) -> Part:
-    """Return the part whose documents ``part`` shows, itself unless it is an overlay.
-
-    Raises PileToolsError for an overlay that packs samples anew: its samples follow no packing.
-    """
-    while (found := part.below()) is not None:
-        part, samples = found
-        if len(samples):
-            raise PileToolsError(
-                f"{part.name}: an overlay that packs {len(samples)} samples anew, of which this cannot be "
-                "told; ask it of its parent, or ask for occurrences of documents (`pile-tools seen`)"
-            )
-    return part
-
-
-def step_range(stream: Stream, steps: tuple[int | None, int | None] | None) -> tuple[int, int]:
+def step_range(stream: "Stream", steps: tuple[int | None, int | None] | None) -> tuple[int, int]:
     """Return the steps (start, stop) that ``steps`` means, None at an end for the end of the stream.
 
     Raises OutOfRangeError for steps that the stream does not have, ParameterError for none at all, which is

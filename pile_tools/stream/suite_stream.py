@@ -9,7 +9,7 @@ from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderPlace, find
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.store import Io, open_store
-from pile_tools.stream.opening import Stream, open_component
+from pile_tools.stream.opening import OpenedStream, open_component
 from pile_tools.suites import Suite
 
 __all__ = ["open_suite", "open_suite_dataset"]
@@ -41,7 +41,7 @@ def open_suite(
     order: str | os.PathLike[str] | None = None,
     io: Io = "mmap",
     cache: BlockCache | None = None,
-) -> Stream:
+) -> OpenedStream:
     """Open the stream that the models of ``suite`` read, at the suite's batch size.
 
     ``order`` names one of the suite's orders ("seed3"), or a directory of maps that were made for it.
@@ -61,7 +61,7 @@ def open_suite(
             f"{place.name}: {component.n_samples} samples of {component.seq_length} tokens, but suite "
             f"{suite.name} reads {samples} of {suite.seq_length}"
         )
-    return Stream(stream.components, place, None, suite.batch_size, 0, samples)
+    return OpenedStream(stream.components, place, None, suite.batch_size, 0, samples)
 
 
 def _find_maps(

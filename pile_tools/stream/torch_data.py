@@ -2,33 +2,14 @@
 
 import operator
 from collections.abc import Iterator
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import OutOfRangeError
+from pile_tools.stream.stream import Stream
 
-__all__ = ["RankedStream", "StreamDataset"]
-
-
-class RankedStream(Protocol):
-    """What a dataset needs of ``BatchViewer``."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def first_step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-
-    def rank_rows(
-        self, *, rank: int, world_size: int, micro_batch_size: int | None = None
-    ) -> npt.NDArray[np.int64]: ...
-
-    def take_rows(self, step: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]: ...
+__all__ = ["StreamDataset"]
 
 
 class StreamDataset:
@@ -42,7 +23,7 @@ class StreamDataset:
 
     def __init__(
         self,
-        viewer: RankedStream,
+        stream: Stream,
         *,
         rank: int = 0,
         world_size: int = 1,
@@ -50,14 +31,14 @@ class StreamDataset:
         start_step: int | None = None,
         stop_step: int | None = None,
     ) -> None:
-        self.viewer = viewer
-        self.rows = viewer.rank_rows(rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
-        self.start_step = viewer.first_step if start_step is None else operator.index(start_step)
-        self.stop_step = viewer.steps if stop_step is None else operator.index(stop_step)
-        if not viewer.first_step <= self.start_step <= self.stop_step <= viewer.steps:
+        self.stream = stream
+        self.rows = stream.rank_rows(rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
+        self.start_step = stream.first_step if start_step is None else operator.index(start_step)
+        self.stop_step = stream.steps if stop_step is None else operator.index(stop_step)
+        if not stream.first_step <= self.start_step <= self.stop_step <= stream.steps:
             raise OutOfRangeError(
-                f"{viewer.name}: no steps {self.start_step}:{self.stop_step} at batch size "
-                f"{viewer.batch_size}; there are {viewer.first_step}:{viewer.steps}"
+                f"{stream.name}: no steps {self.start_step}:{self.stop_step} at batch size "
+                f"{stream.batch_size}; there are {stream.first_step}:{stream.steps}"
             )
 
     @property
@@ -71,9 +52,9 @@ class StreamDataset:
     def __getitem__(self, item: int) -> npt.NDArray[np.int64]:
         item = operator.index(item)
         if not -len(self) <= item < len(self):
-            raise OutOfRangeError(f"{self.viewer.name}: no micro-batch {item} of {len(self)}")
+            raise OutOfRangeError(f"{self.stream.name}: no micro-batch {item} of {len(self)}")
         step, micro_batch = divmod(item % len(self), len(self.rows))
-        return self.viewer.take_rows(self.start_step + step, self.rows[micro_batch]).astype(np.int64)
+        return self.stream.take_rows(self.start_step + step, self.rows[micro_batch]).astype(np.int64)
 
     def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
         return (self[item] for item in range(len(self)))

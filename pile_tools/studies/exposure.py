@@ -56,7 +56,7 @@ def _readings(
         sequences.column(name).to_numpy() for name in ("document", "offset", "n_tokens")
     )
     names, number = np.unique(document, return_inverse=True)
-    shown = viewer.occurrences(documents=names)
+    shown = viewer.seen(documents=names)
     shown = shown.filter(pc.less(shown.column("step"), until))
     step, position, start, n_tokens = (
         shown.column(name).to_numpy() for name in ("step", "position", "offset", "n_tokens")

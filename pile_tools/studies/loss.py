@@ -182,7 +182,7 @@ def _groups(table: pa.Table, keys: list[str]) -> tuple[LossGroup, ...]:
 def check_plot(place: StreamPlace) -> BatchViewer:
     """Return the stream, of which ``plot_exposure`` can be asked; raise what it raises of any other."""
     viewer = place.open()
-    if not any(part.n_documents is not None for part in viewer.parts):
+    if not any(part.n_documents is not None for part in viewer.stream.parts):
         raise ParameterError(
             f"{viewer.order.name}: boundaries of documents are not known, so it is not known when a "
             "sequence was last read; leave --plot out"

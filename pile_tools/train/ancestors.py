@@ -32,7 +32,7 @@ class Ancestors:
         histories = [] if begin is None else [History.open(LocalStore(begin))]
         if begin is not None and not fork:
             return cls(tuple(histories[0].own.parents), _ancestors(histories))
-        histories += [history for part in viewer.parts if (history := part.history()) is not None]
+        histories += [history for part in viewer.stream.parts if (history := part.history()) is not None]
         own = {history.own.identity: history.own.to_bytes() for history in histories}
         return cls(tuple(sorted(own)), _ancestors(histories) | own)
 

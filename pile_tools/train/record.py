@@ -41,7 +41,7 @@ class Stream:
     def of(cls, viewer: "BatchViewer") -> Self:
         return cls(
             identity=viewer.identity,
-            datasets=tuple(dataset.identity for dataset in viewer.datasets),
+            datasets=tuple(dataset.identity for dataset in viewer.stream.datasets),
             order=viewer.order.label,
             seq_length=viewer.seq_length,
             batch_size=viewer.batch_size,

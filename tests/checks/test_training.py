@@ -49,7 +49,7 @@ def test_a_checkpoint_is_proved(home: Path, data: BatchViewer) -> None:
     assert (report.steps, report.samples, report.unproved, len(compared)) == (5, 30, (), 5)
     record = DataRecord.read(home / "run" / "step5")
     assert report.digest == record.digest
-    assert record.digests == b"".join(bytes.fromhex(data.digest(step)) for step in range(5))
+    assert record.digests == b"".join(bytes.fromhex(data.step_digest(step)) for step in range(5))
 
 
 def test_without_a_stream_only_files_are_checked(home: Path) -> None:

@@ -152,7 +152,7 @@ def test_export_and_digest_in_every_form_of_a_stream(form: str, root: Path, ask:
     names = [next(where.glob("*digests.npy")) for where in (place, tmp_path / "mmidx")]
     digests = [np.load(name) for name in names]
     assert np.array_equal(*digests)
-    assert digests[0][0].tobytes().hex() == viewer.digest(first)
+    assert digests[0][0].tobytes().hex() == viewer.step_digest(first)
     assert "as their digests have them" in ask.text("verify", place, "--steps", f"{first}:{last}")
     report = ask.json("diff", place, tmp_path / "mmidx")
     assert (report["by"], report["first_step"]) == ("digests", None)
@@ -389,7 +389,7 @@ def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPa
         file.seek(2 * (int(sizes[: piece["document"]].sum()) + piece["offset"]))
         file.write(b"\xff\xff")
     unnamed = copied(root / "tokens", tmp_path / "unnamed")
-    record = BatchViewer.open(unnamed).record
+    record = BatchViewer.open(unnamed).stream.record
     assert record is not None
     replace(record, digests=None).write(unnamed / "order.json")
     wrong = copied(root / "tokens", tmp_path / "wrong")
@@ -446,7 +446,7 @@ def test_digests_of_an_order_here_over_tokens_behind_a_url(
             found = ask.json("diff", data, url, "--order-a", order, "--order-b", order)
             assert (found["by"], found["first_step"]) == ("digests", None)
         # Of tokens that are not looked at, digests that the order does not name are not believed.
-        record = BatchViewer.open(data, order=order).record
+        record = BatchViewer.open(data, order=order).stream.record
         assert record is not None
         replace(record, digests=None).write(order / "order.json")
         assert ask.json("diff", data, url, "--order-a", order, "--order-b", order)["by"] == "tokens"

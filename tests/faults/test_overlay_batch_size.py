@@ -40,7 +40,7 @@ def test_it_is_read_and_compared_at_its_own(overlay: Path, capsys: pytest.Captur
     parent = overlay.parent / "data"
     viewer, old = BatchViewer.open(overlay), BatchViewer.open(parent, batch_size=NAMED_AT)
     assert viewer.batch_size == NAMED_AT
-    steps = [step for step in range(old.steps) if viewer.digest(step) != old.digest(step)]
+    steps = [step for step in range(old.steps) if viewer.step_digest(step) != old.digest(step)]
     assert min(steps) == FROM
     assert differing(capsys, str(parent), str(overlay)) == steps
     assert differing(capsys, str(overlay), str(parent)) == steps

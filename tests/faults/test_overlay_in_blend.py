@@ -12,6 +12,7 @@ from pile_tools_cli.main import run
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.order_json import parse_record
+from pile_tools.stages.digest import digest
 from pile_tools.stages.export import export_steps
 from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.stages.order.blend import make_blend
@@ -85,9 +86,9 @@ def test_the_remedy_for_a_blend_is_to_blend_its_overlay(
         np.testing.assert_array_equal(new.sequence(step, row), expected)
     assert changed > 0
     assert new.identity != old.identity
-    assert overlay.is_counterfactual
-    assert new.is_counterfactual
-    assert new.changed_sequences(0, STEPS) == changed
+    assert overlay.stream.is_counterfactual
+    assert new.stream.is_counterfactual
+    assert new.stream.changed_sequences(0, STEPS) == changed
     check_lookups(new, tmp_path)
 
 
@@ -97,14 +98,14 @@ def check_lookups(viewer: BatchViewer, tmp_path: Path) -> None:
         (step, row): viewer.trace(step, row).to_pylist() for step in range(viewer.steps) for row in range(2)
     }
     for dataset in (0, 1):
-        part = viewer.parts[dataset]
+        part = viewer.stream.parts[dataset]
         pieces = Counter(
             (piece["document"], step, row, piece["position"], piece["n_tokens"])
             for (step, row), table in tables.items()
             for piece in table
             if piece["dataset"] == dataset
         )
-        rows = viewer.occurrences(documents=range(part.n_documents or 0), dataset=dataset).to_pylist()
+        rows = viewer.seen(documents=range(part.n_documents or 0), dataset=dataset).to_pylist()
         keys = ("document", "step", "row", "position", "n_tokens")
         assert Counter(tuple(row[key] for key in keys) for row in rows) == pieces
     for ids in ([0], [6, 1], [3, END]):
@@ -122,13 +123,15 @@ def check_lookups(viewer: BatchViewer, tmp_path: Path) -> None:
             sources[piece["source"]] += min(piece["position"] + piece["n_tokens"], 6) - piece["position"]
     mixture = {row["source"]: row["tokens"] for row in viewer.mixture().to_pylist()}
     assert mixture == {name: sources[name] for name in mixture}
-    viewer.make_digests()
+    digest(viewer)
     assert run(["verify", str(tmp_path / "new")]) == 0
     export_steps(viewer, tmp_path / "all.npy", form="npy")
     np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), list(viewer.batches(0, viewer.steps)))
     fetch_steps(viewer, 1, 5, tmp_path / "steps")
     steps = BatchViewer.open(tmp_path / "steps")
-    assert [steps.digest(step) for step in range(1, 5)] == [viewer.digest(step) for step in range(1, 5)]
+    assert [steps.step_digest(step) for step in range(1, 5)] == [
+        viewer.step_digest(step) for step in range(1, 5)
+    ]
     assert steps.trace(2, 1).to_pylist() == tables[2, 1]
 
 

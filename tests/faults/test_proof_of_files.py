@@ -18,6 +18,7 @@ from pile_tools import BatchViewer, DataError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import OrderRecord, parse_record
+from pile_tools.stages.digest import digest
 from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.order.order import make_order
@@ -307,11 +308,11 @@ def test_origins_and_index_of_fetched_steps_that_were_changed(
 
 def test_digests_of_another_order_are_not_made_of_a_damaged_one(small: Path) -> None:
     viewer = BatchViewer.open(small)
-    viewer.make_digests()
+    digest(viewer)
     (path,) = small.glob("*_shuffle_idx.npy")
     swap(path)
     with pytest.raises(DataError, match="SHA-256"):
-        BatchViewer.open(small).make_digests()
+        digest(BatchViewer.open(small))
 
 
 # The ledger

@@ -79,9 +79,9 @@ def test_a_fork_says_how_many_of_its_sequences_are_changed(
         int((viewer.batch(step) != parent.batch(step)).any(axis=1).sum()) for step in range(start, 8)
     )
     assert bool(expected) is swaps
-    assert viewer.is_counterfactual
-    assert not parent.is_counterfactual
-    assert viewer.changed_sequences(start, 8) == expected
+    assert viewer.stream.is_counterfactual
+    assert not parent.stream.is_counterfactual
+    assert viewer.stream.changed_sequences(start, 8) == expected
 
     def train(viewer: Any, output: Any, *, on_start: Any, **settings: Any) -> Any:
         on_start(

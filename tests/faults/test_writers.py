@@ -17,6 +17,7 @@ from pile_tools import BatchViewer
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.stages.dedup.dedup import dedup
 from pile_tools.stages.dedup.job import resolve_job
+from pile_tools.stages.digest import digest
 from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.order.order import make_order
@@ -216,7 +217,7 @@ def test_every_writer_into_a_directory_respects_its_lock(viewer: BatchViewer, da
     writers: list[Callable[[], object]] = [
         lambda: make_order(data, **ORDER, steps=3, seed=5, output=busy),
         lambda: make_blend([data], ["1"], busy, **ORDER, steps=3),
-        lambda: viewer.make_digests(busy),
+        lambda: digest(viewer, busy),
         lambda: fetch_steps(viewer, 0, 2, busy),
         lambda: recut(data, busy, shard_bytes=64),
     ]
@@ -279,7 +280,7 @@ def test_a_lock_file_left_in_a_finished_directory_is_removed_when_all_is_found_d
 
 def test_digests_of_an_order_that_was_the_first_once_replace_no_other_record(data: Path) -> None:
     make_order(data, **ORDER, steps=10, seed=1)
-    BatchViewer.open(data).make_digests()
+    digest(BatchViewer.open(data))
     label = json.loads((data / "order.json").read_bytes())["label"]
     (data / "order.json").rename(data / f"{label}_order.json")
     other = make_order(data, **ORDER, steps=10, seed=2).record
@@ -287,7 +288,7 @@ def test_digests_of_an_order_that_was_the_first_once_replace_no_other_record(dat
     record = json.loads((data / f"{label}_order.json").read_bytes())
     del record["digests"]
     (data / f"{label}_order.json").write_bytes(json.dumps(record, sort_keys=True, indent=2).encode() + b"\n")
-    root = BatchViewer.open(data, order=label).make_digests().record.root
+    root = digest(BatchViewer.open(data, order=label)).record.root
     assert (data / "order.json").read_bytes() == other.to_bytes()
     assert json.loads((data / f"{label}_order.json").read_bytes())["digests"] == root
 
@@ -299,7 +300,7 @@ def test_digests_do_not_replace_a_file_that_a_manifest_lists(viewer: BatchViewer
     Manifest("train", {}, [], [file_entry(checkpoint / "digests.npy")]).write(checkpoint)
     before = content(checkpoint)
     with pytest.raises(PileToolsError, match=r"digests\.npy: exists already, listed in .*manifest\.json"):
-        viewer.make_digests(checkpoint)
+        digest(viewer, checkpoint)
     assert content(checkpoint) == before
 
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pile_tools import BatchViewer
+from pile_tools.checks.digests import verify_digests
 from pile_tools.errors import OutOfRangeError, ParameterError
-from pile_tools.lookups.diff import diff
+from pile_tools.stages.digest import digest
 from pile_tools.stages.order.order import make_order
 from pile_tools.studies.intervene.intervene import Intervention, intervene
-from pile_tools.viewer.naming import open_named
+from pile_tools.viewer import diff, open_named
 from tests.lookups.conftest import MakeStream
 from tests.token_data import write_dataset
 
@@ -44,8 +45,8 @@ def test_every_difference(
     one = make_stream(DOCUMENTS, num_samples=40, form=forms[0], provenance=True)
     two = make_stream(changed, num_samples=40, dtype=forms[1], provenance=True)
     if digested:
-        one.make_digests()
-        two.make_digests()
+        digest(one)
+        digest(two)
         one, two = BatchViewer.open(directory_of(one)), BatchViewer.open(directory_of(two))
     found = diff(one, two, limit=limit)
     masks = [one.batch(step) != two.batch(step) for step in range(20)]
@@ -118,13 +119,13 @@ def test_what_an_intervention_changes(make_stream: MakeStream, tmp_path: Path) -
     documents = {row["document"] for row in found.documents.to_pylist()}
     assert documents <= {number for number, document in enumerate(DOCUMENTS) if 6 in document}
     # The digests of the changed stream are its own, and the parent's stay what they were.
-    parent = viewer.make_digests().record
-    summary = changed.make_digests()
+    parent = digest(viewer).record
+    summary = digest(changed)
     assert summary.path.parent == overlay
     assert summary.record.root != parent.root
     assert diff(BatchViewer.open(directory_of(viewer)), changed).by == "digests"
-    assert BatchViewer.open(directory_of(viewer)).verify_digests()
-    assert changed.verify_digests()
+    assert verify_digests(BatchViewer.open(directory_of(viewer)).stream)
+    assert verify_digests(changed.stream)
 
 
 def test_a_blend_and_what_documents_are_not_known(make_stream: MakeStream, tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_a_batch_size_larger_than_the_stream(make_stream: MakeStream) -> None:
     ask: list[Callable[..., Any]] = [
         lambda **steps: viewer.find("a", **steps),
         lambda **steps: viewer.count("a", **steps),
-        lambda **steps: viewer.term_counts(["a"], **steps),
+        lambda **steps: viewer.terms(["a"], **steps),
     ]
     for question in ask:
         for steps in ({}, {"steps": (0, 1)}):

@@ -78,12 +78,12 @@ def test_every_piece_of_every_document(
     expected = shown(viewer)
     epochs = pieces_by_token(sizes, seq_length, num_samples, viewer.steps * viewer.batch_size)
     for document in range(len(sizes)):
-        table = viewer.occurrences(document)
+        table = viewer.seen(document)
         assert places(table) == expected.get(document, [])
         rows = zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
         pieces = [(step * viewer.batch_size + row, *piece) for step, row, *piece in rows]
         assert pieces == [piece for number, piece in epochs if number == document]
-    several = viewer.occurrences(documents=[*range(len(sizes)), 0, 0])
+    several = viewer.seen(documents=[*range(len(sizes)), 0, 0])
     rows = zip(several.column("document").to_pylist(), places(several), strict=True)
     ordered = [(place, document) for document in expected for place in expected[document]]
     assert [(place, document) for document, place in rows] == sorted(ordered)
@@ -106,24 +106,24 @@ def test_every_form_of_a_stream(
     viewer = make_stream(
         documents, seq_length=seq_length, batch_size=batch_size, num_samples=num_samples, form=form
     )
-    for part in viewer.parts:
+    for part in viewer.stream.parts:
         expected = shown(viewer, part.number)
         for document in range(part.n_documents or 0):
-            assert places(viewer.occurrences(document, dataset=part.number)) == expected.get(document, [])
+            assert places(viewer.seen(document, dataset=part.number)) == expected.get(document, [])
 
 
 def test_a_document_of_a_blend_needs_its_dataset(make_stream: MakeStream) -> None:
     viewer = make_stream([[1] * 9, [2] * 9], form="blend")
     with pytest.raises(ParameterError, match=r"say which dataset the document is of .*: 0 .*0/document, 1 "):
-        viewer.occurrences(0)
+        viewer.seen(0)
     with pytest.raises(OutOfRangeError, match="no dataset 2, from 0 to 1"):
-        viewer.occurrences(0, dataset=2)
+        viewer.seen(0, dataset=2)
 
 
 def test_documents_of_a_sequential_dataset_are_not_known(make_stream: MakeStream) -> None:
     viewer = make_stream([[1] * 60], form="sequential")
     with pytest.raises(PileToolsError, match="boundaries of its documents are not known"):
-        viewer.occurrences(0)
+        viewer.seen(0)
 
 
 @pytest.mark.parametrize(("label", "batch_size"), [("40ns_2048sl_1234s", 8), ("900ns_128sl_1234s", 7)])
@@ -133,7 +133,7 @@ def test_maps_that_gpt_neox_saved(label: str, batch_size: int) -> None:
     )
     expected = shown(viewer)
     for document in range(0, viewer.dataset.n_sequences, 7):
-        table = viewer.occurrences(document)
+        table = viewer.seen(document)
         assert places(table) == expected.get(document, [])
         assert table.schema.types == [pa.int64()] * 6
 
@@ -141,7 +141,7 @@ def test_maps_that_gpt_neox_saved(label: str, batch_size: int) -> None:
 @pytest.mark.parametrize("case", json.loads((GOLDEN / "neox" / "ranks.json").read_text()))
 def test_ranks(case: dict[str, Any], make_stream: MakeStream) -> None:
     viewer = make_stream([[1] * 50] * 40, num_samples=200, batch_size=case["global_batch"])
-    table = viewer.occurrences(documents=range(40), world_size=case["world_size"])
+    table = viewer.seen(documents=range(40), world_size=case["world_size"])
     assert table.num_rows
     for piece in table.to_pylist():
         if piece["step"] < 3:
@@ -151,39 +151,39 @@ def test_ranks(case: dict[str, Any], make_stream: MakeStream) -> None:
 
 def test_micro_batches_of_ranks(make_stream: MakeStream) -> None:
     viewer = make_stream([[number] * 6 for number in range(12)], num_samples=24, batch_size=12)
-    table = viewer.occurrences(documents=range(12), world_size=3, micro_batch_size=2)
+    table = viewer.seen(documents=range(12), world_size=3, micro_batch_size=2)
     assert {(piece["row"], piece["rank"]) for piece in table.to_pylist()} == {
         (row, row % 6 // 2) for row in range(12)
     }
     for parameters in ({"world_size": 0}, {"world_size": 5}, {"world_size": 3, "micro_batch_size": 3}):
         with pytest.raises(ParameterError, match=r"world_size|does not divide"):
-            viewer.occurrences(0, **parameters)
+            viewer.seen(0, **parameters)
 
 
 def test_a_document_by_where_it_came_from(make_stream: MakeStream) -> None:
     viewer = make_stream([[1] * 7, [1] * 3, [1] * 5, [2] * 4], provenance=True)
-    assert viewer.occurrences(shard="1.jsonl", row=0).equals(viewer.occurrences(2))
+    assert viewer.seen(shard="1.jsonl", row=0).equals(viewer.seen(2))
     with pytest.raises(OutOfRangeError, match=r"no document from row 2 of shard '1.jsonl'"):
-        viewer.occurrences(shard="1.jsonl", row=2)
+        viewer.seen(shard="1.jsonl", row=2)
     for given_names in ({}, {"document": 1, "shard": "x", "row": 1}, {"shard": "x"}, {"row": 1}):
         with pytest.raises(ParameterError, match=r"shard and row|a shard and a row"):
-            viewer.occurrences(**given_names)
+            viewer.seen(**given_names)
     bare = make_stream([[1] * 7, [1] * 3])
     with pytest.raises(PileToolsError, match=r"no documents.parquet, so it is not known"):
-        bare.occurrences(shard="1.jsonl", row=0)
+        bare.seen(shard="1.jsonl", row=0)
 
 
 def test_documents_that_are_none(make_stream: MakeStream) -> None:
     viewer = make_stream([[1] * 7, [], [1] * 5])
     for document in (3, -1, 10**12):
         with pytest.raises(OutOfRangeError, match=f"no document {document}; there are 3, from 0"):
-            viewer.occurrences(document)
+            viewer.seen(document)
     with pytest.raises(ParameterError, match="whole numbers"):
-        viewer.occurrences(1.5)  # type: ignore[arg-type]
+        viewer.seen(1.5)  # type: ignore[arg-type]
     with pytest.raises(OutOfRangeError, match="it is one dataset, not a blend"):
-        viewer.occurrences(0, dataset=1)
-    assert viewer.occurrences(1).num_rows == 0
-    assert viewer.occurrences(documents=[]).num_rows == 0
+        viewer.seen(0, dataset=1)
+    assert viewer.seen(1).num_rows == 0
+    assert viewer.seen(documents=[]).num_rows == 0
 
 
 def test_a_damaged_shuffle_is_met(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,4 +194,4 @@ def test_a_damaged_shuffle_is_met(make_stream: MakeStream, monkeypatch: pytest.M
     shuffle[1] = shuffle[0]
     np.save(path, shuffle)
     with pytest.raises(DataError, match=r"holds sample \d+ twice"):
-        BatchViewer.open(viewer.dataset.store.name).occurrences(0)
+        BatchViewer.open(viewer.dataset.store.name).seen(0)

@@ -134,7 +134,7 @@ def test_texts_with_halves_of_characters(
 
 
 def tokenizer_of(viewer: BatchViewer) -> Path:
-    return Path(viewer.parts[0].component.dataset.store.name, "tokenizer.json")
+    return Path(viewer.stream.parts[0].component.dataset.store.name, "tokenizer.json")
 
 
 @given(st.binary(max_size=12))

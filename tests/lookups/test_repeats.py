@@ -108,7 +108,7 @@ def test_a_dataset_that_a_blend_lists_twice(
     )
     viewer = BatchViewer.open(directory / "blend")
     found = by_kind(viewer.repeats(every=2))
-    maps = [maps for part in viewer.parts if (maps := part.maps()) is not None]
+    maps = [maps for part in viewer.stream.parts if (maps := part.maps()) is not None]
     samples = [
         sample_tokens(own, one.doc_idx.tolist(), seq_length)
         for one, own in zip(maps, every_size, strict=True)
@@ -119,7 +119,7 @@ def test_a_dataset_that_a_blend_lists_twice(
     rows_read: Counter[object] = Counter()
     read: set[tuple[int, int]] = set()
     for step in range(viewer.steps):
-        which, numbers = viewer.samples_at(np.arange(step * batch_size, (step + 1) * batch_size))
+        which, numbers = viewer.stream.samples_at(np.arange(step * batch_size, (step + 1) * batch_size))
         for part, number in zip(which.tolist(), numbers.tolist(), strict=True):
             row = int(maps[part].shuffle_idx[number])
             rows_read[packings[part], row] += 1
@@ -145,7 +145,7 @@ def test_a_dataset_blended_with_itself_in_two_ways(
     make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer = make_stream([[1] * 30, [1] * 30], form="blend")
-    monkeypatch.setattr(viewer.parts[1], "maps", lambda: None)
+    monkeypatch.setattr(viewer.stream.parts[1], "maps", lambda: None)
     with pytest.raises(PileToolsError, match="blended with itself once by maps and once in its own order"):
         viewer.repeats()
 
@@ -177,7 +177,7 @@ def test_repeats_of_every_form(form: str, make_stream: MakeStream) -> None:
             tokens.update((piece.get("dataset"), piece["document"], token) for token in span)
     if form.endswith("sequential"):
         assert (viewer.steps, "documents") not in kinds
-        assert viewer.parts[0].n_documents is None
+        assert viewer.stream.parts[0].n_documents is None
         return
     times = Counter(tokens.values())
     times[0] = sum(map(len, documents)) - len(tokens)

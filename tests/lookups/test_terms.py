@@ -61,7 +61,7 @@ def test_terms_and_pairs(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(terms_module, "_BLOCK_TOKENS", block)
-        table = viewer.term_counts(terms, every=3, window=window, steps=(1, None))
+        table = viewer.terms(terms, every=3, window=window, steps=(1, None))
     rows = table.to_pylist()
     marks = sorted({row["checkpoint"] for row in rows})
     assert marks == sorted({*range(3, viewer.steps, 3), viewer.steps})
@@ -85,7 +85,7 @@ def test_a_tokenizer_that_is_not_byte_level(make_stream: MakeStream) -> None:
     tokenizer.add_special_tokens(["[E]"])
     path = Path(viewer.dataset.store.name, "tokenizer.json")
     tokenizer.save(str(path))
-    table = viewer.term_counts(["one", "ones", "x y"])
+    table = viewer.terms(["one", "ones", "x y"])
     found = [words(viewer.text(step, row)) for step in range(6) for row in range(2)]
     assert {row["term"]: row["count"] for row in table.to_pylist()} == {
         "one": sum(text.count("one") for text in found),
@@ -107,12 +107,12 @@ def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
         with pytest.raises(
             ParameterError, match="is not in the form in which the tokenizer stores text; count"
         ):
-            other.term_counts(["b", refused])
+            other.terms(["b", refused])
         # Case does not count, whatever the tokenizer makes of it.
-        assert other.term_counts(["B"]).num_rows
+        assert other.terms(["B"]).num_rows
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.save(str(path))
-    (row,) = BatchViewer.open(viewer.dataset.store.name).term_counts(["a\u00e9"]).to_pylist()
+    (row,) = BatchViewer.open(viewer.dataset.store.name).terms(["a\u00e9"]).to_pylist()
     texts = (viewer.text(step, place) for step in range(viewer.steps) for place in range(2))
     assert row["count"] == sum(words(text).count("aé") for text in texts) > 0
 
@@ -121,7 +121,7 @@ def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
 def test_tokens_that_the_tokenizer_lacks(token: int, make_stream: MakeStream) -> None:
     viewer = make_stream([[0, 1, token, 2] * 9], dtype="<i4")
     with pytest.raises(DataError, match=rf"{viewer.dataset.name}: token {token}[;,]"):
-        viewer.term_counts(["a"])
+        viewer.terms(["a"])
 
 
 def test_terms_in_a_file(tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def test_many_terms() -> None:
 )
 def test_terms_that_are_none(terms: list[str], window: int, message: str, make_stream: MakeStream) -> None:
     with pytest.raises(ParameterError, match=message):
-        make_stream([[1] * 30]).term_counts(terms, window=window)
+        make_stream([[1] * 30]).terms(terms, window=window)
 
 
 def test_what_the_dataset_lacks(make_stream: MakeStream) -> None:
     with pytest.raises(ParameterError, match="give one with --tokenizer"):
-        make_stream([[1] * 30], tokenizer=False).term_counts(["a"])
+        make_stream([[1] * 30], tokenizer=False).terms(["a"])
     with pytest.raises(DataError, match="token 40000"):
-        make_stream([[40_000] * 30]).term_counts(["a"])
+        make_stream([[40_000] * 30]).terms(["a"])

@@ -39,7 +39,7 @@ def test_spans_are_the_text_of_their_tokens(made: Path) -> None:
     for step in range(viewer.steps):
         for row in range(4):
             tokens = viewer.sequence(step, row)
-            pieces = trace_pieces(viewer.parts, viewer.trace(step, row), tokens, context=7)
+            pieces = trace_pieces(viewer.stream.parts, viewer.trace(step, row), tokens, context=7)
             assert sum(piece.n_tokens for piece in pieces) == 65
             for piece in pieces:
                 text = TEXTS[piece.document]
@@ -60,7 +60,7 @@ def test_spans_are_the_text_of_their_tokens(made: Path) -> None:
 def test_without_a_context_no_text_is_read(made: Path) -> None:
     (made / "in/b.jsonl").unlink()
     viewer = BatchViewer.open(made / "tokens")
-    pieces = trace_pieces(viewer.parts, viewer.trace(0, 0), viewer.sequence(0, 0))
+    pieces = trace_pieces(viewer.stream.parts, viewer.trace(0, 0), viewer.sequence(0, 0))
     assert {piece.span for piece in pieces} == {None}
     assert {piece.addresses[0].stage for piece in pieces} == {"tokenize"}
 
@@ -117,7 +117,7 @@ def test_datasets_of_other_tools(made: Path) -> None:
     )
     write_dataset(made / "bare", [np.array([1, 2, 3], "<u2")])
     make_order(made / "bare", seq_length=1, batch_size=1, num_samples=1)
-    bare = BatchViewer.open(made / "bare").parts
+    bare = BatchViewer.open(made / "bare").stream.parts
     found = trace_pieces(bare, table, np.array([1, 2]))
     assert (found[0].addresses, found[0].original, found[0].shard) == ((), None, None)
     with pytest.raises(PileToolsError, match="not made by `pile-tools tokenize`, so no source is known"):

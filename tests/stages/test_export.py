@@ -137,7 +137,7 @@ def test_the_pre_shuffled_form(make_stream: MakeStream, tmp_path: Path) -> None:
     assert (kept.first_step, kept.steps) == (7, 9)
     np.testing.assert_array_equal(kept.batch(8), viewer.batch(8))
     again = BatchViewer.open(tmp_path / "all")
-    assert [again.digest(step) for step in range(20)] == [viewer.digest(step) for step in range(20)]
+    assert [again.step_digest(step) for step in range(20)] == [viewer.step_digest(step) for step in range(20)]
 
 
 def test_exports_that_cannot_be(make_stream: MakeStream, tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 from pile_tools_cli.main import run
 
 from pile_tools.checks.checks import verify
+from pile_tools.checks.digests import verify_digests
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.trace import SourceTexts
 from pile_tools.stages import recut as module
+from pile_tools.stages.digest import digest
 from pile_tools.stages.order.order import make_order
 from pile_tools.stages.recut import recut
 from pile_tools.stages.tokenize.tokenize import tokenize
@@ -161,8 +163,8 @@ def test_commands(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_digests_go_along(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / "many", tmp_path / "many")
-    summary = BatchViewer.open(tmp_path / "many").make_digests()
+    summary = digest(BatchViewer.open(tmp_path / "many"))
     recut(tmp_path / "many", tmp_path / "merged", shard_bytes=None)
     viewer = BatchViewer.open(tmp_path / "merged")
-    assert viewer.make_digests().existed
-    assert viewer.verify_digests().endswith(f"root {summary.record.root[:12]}…")
+    assert digest(viewer).existed
+    assert verify_digests(viewer.stream).endswith(f"root {summary.record.root[:12]}…")

@@ -471,7 +471,7 @@ def test_damaged_maps_are_met_by_both_ways_of_reading(data: Path, monkeypatch: p
 
 
 def _digests(viewer: BatchViewer, steps: list[int]) -> list[str]:
-    return [viewer.digest(step) for step in steps]
+    return [viewer.step_digest(step) for step in steps]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -89,4 +89,4 @@ def test_what_is_not_there(make_stream: MakeStream) -> None:
             dataset[item]
     np.testing.assert_array_equal(dataset[-1], viewer.batch(14))
     with pytest.raises(OutOfRangeError, match="no row 4 in a batch of 4"):
-        viewer.take_rows(0, np.array([4]))
+        viewer.stream.take_rows(0, np.array([4]))

@@ -98,5 +98,5 @@ def test_digest_of_a_step_is_that_of_the_viewer(tmp_path: Path) -> None:
     viewer = make_stream(tmp_path)
     batch = viewer.batch(3)
     assert step_digest(batch) == xxhash.xxh3_128_digest(batch.tobytes())
-    assert step_digest(batch).hex() == viewer.digest(3)
+    assert step_digest(batch).hex() == viewer.step_digest(3)
     assert step_digest(np.asfortranarray(batch)) == step_digest(batch)

@@ -59,8 +59,8 @@ def times_read(viewer: BatchViewer, start: int, stop: int) -> dict[str, Counter[
     """How many documents and tokens steps [start, stop) read how often, piece by piece."""
     tokens: Counter[tuple[int, int, int]] = Counter()
     places = set()
-    for part in viewer.parts:
-        table = viewer.occurrences(documents=range(part.n_documents or 0), dataset=part.number)
+    for part in viewer.stream.parts:
+        table = viewer.seen(documents=range(part.n_documents or 0), dataset=part.number)
         for piece in of_steps(table, start, stop):
             inputs = min(piece["n_tokens"], viewer.seq_length - piece["position"])
             key = (part.number or 0, piece["document"])
@@ -107,17 +107,17 @@ def test_they_answer_what_the_whole_stream_does(
         steps = fetched(steps, start, stop, directory / "fewer")
     assert steps.knows_documents
     for step in range(start, stop):
-        assert steps.digest(step) == whole.digest(step)
+        assert steps.step_digest(step) == whole.step_digest(step)
         for row, other in zip(steps.rows(step), whole.rows(step), strict=True):
             assert row.pieces == other.pieces
             assert steps.trace(step, row.row) == whole.trace(step, row.row)
-    for part in whole.parts:
+    for part in whole.stream.parts:
         numbers = range(part.n_documents or 0)
-        table = steps.occurrences(documents=numbers, dataset=part.number)
-        expected = whole.occurrences(documents=numbers, dataset=part.number)
+        table = steps.seen(documents=numbers, dataset=part.number)
+        expected = whole.seen(documents=numbers, dataset=part.number)
         assert table.to_pylist() == of_steps(expected, start, stop)
-        assert steps.occurrences(0, dataset=part.number).to_pylist() == of_steps(
-            whole.occurrences(0, dataset=part.number), start, stop
+        assert steps.seen(0, dataset=part.number).to_pylist() == of_steps(
+            whole.seen(0, dataset=part.number), start, stop
         )
     assert steps.find(tokens=[1]).to_pylist() == of_steps(whole.find(tokens=[1]), start, stop)
     mixture = [row for row in whole.mixture(every=1).to_pylist() if start <= row["start"] < stop]
@@ -152,7 +152,7 @@ def everything(viewer: BatchViewer) -> list[object]:
     """All that is said of documents."""
     steps = range(viewer.first_step, viewer.steps)
     return [
-        viewer.occurrences(documents=range(9)).to_pylist(),
+        viewer.seen(documents=range(9)).to_pylist(),
         viewer.repeats(every=2).to_pylist(),
         viewer.mixture(every=2).to_pylist(),
         *(viewer.trace(step, row).to_pylist() for step in steps for row in range(viewer.batch_size)),
@@ -290,28 +290,28 @@ def test_a_blend_that_lists_a_dataset_twice(whole: BatchViewer, tmp_path: Path) 
     blend = BatchViewer.open(tmp_path / "blend")
     steps = fetched(blend, 2, 9, tmp_path / "steps")
     for number in range(2):
-        table = steps.occurrences(documents=range(9), dataset=number)
-        expected = blend.occurrences(documents=range(9), dataset=number)
+        table = steps.seen(documents=range(9), dataset=number)
+        expected = blend.seen(documents=range(9), dataset=number)
         assert table.to_pylist() == of_steps(expected, 2, 9)
     with pytest.raises(PileToolsError, match="lists a dataset twice"):
         steps.repeats()
     message = re.escape("say which dataset the document is of")
     with pytest.raises(ParameterError, match=message):
-        steps.occurrences(0)
+        steps.seen(0)
 
 
 def test_addresses_that_are_not_known(make_stream: MakeStream, tmp_path: Path) -> None:
     """Without documents.parquet documents are numbers; without documents the whole is counted still."""
     bare = make_stream([[1] * 30, [2] * 9], num_samples=6)
     steps = fetched(bare, 0, 2, tmp_path / "steps")
-    assert steps.occurrences(1) == bare.occurrences(1).slice(0, steps.occurrences(1).num_rows)
+    assert steps.seen(1) == bare.seen(1).slice(0, steps.seen(1).num_rows)
     assert steps.trace(0, 0) == bare.trace(0, 0)
     with pytest.raises(PileToolsError, match=r"no documents.parquet, so it is not known which source"):
         steps.mixture()
     with pytest.raises(PileToolsError, match=r"no documents.parquet, so it is not known where"):
-        steps.occurrences(shard="0.jsonl", row=0)
+        steps.seen(shard="0.jsonl", row=0)
     with pytest.raises(OutOfRangeError, match="no document 2; there are 2"):
-        steps.occurrences(2)
+        steps.seen(2)
     sequential = make_stream([[1] * 60], form="sequential")
     steps = fetched(sequential, 0, 2, tmp_path / "sequences")
     assert not steps.knows_documents
@@ -328,10 +328,8 @@ def test_a_batch_that_is_larger_than_the_steps(whole: BatchViewer, tmp_path: Pat
         other = BatchViewer.open(whole.dataset.directory, batch_size=batch_size)
         read = range(steps.first_step, steps.steps)
         assert (batch_size < 12) == bool(read)
-        table = steps.occurrences(documents=range(9))
-        assert table.to_pylist() == of_steps(
-            other.occurrences(documents=range(9)), steps.first_step, steps.steps
-        )
+        table = steps.seen(documents=range(9))
+        assert table.to_pylist() == of_steps(other.seen(documents=range(9)), steps.first_step, steps.steps)
         assert sum(steps.mixture().column("tokens").to_pylist()) == len(read) * batch_size * 5
         times = {
             row["times"]: row["count"] for row in steps.repeats().to_pylist() if row["kind"] == "samples"

@@ -139,7 +139,7 @@ def test_every_way_of_reading_gives_the_same_tokens(data: Path) -> None:
     several = list(viewer.batches(2, 5))
     assert len(several) == 3
     np.testing.assert_array_equal(several[1], batch)
-    assert viewer.digest(3) == xxhash.xxh3_128_hexdigest(batch.tobytes())
+    assert viewer.step_digest(3) == xxhash.xxh3_128_hexdigest(batch.tobytes())
     assert viewer.batch(np.int64(3)).tolist() == batch.tolist()
     assert list(viewer.batches(4, 4)) == []
 
@@ -180,7 +180,7 @@ def test_out_of_range(step: int, row: int, data: Path) -> None:
         with pytest.raises(OutOfRangeError, match=r"no step|no row"):
             read(step, row)
     if row == 0:
-        for read_step in (viewer.batch, viewer.digest, viewer.inputs_labels):
+        for read_step in (viewer.batch, viewer.step_digest, viewer.inputs_labels):
             with pytest.raises(OutOfRangeError, match=f"no step {step} at batch size 4; the last is 9"):
                 read_step(step)
         with pytest.raises(OutOfRangeError):

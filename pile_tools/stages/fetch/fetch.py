@@ -28,7 +28,7 @@ from pile_tools.storage.manifest import (
     file_entry,
 )
 from pile_tools.storage.store import LocalStore
-from pile_tools.viewer.view import BatchViewer
+from pile_tools.viewer import BatchViewer
 
 __all__ = ["Fetched", "fetch_steps", "parse_steps"]
 
@@ -169,7 +169,7 @@ def _remove_empty_work(work: Path) -> None:
 
 def _check_history(viewer: BatchViewer) -> None:
     """Raise DataError where the history that comes along is not whole, before anything long is read."""
-    for part in viewer.parts:
+    for part in viewer.stream.parts:
         try:
             part.check_carried()
         except DataError as error:
@@ -228,7 +228,7 @@ def _finish(
         origins, others = write_origins(viewer, start, stop, output, progress)
         parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:
-        tokenizer, reason = viewer.tokenizer_content(), None
+        tokenizer, reason = viewer.stream.tokenizer_content(), None
     except UnfinishedError:  # a server that asks to wait has one
         raise
     except PileToolsError as error:

@@ -26,8 +26,8 @@ from pile_tools.formats.origins_json import (
 from pile_tools.jobs.progress import Progress
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, file_entry
-from pile_tools.stream.parts import ViewedPart
-from pile_tools.viewer.view import BatchViewer
+from pile_tools.stream.parts import Part
+from pile_tools.viewer import BatchViewer
 
 __all__ = ["write_origins"]
 
@@ -44,9 +44,9 @@ def write_origins(
     ``progress`` is told of the sequences as "origins" and of the "documents".
     """
     first, last = start * viewer.batch_size, stop * viewer.batch_size
-    shown = [np.zeros(part.n_documents or 0, np.bool_) for part in viewer.parts]
+    shown = [np.zeros(part.n_documents or 0, np.bool_) for part in viewer.stream.parts]
     names = [STARTS_NAME, PIECES_NAME]
-    blend = viewer.parts[0].number is not None
+    blend = viewer.stream.parts[0].number is not None
     with (
         atomic_write(output / STARTS_NAME) as starts_file,
         atomic_write(output / PIECES_NAME) as pieces_file,
@@ -64,10 +64,10 @@ def write_origins(
         names.append(DATASETS_NAME)
         with atomic_write(output / DATASETS_NAME) as file, NpyWriter(file, np.int16) as datasets:
             for low in range(first, last, _BLOCK):
-                which, _ = viewer.samples_at(np.arange(low, min(low + _BLOCK, last)))
+                which, _ = viewer.stream.samples_at(np.arange(low, min(low + _BLOCK, last)))
                 datasets.append(which.astype(np.int16))
     done, total = 0, int(sum(mask.sum() for mask in shown))
-    for number, (part, mask) in enumerate(zip(viewer.parts, shown, strict=True)):
+    for number, (part, mask) in enumerate(zip(viewer.stream.parts, shown, strict=True)):
         if part.n_documents is not None:
             names.append(documents_name(number))
             for written in _write_documents(part, np.flatnonzero(mask), output / names[-1]):
@@ -77,7 +77,7 @@ def write_origins(
     record = OriginsRecord(last - first, blend, _datasets(viewer), tuple(entries))
     with atomic_write(output / ORIGINS_NAME) as file:
         file.write(record.to_bytes())
-    carried = sorted({name for part in viewer.parts for name in part.carry(output)})
+    carried = sorted({name for part in viewer.stream.parts for name in part.carry(output)})
     others = [file_entry(output / name, name) for name in carried]
     return record, [file_entry(output / ORIGINS_NAME), *entries, *others]
 
@@ -87,7 +87,7 @@ def _datasets(viewer: BatchViewer) -> tuple[OriginDataset, ...]:
     identities: dict[str, int] = {}
     return tuple(
         replace(part.origin(), first=identities.setdefault(part.identity, number))
-        for number, part in enumerate(viewer.parts)
+        for number, part in enumerate(viewer.stream.parts)
     )
 
 
@@ -95,10 +95,10 @@ def _pieces(
     viewer: BatchViewer, positions: Int64Array, shown: list[npt.NDArray[np.bool_]]
 ) -> tuple[Int64Array, npt.NDArray[np.int32]]:
     """Return how many pieces each sequence has and the rows of all, and mark the documents in ``shown``."""
-    which, samples = viewer.samples_at(positions)
+    which, samples = viewer.stream.samples_at(positions)
     row: list[Int64Array] = []
     found: list[npt.NDArray[np.int64]] = []
-    for number, (part, mask) in enumerate(zip(viewer.parts, shown, strict=True)):
+    for number, (part, mask) in enumerate(zip(viewer.stream.parts, shown, strict=True)):
         here = np.flatnonzero(which == number)
         if not len(here):
             continue
@@ -116,7 +116,7 @@ def _pieces(
     return np.bincount(rows, minlength=len(positions)), joined[order].astype(np.int32)
 
 
-def _write_documents(part: ViewedPart, documents: Int64Array, path: Path) -> Iterator[int]:
+def _write_documents(part: Part, documents: Int64Array, path: Path) -> Iterator[int]:
     """Write the table of ``documents``, and yield how many of them after each block."""
     provenance = part.provenance()
     with atomic_write(path) as file, ProvenanceWriter(file, ORIGIN_SCHEMA) as writer:

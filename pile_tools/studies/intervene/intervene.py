@@ -36,7 +36,7 @@ from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry, sha
 from pile_tools.storage.names import name_problem
 from pile_tools.storage.urls import is_url, without_credentials
 from pile_tools.stream.components import UNKNOWN, Component
-from pile_tools.stream.opening import Stream, open_stream
+from pile_tools.stream.opening import OpenedStream, open_location
 from pile_tools.stream.overlay import OverlayComponent
 from pile_tools.studies.intervene.added_documents import AddedDocuments
 from pile_tools.studies.intervene.retokenize import CONTEXT_TOKENS, Retokenizer
@@ -120,7 +120,7 @@ def intervene(
     """
     if intervention.is_empty:
         raise ParameterError("nothing to change; name a table with --swap, or documents with --drop, …")
-    stream = open_stream(data, order, "mmap", None)
+    stream = open_location(data, order, "mmap", None)
     stream.components[0].prove()
     if stream.blend is not None:
         raise ParameterError(
@@ -160,7 +160,7 @@ def intervene(
     )
 
 
-def _range(stream: Stream, batch: int, from_step: int, to_step: int | None) -> tuple[int, int]:
+def _range(stream: OpenedStream, batch: int, from_step: int, to_step: int | None) -> tuple[int, int]:
     """Return the samples [first, last) of the stream that may change."""
     begin = -(-stream.first_sample // batch)
     end = (stream.first_sample + stream.samples) // batch
@@ -226,7 +226,7 @@ def _tokenizer(component: Component, given: str | None) -> TokenizerFile:
 class _Work:
     """The samples [first, last) of ``stream``, and what makes them anew."""
 
-    stream: Stream
+    stream: OpenedStream
     component: Component
     tokenizer: TokenizerFile | None
     added: AddedDocuments
@@ -495,7 +495,7 @@ def _lists(pieces: Any, rows: int) -> list[list[Piece]]:
 
 def _write(
     space: Workspace,
-    stream: Stream,
+    stream: OpenedStream,
     made: _Made,
     added: AddedDocuments,
     samples: tuple[int, int],
@@ -536,7 +536,7 @@ def _write(
 def _finish(
     space: Workspace,
     data: str | os.PathLike[str],
-    stream: Stream,
+    stream: OpenedStream,
     parameters: dict[str, Any],
     record: OverlayRecord,
     counts: dict[str, int],
@@ -562,7 +562,7 @@ def _seen_from(directory: Path, location: str) -> str:
     return without_credentials(location) if is_url(location) else os.path.relpath(location, directory)
 
 
-def _order_name(stream: Stream, directory: Path) -> str:
+def _order_name(stream: OpenedStream, directory: Path) -> str:
     """Return the label of the order of ``stream``, with the way to it where it is not beside its dataset."""
     place, dataset = stream.place, stream.components[0].dataset
     try:

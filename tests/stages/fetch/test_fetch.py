@@ -51,7 +51,7 @@ def test_fetched_steps_keep_their_numbers(viewer: BatchViewer, tmp_path: Path) -
     assert (small.first_step, small.steps, small.batch_size, small.dtype) == (3, 6, 4, viewer.dtype)
     for step in range(3, 6):
         np.testing.assert_array_equal(small.batch(step), viewer.batch(step))
-        assert small.digest(step) == viewer.digest(step)
+        assert small.step_digest(step) == viewer.step_digest(step)
     for step in (2, 6):
         with pytest.raises(
             OutOfRangeError, match=f"no step {step} at batch size 4; the last is 5 and the first 3"

@@ -27,7 +27,7 @@ from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.order.order import make_order
 from pile_tools.stages.tokenize.tokenize import tokenize
 from pile_tools.storage.manifest import Manifest
-from pile_tools.stream.opening import open_stream
+from pile_tools.stream.opening import open_location
 from pile_tools.studies.intervene.intervene import Intervention, intervene
 from pile_tools.viewer import BatchViewer
 
@@ -103,7 +103,7 @@ def test_one_token_is_swapped_for_one_in_the_range_alone(data: Path, tmp_path: P
     inner[old == ids[" the"]] = ids[" his"]
     assert (old != inner).any()
     assert np.array_equal(batches(viewer), expected)
-    same = [step for step in range(parent.steps) if viewer.digest(step) == parent.digest(step)]
+    same = [step for step in range(parent.steps) if viewer.step_digest(step) == parent.step_digest(step)]
     assert {*range(3), *range(stop, parent.steps)} <= set(same)
     assert viewer.identity != parent.identity
     assert np.array_equal(pickle.loads(pickle.dumps(viewer)).batch(4), viewer.batch(4))
@@ -203,15 +203,15 @@ def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     assert "the dog heard nothing<|endoftext|>" in text
     check_traces(viewer, parent, range(viewer.steps))
     # It is of no shard that was tokenized, and leads no further back.
-    place = viewer.occurrences(added[0]["document"]).to_pylist()[0]
+    place = viewer.seen(added[0]["document"]).to_pylist()[0]
     row = place["step"], place["row"]
-    pieces = trace_pieces(viewer.parts, viewer.trace(*row), viewer.sequence(*row))
+    pieces = trace_pieces(viewer.stream.parts, viewer.trace(*row), viewer.sequence(*row))
     assert {bool(piece.addresses) for piece in pieces if piece.document == added[0]["document"]} == {False}
     assert {bool(piece.addresses) for piece in pieces if (piece.document or 0) < 60} <= {True}
     fetch_steps(viewer, row[0], row[0] + 1, tmp_path / "steps")
     assert BatchViewer.open(tmp_path / "steps").trace(*row) == viewer.trace(*row)
     with pytest.raises(PileToolsError, match="was made by an overlay and is no text of the corpus"):
-        trace_pieces(viewer.parts, viewer.trace(*row), viewer.sequence(*row), context=3)
+        trace_pieces(viewer.stream.parts, viewer.trace(*row), viewer.sequence(*row), context=3)
 
 
 def test_moved_documents_change_places_with_what_was_there(data: Path, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_overlays_on_overlays(data: Path, tmp_path: Path) -> None:
 
 def packed_documents(data: Path) -> list[set[int]]:
     """The documents of each sample of the packing."""
-    packing = open_stream(data, None, "mmap", None).components[0]
+    packing = open_location(data, None, "mmap", None).components[0]
     pieces = packing.packed_pieces(np.arange(packing.n_samples))
     return [set(pieces.document[pieces.row == row].tolist()) for row in range(packing.n_samples)]
 
@@ -295,7 +295,7 @@ def test_what_an_overlay_dropped_stays_dropped_above_it(
             if re.search(refusals, str(error)):
                 return
             raise
-        steps = BatchViewer.open(two).occurrences(documents=sorted(lower)).column("step").to_pylist()
+        steps = BatchViewer.open(two).seen(documents=sorted(lower)).column("step").to_pylist()
         assert all(step < starts[0] for step in steps)
 
 
@@ -440,7 +440,7 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
         for piece in viewer.trace(s, r).to_pylist()
         if piece["document"] in wanted
     ]
-    found = viewer.occurrences(documents=wanted).to_pylist()
+    found = viewer.seen(documents=wanted).to_pylist()
     assert sorted(tuple(row[name] for name in names) for row in found) == sorted(read)
     assert {row["document"] for row in found if row["step"] >= 3} == {17, 30}
     tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
@@ -469,8 +469,8 @@ def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
         assert [fetched.trace(s, r) for s in range(9) for r in range(4)] == [
             whole.trace(s, r) for s in range(9) for r in range(4)
         ]
-        everything = range(whole.parts[0].n_documents or 0)
-        assert fetched.occurrences(documents=everything) == whole.occurrences(documents=everything)
+        everything = range(whole.stream.parts[0].n_documents or 0)
+        assert fetched.seen(documents=everything) == whole.seen(documents=everything)
         assert fetched.find(tokens=[he]) == whole.find(tokens=[he])
         assert fetched.mixture(every=5).to_pylist() == whole.mixture(every=5).to_pylist()
     fetch_steps(viewer, 0, 2, tmp_path / "before")  # these steps are as they were, and not what the rest is
