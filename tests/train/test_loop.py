@@ -241,6 +241,7 @@ def test_a_compiled_run_is_resumed_compiled(given: bool | None, expected: bool) 
 
 
 @pytest.mark.filterwarnings("ignore")  # of tracing itself
+@pytest.mark.slow
 def test_compiled_layers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as for the compiler, and run without it: making machine code takes it half a minute."""
     compiler = torch.compile
@@ -407,6 +408,7 @@ except PileToolsError as error:
 CAPTURED: dict[str, Any] = {"capture_output": True, "text": True}
 
 
+@pytest.mark.slow
 def test_killed_while_writing(home: Path) -> None:
     done = subprocess.run([sys.executable, "-c", DRIVER, "kill", str(home)], **CAPTURED)
     assert done.returncode == -9, done.stderr
@@ -419,6 +421,7 @@ def test_killed_while_writing(home: Path) -> None:
     assert not (home / "kill" / ".unfinished").exists()
 
 
+@pytest.mark.slow
 def test_full_disk(home: Path) -> None:
     """A limit on the size of files stands in for a disk that fills up while a checkpoint is written."""
     done = subprocess.run([sys.executable, "-c", DRIVER, "full", str(home)], **CAPTURED)
