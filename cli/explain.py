@@ -91,7 +91,7 @@ def _print_side_by_side(found: "Explanation") -> None:
     verified = "similarity unknown" if similarity is None else f"similarity {similarity:.4f}"
     if found.recorded is None:
         verified += " (not verified when it was removed)"
-    elif found.former_rules:
+    elif found.former_rules and found.similarity not in (None, found.recorded):
         verified += f" by the words of today, {found.recorded:.4f} by those of the version that removed it"
     click.echo(
         f"{found.shard}:{found.row} was removed as a duplicate of {name}:{number}: {verified}, "

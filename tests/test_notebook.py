@@ -68,6 +68,7 @@ def texts_of(viewer: BatchViewer) -> list[str]:
     return [viewer.text(step, row) for step in range(viewer.steps) for row in range(viewer.batch_size)]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tokens: Path, notebook: Notebook) -> None:
     phrase = "raise ValueError"
     printed, shown = notebook.run(DATA=str(tokens), PHRASE=phrase)
@@ -97,6 +98,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+@pytest.mark.slow
 def test_the_notebook_looks_at_any_dataset(
     text: str, demo_corpus: Path, notebook: Notebook, tmp_path: Path
 ) -> None:
@@ -123,6 +125,7 @@ def test_the_notebook_looks_at_any_dataset(
     assert len(shown) == 3
 
 
+@pytest.mark.slow
 def test_the_notebook_follows_a_counterfactual_and_what_was_fetched_of_it(
     tokens: Path, notebook: Notebook, tmp_path: Path
 ) -> None:

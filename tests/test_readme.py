@@ -15,6 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.slow
 def test_commands_and_snippets_run(
     page: str,
     demo_corpus: Path,

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pile_tools.corpus.file_magic import check_magic
+from pile_tools.corpus.file_magic import MAGIC_BYTES, check_magic, check_text
 from pile_tools.corpus.lines import shard_line_groups
 from pile_tools.corpus.shards import Shard
 from pile_tools.corpus.utf8 import repair_utf8, replace_surrogates
@@ -233,8 +233,12 @@ class ShardReader:
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that are asked for and not too large, with their rows."""
+        check_magic(self.shard.path, self.shard.format)
         for group in shard_line_groups(self.shard, self.max_record_bytes):
             first = self.counts.rows
+            if first == 0 and (isinstance(group, list) or group.start):
+                head = b"".join(group[:MAGIC_BYTES]) if isinstance(group, list) else group.data
+                check_text(self.shard.path, self.shard.format, head[:MAGIC_BYTES])
             if not isinstance(group, list):
                 self.counts.rows += group.end
                 wanted = self.wanted(first, 1)

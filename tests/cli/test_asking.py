@@ -322,6 +322,7 @@ def test_seen(root: Path, data: str, ask: Ask) -> None:
     assert "epoch" in ask.text("seen", "--data", data, "--document", document)
 
 
+@pytest.mark.slow
 def test_counts_by_checkpoint(root: Path, data: str, ask: Ask, tmp_path: Path) -> None:
     steps = Counter(step for step, _ in occurrences(data, PHRASE))
     plot = tmp_path / "find.png"

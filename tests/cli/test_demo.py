@@ -17,6 +17,7 @@ def files(directory: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_demo_ends_with_a_row_and_a_table_and_repeats_itself(
     small_library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("kind", ["compiled", "sleeping", "processes"])
+@pytest.mark.slow
+@pytest.mark.serial
 def test_interrupt_ends_a_command(kind: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "corpus").mkdir()

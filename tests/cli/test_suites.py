@@ -58,6 +58,7 @@ def test_checkpoints_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no suite 'nothing'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_suite_is_read_fetched_and_read_offline(tmp_path: Path) -> None:
     documents = random_documents(0, [5] * 24)
     data = write_dataset(tmp_path / "data", documents, shard_bytes=100).parent

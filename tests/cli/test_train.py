@@ -30,6 +30,7 @@ def begin(home: Path) -> list[str]:
     return [*arguments, "--device", "cpu", "--steps", "8", "--micro-batch-size", "2"]
 
 
+@pytest.mark.slow
 def test_train_stop_resume_verify_fork(
     home: Path, begin: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +126,8 @@ def test_usage(home: Path, begin: list[str], capsys: pytest.CaptureFixture[str])
     assert not (home / "never").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.serial
 def test_interrupted_by_a_signal(home: Path, begin: list[str]) -> None:
     output = home / "signalled"
     steps = [*begin[:-4], "--steps", "12", "--micro-batch-size", "1", "-o", str(output), "--batch-size", "6"]
@@ -147,6 +150,7 @@ def test_interrupted_by_a_signal(home: Path, begin: list[str]) -> None:
     assert len(read_metrics(output)) == 12
 
 
+@pytest.mark.slow
 def test_under_torchrun(home: Path, begin: list[str]) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = home / "entry.py"

@@ -71,6 +71,7 @@ def work_long(started_: Path, done: Path) -> None:
     done.touch()
 
 
+@pytest.mark.serial
 def test_the_workers_of_a_failed_stage_end(tmp_path: Path) -> None:
     begun, done = tmp_path / "begun", tmp_path / "done"
     tasks = [
@@ -83,6 +84,7 @@ def test_the_workers_of_a_failed_stage_end(tmp_path: Path) -> None:
     assert not done.exists()
 
 
+@pytest.mark.serial
 def test_children_of_tests_answer_signals_and_end_with_their_test(tmp_path: Path) -> None:
     """Whether or not the tests themselves were started with signals ignored."""
     ask = "import signal; print([signal.getsignal(n) is signal.SIG_IGN for n in (1, 2, 15)])"

@@ -72,6 +72,8 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.serial
 def test_no_worker_outlives_its_parent(tmp_path: Path, kind: signal.Signals, method: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

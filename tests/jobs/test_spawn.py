@@ -23,6 +23,7 @@ print(sys.modules["__main__"] is main)
 
 
 @pytest.mark.parametrize("way", ["a script", "standard input"])
+@pytest.mark.slow
 def test_a_program_without_a_guard(way: str, tmp_path: Path, make_stream: MakeStream) -> None:
     viewer = make_stream([[0, 1, 6, 8, 10, 11]] * 30, num_samples=40)
     script = tmp_path / "script.py"

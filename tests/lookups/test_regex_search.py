@@ -147,6 +147,7 @@ def test_places_of_characters_in_bytes(content: bytes) -> None:
         assert content[start:stop].decode(errors="replace") == character
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = make_stream([[0, 1, 6, 8, 10, 11]] * 30, num_samples=40)
     alone = viewer.find(regex="a+b|c")

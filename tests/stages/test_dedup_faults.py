@@ -141,6 +141,8 @@ def command(corpus: Path, out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.slow
+@pytest.mark.serial
 def test_killed_for_real(kind: signal.Signals, tmp_path: Path) -> None:
     # Large enough for worker processes, and for a moment in which work is under way.
     corpus = write_corpus(tmp_path / "corpus", planted(6, 40, length=30_000), shards=4)
@@ -200,6 +202,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_file_and_started_again_with_other_memory(corpus: Path, tmp_path: Path) -> None:
     # Each run: directory, memory, the share of all files after which it is killed, before or after the last.
     runs: list[tuple[str, int, float, str]] = []
@@ -506,6 +509,7 @@ for source, output in zip(sys.argv[1::2], sys.argv[2::2]):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
+@pytest.mark.slow
 def test_a_line_of_any_length_is_passed_through_in_bounded_memory(suffix: str, tmp_path: Path) -> None:
     whole: dict[str, list[bytes]] = {}
     paths: list[str] = []

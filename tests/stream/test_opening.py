@@ -476,6 +476,7 @@ def _digests(viewer: BatchViewer, steps: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.slow
 def test_processes_share_a_viewer(data: Path, method: str) -> None:
     viewer = BatchViewer.open(data)
     expected = _digests(viewer, list(range(10)))

@@ -40,6 +40,7 @@ def test_micro_batches_are_those_of_the_rank(
 
 @pytest.mark.parametrize("iterable", [False, True])
 @pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])
+@pytest.mark.slow
 def test_workers_keep_the_order(method: str, workers: int, iterable: bool, make_stream: MakeStream) -> None:
     viewer = make_stream(DOCUMENTS, num_samples=60, batch_size=4, form="blend")
     dataset = viewer.torch_dataset(micro_batch_size=2, start_step=3)

@@ -109,6 +109,7 @@ def test_the_gap_is_that_of_the_tenths_by_count(tmp_path: Path) -> None:
         Frequencies(tmp_path / "none.parquet")
 
 
+@pytest.mark.slow
 def test_count_then_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What `count` writes, pairs of terms and all, `arithmetic` joins; counts are those of the text."""
     numbers = np.random.RandomState(3).geometric(0.05, 3000) % 100

@@ -15,6 +15,7 @@ from tests.studies.small import make_own
 PAGE = Path(__file__).parents[2] / "docs/studies/evaluation.md"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_evaluated(tmp_path: Path) -> None:
     pytest.importorskip("lm_eval")
     tokenizer = Tokenizer(models.BPE())

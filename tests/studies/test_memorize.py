@@ -25,6 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelName:
     return ModelName(str(make_own(tmp_path_factory.mktemp("model") / "step3")))
 
 
+@pytest.mark.slow
 def test_rows_are_what_generate_reproduces(place: StreamPlace, model: ModelName, tmp_path: Path) -> None:
     path = tmp_path / "mem.parquet"
     assert memorize(place, model, path, start=1, stop=6, k=7, l=5, model_batch_size=3)
@@ -61,6 +62,7 @@ def test_rows_are_what_generate_reproduces(place: StreamPlace, model: ModelName,
         assert row["source"] is None
 
 
+@pytest.mark.slow
 def test_workers_and_interruption_change_nothing(
     place: StreamPlace, model: ModelName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

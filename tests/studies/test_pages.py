@@ -37,6 +37,7 @@ def workplace(demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.parametrize("page", ["counterfactual", "memorization", "term-frequency", "exposure"])
+@pytest.mark.slow
 def test_commands_run(
     page: str,
     workplace: Path,

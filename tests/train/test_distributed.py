@@ -125,6 +125,7 @@ RUNS = ["two", "three", "two-stopped", "three-stopped", "one-then-two", "two-the
 
 
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.slow
 def test_the_same_training_by_any_number_of_processes(home: Path, name: str) -> None:
     losses, expected = ([line["loss"] for line in read_metrics(home / run)] for run in (name, "one"))
     assert losses == pytest.approx(expected, rel=1e-5)
@@ -138,6 +139,7 @@ def test_the_same_training_by_any_number_of_processes(home: Path, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
+@pytest.mark.slow
 def test_resumed_to_the_bit_by_the_same_number(home: Path, name: str) -> None:
     one, two = home / name / f"step{STEPS}", home / f"{name}-stopped" / f"step{STEPS}"
     names = sorted(path.name for path in one.iterdir())
@@ -149,6 +151,7 @@ def test_resumed_to_the_bit_by_the_same_number(home: Path, name: str) -> None:
     assert all(part.stat().st_size < whole / processes * 1.05 for part in parts)  # the state is divided
 
 
+@pytest.mark.slow
 def test_faults_of_one_process_end_all(home: Path) -> None:
     make_stream(home / "other", seed=1)
     launch(home, FAULTS, [(2, [])])

@@ -241,6 +241,7 @@ def test_a_compiled_run_is_resumed_compiled(given: bool | None, expected: bool) 
 
 
 @pytest.mark.filterwarnings("ignore")  # of tracing itself
+@pytest.mark.slow
 def test_compiled_layers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as for the compiler, and run without it: making machine code takes it half a minute."""
     compiler = torch.compile
@@ -373,14 +374,23 @@ def test_a_damaged_checkpoint_is_not_resumed(home: Path) -> None:
         resume(home, "damaged")
 
 
+# Trains in a fork for each fault, whose standard error goes to a file, and prints how they ended.
 DRIVER = """
 import os, resource, signal, sys
 from pathlib import Path
+import torch._dynamo  # a training step imports it
 from pile_tools import BatchViewer
 from pile_tools.errors import PileToolsError
 from pile_tools.train import checkpoints, train
 
-fault, home = sys.argv[1], Path(sys.argv[2])
+home = Path(sys.argv[1])
+for fault in ("kill", "full"):
+    if os.fork() == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+else:
+    sys.exit()
+os.dup2(os.open(home / f"{fault}.err", os.O_WRONLY | os.O_CREAT), 2)
 if fault == "kill":
     save = checkpoints.save_tensors
     def save_or_die(tensors, path):
@@ -404,12 +414,19 @@ except PileToolsError as error:
 """
 
 
-CAPTURED: dict[str, Any] = {"capture_output": True, "text": True}
+@pytest.fixture(scope="module")
+def ends(home: Path) -> dict[str, tuple[int, str]]:
+    """Exit code and standard error of a run that was killed, and of one whose disk was full."""
+    run = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(home)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    codes = map(int, run.stdout.split())
+    return {fault: (next(codes), (home / f"{fault}.err").read_text()) for fault in ("kill", "full")}
 
 
-def test_killed_while_writing(home: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", DRIVER, "kill", str(home)], **CAPTURED)
-    assert done.returncode == -9, done.stderr
+@pytest.mark.slow
+def test_killed_while_writing(home: Path, ends: dict[str, tuple[int, str]]) -> None:
+    assert ends["kill"][0] == -9, ends["kill"]
     assert [path.name for path in sorted((home / "kill").glob("step*"))] == ["step0", "step2"]
     assert (home / "kill" / ".unfinished" / "step6" / "generator.safetensors").exists()
     assert differing(home / "kill" / "step2", home / "whole" / "step2") == []
@@ -419,13 +436,14 @@ def test_killed_while_writing(home: Path) -> None:
     assert not (home / "kill" / ".unfinished").exists()
 
 
-def test_full_disk(home: Path) -> None:
+@pytest.mark.slow
+def test_full_disk(home: Path, ends: dict[str, tuple[int, str]]) -> None:
     """A limit on the size of files stands in for a disk that fills up while a checkpoint is written."""
-    done = subprocess.run([sys.executable, "-c", DRIVER, "full", str(home)], **CAPTURED)
-    assert done.returncode == UnfinishedError.exit_code, done.stderr
-    assert "step6 could not be written" in done.stderr
-    assert "the last checkpoint, step2, is intact; make room and go on with --resume" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    code, err = ends["full"]
+    assert code == UnfinishedError.exit_code, err
+    assert "step6 could not be written" in err
+    assert "the last checkpoint, step2, is intact; make room and go on with --resume" in err
+    assert len(err.splitlines()) == 1
     assert not (home / "full" / ".unfinished" / "step6").exists()
     assert os.listdir(home / "full" / ".unfinished")  # the run is held as unfinished
     resume(home, "full")

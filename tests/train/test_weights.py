@@ -236,6 +236,7 @@ def call(endpoint: str, cache: Path, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_hub_id_with_revision(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     endpoint, requests = hub
     with torch.no_grad():

@@ -79,6 +79,7 @@ def times_read(viewer: BatchViewer, start: int, stop: int) -> dict[str, Counter[
     again=st.booleans(),
     data=st.data(),
 )
+@pytest.mark.slow
 def test_they_answer_what_the_whole_stream_does(
     sizes: list[int],
     shape: tuple[int, int, int],
@@ -394,6 +395,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(whole: BatchViewer, tmp_path: Path) -> None:
     fetched(whole, 3, 9, tmp_path / "whole")
 

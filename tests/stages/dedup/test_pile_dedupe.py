@@ -72,6 +72,7 @@ def test_what_the_scripts_refuse(run: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("punkt")
+@pytest.mark.slow
 def test_shingles_do_not_cross_slices() -> None:
     words = "a b c d e f g h "
     first = words * ((1 << 20) // len(words))

@@ -87,6 +87,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 @needs_shared
 @pytest.mark.parametrize("shard_bytes", [None, 400_000])
+@pytest.mark.slow
 def test_real_corpus_and_tokenizer(shard_bytes: int | None, tmp_path: Path) -> None:
     tokenize([SHARED / "corpus"], tmp_path / "t", tokenizer=str(NEOX), shard_bytes=shard_bytes)
     import zstandard
@@ -331,6 +332,8 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen[bytes]) -> None
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.slow
+@pytest.mark.serial
 def test_killed_and_restarted_it_is_byte_identical(kind: signal.Signals, small: Path, tmp_path: Path) -> None:
     for number in range(8):
         write_shard(tmp_path / f"in/{number}.jsonl", [record("some words " * 3000)] * 20)

@@ -188,6 +188,7 @@ def test_numbers_are_numbers_however_many_and_files_are_files(
     assert (tmp_path / "q/pieces.npy").read_bytes() == (tmp_path / "p/pieces.npy").read_bytes()
 
 
+@pytest.mark.slow
 def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     parent = BatchViewer.open(data)
     # Called like a shard of the corpus, of which it is no row all the same.
@@ -275,6 +276,7 @@ def packed_documents(data: Path) -> list[set[int]]:
     starts=st.tuples(st.integers(0, 150), st.integers(0, 10)),
     move=st.booleans(),
 )
+@pytest.mark.slow
 def test_what_an_overlay_dropped_stays_dropped_above_it(
     data: Path, place: int, gap: int, starts: tuple[int, int], move: bool
 ) -> None:
@@ -425,6 +427,7 @@ def test_an_overlay_knows_its_parent_and_itself(data: Path, tmp_path: Path) -> N
         BatchViewer.open(place)
 
 
+@pytest.mark.slow
 def test_what_is_asked_of_an_overlay(data: Path, tmp_path: Path) -> None:
     """Occurrences and finds are those that a reading of every sequence gives."""
     (tmp_path / "table.tsv").write_text(" he\t she\n")
