@@ -59,7 +59,7 @@ _TRAILING = range(0x11A8, 0x11C3)
 @cache
 def _records() -> dict[str, list[tuple[slice, list[str]]]]:
     """The lines of the table by their first field: which code points, and the further fields."""
-    content = resources.files("pile_tools.algorithms").joinpath(_TABLE_NAME).read_text("utf-8")
+    content = resources.files("pile_tools.algorithms.text").joinpath(_TABLE_NAME).read_text("utf-8")
     records: dict[str, list[tuple[slice, list[str]]]] = {}
     for line in content.splitlines():
         if not line.startswith("#"):
