@@ -39,7 +39,6 @@ NAMES = [
         "a b.jsonl",
         "a%20b.jsonl",
         "a&b<c>.jsonl",
-        "a\\b.jsonl",
         "[x]*.jsonl",
         "{z}.jsonl",
     ),
