@@ -17,8 +17,6 @@ from pile_tools.stages.dedup.job import resolve_job
 NAMES = [
     *(
         "part 1.jsonl",
-        "tab\t.jsonl",
-        "new\nline.jsonl",
         "no\u00a0break.jsonl",
         "é.jsonl",
         "e\u0301.jsonl",
