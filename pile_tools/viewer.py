@@ -124,7 +124,15 @@ class BatchViewer:
         together, ParameterError where something must be named.
         """
         return cls(
-            Stream.open(location, order=order, batch_size=batch_size, tokenizer=tokenizer, io=io, cache=cache)
+            Stream.open(
+                location,
+                order=order,
+                batch_size=batch_size,
+                tokenizer=tokenizer,
+                io=io,
+                cache=cache,
+                trust_files=trust_files,
+            )
         )
 
     @classmethod

@@ -134,33 +134,32 @@ class MapsComponent(Component):
         self._is_mapped = all(array.mapped is not None for array in arrays)
         self._read = ReadSamples(place.name, maps.n_samples)
         if dataset.store.path is not None and len(maps.doc_idx) + maps.n_samples <= WHOLE_CHECK:
-            self.whole_maps()
-
-    # Whole arrays, proved: mapped ones cost nothing, others are read once.
+            self._prove_whole()
 
     @cached_property
-    def _whole(self) -> tuple[npt.NDArray[Any], ...]:
-        return self.whole_maps()
+    def whole(self) -> tuple[npt.NDArray[Any], ...]:
+        """doc_idx, sample_idx, shuffle_idx and sizes, proved; what is not mapped is read once."""
+        return self._prove_whole()
 
     @property
     def doc_idx(self) -> npt.NDArray[np.int32]:
         """The documents in the order in which they are packed, int32[places]."""
-        return self._whole[0]
+        return self.whole[0]
 
     @property
     def sample_idx(self) -> npt.NDArray[Any]:
         """Where each sample of the packing begins: index in doc_idx, offset in that document, [n + 1, 2]."""
-        return self._whole[1]
+        return self.whole[1]
 
     @property
     def shuffle_idx(self) -> npt.NDArray[Any]:
         """The sample of the packing that each sample of the order is, [n]."""
-        return self._whole[2]
+        return self.whole[2]
 
     @property
     def sizes(self) -> npt.NDArray[np.int32]:
         """The sizes of the dataset's documents in tokens."""
-        return self._whole[3]
+        return self.whole[3]
 
     @cached_property
     def pointers(self) -> Int64Array:
@@ -184,7 +183,7 @@ class MapsComponent(Component):
         place.store.proofs.prove(place.name, order_claims(self.dataset, place, self._maps, self.seq_length))
         self._is_proved = True
 
-    def whole_maps(self) -> tuple[npt.NDArray[Any], ...]:
+    def _prove_whole(self) -> tuple[npt.NDArray[Any], ...]:
         """Return doc_idx, sample_idx, shuffle_idx and sizes, proved; what is behind a URL is read."""
         maps, sizes = self._maps, self.dataset.sizes
         views = (maps.doc_idx, maps.sample_idx, maps.shuffle_idx, sizes)

@@ -94,8 +94,9 @@ class Part:
         return part, component.packed_anew - component.first_sample
 
     def maps(self) -> MapsComponent | None:
-        """Return the component where its order is one of index maps; None of any other, which is proved."""
+        """Return the component where its order is one of index maps, None of any other; it is proved."""
         if isinstance(self.component, MapsComponent):
+            _ = self.component.whole
             return self.component
         self.component.prove()
         return None
