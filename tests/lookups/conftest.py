@@ -132,3 +132,7 @@ def make_stream(tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
         return BatchViewer.open(places[0], io="pread" if form == "pread" else "mmap")
 
     return make
+
+
+def directory_of(viewer: BatchViewer) -> Path:
+    return Path(viewer.order.store.name)

@@ -12,8 +12,7 @@ from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError, U
 from pile_tools.stages.fetch.fetch import fetch_steps, parse_steps
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import Manifest
-from tests.token_data import random_documents, write_dataset
-from tests.viewer.test_view import SIZES, save_tokenizer
+from tests.token_data import SIZES, random_documents, save_tokenizer, write_dataset
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pile_tools_cli.main import run
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from xxhash import xxh3_128_digest
 
+from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.trace import trace_pieces
@@ -29,7 +30,6 @@ from pile_tools.stages.tokenize.tokenize import tokenize
 from pile_tools.storage.manifest import Manifest
 from pile_tools.stream.opening import open_location
 from pile_tools.studies.intervene.intervene import Intervention, intervene
-from pile_tools.viewer import BatchViewer
 
 SENTENCES = (
     "he said that his dog saw him. ",
