@@ -10,10 +10,11 @@ import pytest
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError
-from tests.token_data import write_ordered, (
+from tests.token_data import (
     SIZES,
     add_provenance,
     random_documents,
+    write_ordered,
 )
 
 

@@ -10,10 +10,11 @@ from pile_tools import BatchViewer
 from pile_tools.errors import DataError
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import Manifest
-from tests.token_data import write_ordered, (
+from tests.token_data import (
     SIZES,
     random_documents,
     write_dataset,
+    write_ordered,
 )
 
 
