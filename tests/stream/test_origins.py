@@ -18,6 +18,7 @@ from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.recut import recut
 from tests.fetched import ARRAYS, everything, fetched, of_steps, whole_stream
 from tests.lookups.conftest import MakeStream
+from tests.strategies import stream_shapes
 
 FORMS = ("neox", "megatron-core", "blend", "pread")
 
@@ -41,7 +42,7 @@ def times_read(viewer: BatchViewer, start: int, stop: int) -> dict[str, Counter[
 @settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 40)),
+    shape=stream_shapes(most=40),
     form=st.sampled_from(FORMS),
     again=st.booleans(),
     data=st.data(),

@@ -16,6 +16,7 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import Manifest, sha256_file
 from tests.reference import orders
+from tests.strategies import document_sizes
 from tests.stream.conftest import everything
 from tests.token_data import (
     SIZES,
@@ -27,7 +28,7 @@ from tests.token_data import (
 
 @settings(deadline=None, max_examples=60)
 @given(
-    sizes=st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) >= 2),
+    sizes=document_sizes(max_size=12),
     seq_length=st.integers(1, 20),
     num_samples=st.integers(1, 30),
     batch_sizes=st.tuples(st.integers(1, 8), st.integers(1, 8)),

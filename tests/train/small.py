@@ -1,5 +1,6 @@
 """A stream and a model small enough that a step takes milliseconds."""
 
+import filecmp
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from pile_tools import BatchViewer
 from pile_tools.stages.order.order import make_order
-from pile_tools.train import GPTNeoX, save_model
+from pile_tools.train import GPTNeoX, Outcome, read_metrics, save_model, train
 from pile_tools.train.model import initialise
 from tests.token_data import write_dataset
 
@@ -51,3 +52,34 @@ def write_config(directory: Path, **shape: Any) -> Path:
     directory.mkdir(parents=True)
     save_model(random_model(**(shape or SHAPE)), directory)
     return directory / "config.json"
+
+
+STEPS = 9
+
+
+RATE = 0.01
+
+
+def begin(home: Path, name: str, **settings: Any) -> Outcome:
+    viewer = BatchViewer.open(home / "data", batch_size=settings.pop("batch_size", None))
+    known: dict[str, Any] = {"steps": STEPS, "learning_rate": RATE, "micro_batch_size": 4}
+    known |= {"model": str(home / "model"), "schedule": "0,2,6", "device": "cpu"}
+    return train(viewer, home / name, **{**known, **settings})
+
+
+def resume(home: Path, name: str, **settings: Any) -> Outcome:
+    viewer = BatchViewer.open(home / "data")
+    return train(viewer, home / name, resume=True, **{"micro_batch_size": 4, "device": "cpu", **settings})
+
+
+def losses(run: Path) -> list[float]:
+    lines = read_metrics(run)
+    assert [line["step"] for line in lines] == list(range(len(lines)))
+    return [line["loss"] for line in lines]
+
+
+def differing(one: Path, two: Path) -> list[str]:
+    """Names of files that differ between two directories, or are in one of them only."""
+    names = {path.name for path in [*one.iterdir(), *two.iterdir()]}
+    _, mismatch, errors = filecmp.cmpfiles(one, two, sorted(names), shallow=False)
+    return mismatch + errors

@@ -15,6 +15,7 @@ from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileTo
 from tests.lookups.conftest import MakeStream
 from tests.reference import orders
 from tests.reference.asking import sample_tokens
+from tests.strategies import document_sizes, stream_shapes
 from tests.token_data import GOLDEN
 
 
@@ -55,7 +56,7 @@ def places(table: pa.Table) -> list[tuple[int, ...]]:
 
 @settings(max_examples=40)
 @given(
-    sizes=st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) >= 2),
+    sizes=document_sizes(max_size=12),
     seq_length=st.integers(1, 12),
     num_samples=st.integers(1, 40),
     batch_sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -93,7 +94,7 @@ def test_every_piece_of_every_document(
 @settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 30)),
+    shape=stream_shapes(),
 )
 @pytest.mark.parametrize(
     "form", ["megatron-core", "shards", "pread", "blend", "fetched", "fetched megatron-core", "fetched blend"]
