@@ -1,4 +1,4 @@
-"""Strategies of hypothesis that several tests draw from: sizes of documents, their tokens, shapes of streams."""
+"""Strategies of hypothesis that several tests draw from: sizes of documents, their tokens, stream shapes."""
 
 from hypothesis import strategies as st
 
