@@ -17,6 +17,9 @@ VOCAB = 97
 SHAPE: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "vocab": VOCAB}
 BATCH_SIZE = 6
 SEQ_LENGTH = 20
+# What ``begin`` trains with.
+STEPS = 9
+RATE = 0.01
 
 
 def make_stream(directory: Path, *, seed: int = 0, steps: int = 12, first: int = 1) -> BatchViewer:
@@ -54,13 +57,8 @@ def write_config(directory: Path, **shape: Any) -> Path:
     return directory / "config.json"
 
 
-STEPS = 9
-
-
-RATE = 0.01
-
-
 def begin(home: Path, name: str, **settings: Any) -> Outcome:
+    """Train the run ``name`` in ``home`` on the stream and the model there."""
     viewer = BatchViewer.open(home / "data", batch_size=settings.pop("batch_size", None))
     known: dict[str, Any] = {"steps": STEPS, "learning_rate": RATE, "micro_batch_size": 4}
     known |= {"model": str(home / "model"), "schedule": "0,2,6", "device": "cpu"}
