@@ -69,7 +69,7 @@ def test_numbers_of_other_kinds_are_whole_numbers_too(make_stream: MakeStream) -
 
 def test_the_form_in_which_text_is_stored(make_stream: MakeStream) -> None:
     made = make_stream([[0, 10, 11, 1] * 9])
-    path = Path(made.parts[0].component.dataset.store.name, "tokenizer.json")
+    path = Path(made.stream.parts[0].component.dataset.store.name, "tokenizer.json")
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.save(str(path))
