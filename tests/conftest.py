@@ -13,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 from pile_tools.stages.demo import make_demo_corpus
+from tests.lookups.conftest import make_stream
+
+__all__ = ["make_stream"]
 
 # Work this small loses time in threads that wait for each other. For torch, which is imported later, and for
 # the processes that tests start; the number of threads may change roundings, so it is one number for all.

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -241,3 +242,11 @@ def use_as_hub(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
         hub.url + "/{repo_id}/resolve/{revision}/{filename}",
     )
+
+
+def publish(hub: Hub, directory: Path, repository: str = "owner/name") -> str:
+    """Publish the files of a directory as a repository and return its URL."""
+    hub.repositories[repository] = {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+    return f"hf://datasets/{repository}"

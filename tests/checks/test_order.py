@@ -16,6 +16,7 @@ from pile_tools.formats.index_maps import OrderPlace, list_orders
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.order.order import make_order
+from pile_tools.stages.tokenize.tokenize import tokenize
 from pile_tools.storage.manifest import canonical_json, file_entry
 from pile_tools.storage.store import LocalStore
 from tests.token_data import GOLDEN, random_documents, write_dataset
@@ -98,3 +99,32 @@ def test_a_blend(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(DataError, match="is missing; make the blend again"):
         verify([blend])
+
+
+def test_an_order_of_another_dataset(made: Path, tmp_path: Path, demo_corpus: Path) -> None:
+    tokenize([made / "in/0.jsonl"], tmp_path / "other", tokenizer=str(demo_corpus))
+    for path in [*(made / "tokens").glob("*.npy"), made / "tokens/order.json"]:
+        shutil.copy(path, tmp_path / "other")
+    with pytest.raises(DataError, match="an order of another token dataset"):
+        verify([tmp_path / "other"])
+    # Alone in a directory it is still checked for being the files that were written.
+    (tmp_path / "alone").mkdir()
+    for path in [*(made / "tokens").glob("*.npy"), made / "tokens/order.json"]:
+        shutil.copy(path, tmp_path / "alone")
+    assert [finding.check for finding in verify([tmp_path / "alone"])] == ["orders"]
+
+
+def test_maps_that_are_no_permutation(made: Path) -> None:
+    path = next((made / "tokens").glob("*_shuffle_idx.npy"))
+    order = json.loads((made / "tokens/order.json").read_text())
+    shuffle = np.load(path)
+    shuffle[0] = shuffle[1]
+    np.save(path, shuffle)
+    with pytest.raises(DataError, match=r"shuffle_idx\.npy: SHA-256"):
+        verify([made / "tokens"])
+    entry = file_entry(path)
+    order["files"][2] = entry.to_json()
+    text = json.dumps(order, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    (made / "tokens/order.json").write_text(text)
+    with pytest.raises(DataError, match=r"shuffle_idx"):
+        verify([made / "tokens"])

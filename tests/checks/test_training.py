@@ -201,7 +201,7 @@ def test_renamed_and_other_directories(home: Path, tmp_path: Path) -> None:
 def test_verifying_needs_no_torch(home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from pile_tools import BatchViewer\n"
-        "from pile_tools.train import verify_run\n"
+        "from pile_tools.checks.training import verify_run\n"
         "verify_run(Path(sys.argv[1]) / 'run', [BatchViewer.open(Path(sys.argv[1]) / 'data')])\n"
         "assert 'torch' not in sys.modules"
     )

@@ -10,8 +10,7 @@ from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
 from pile_tools.stages.order.order import make_order
-from tests.token_data import GOLDEN, random_documents, write_dataset
-from tests.viewer.test_view import SIZES, add_provenance, save_tokenizer
+from tests.token_data import GOLDEN, SIZES, add_provenance, random_documents, save_tokenizer, write_dataset
 
 
 @pytest.fixture

@@ -12,11 +12,9 @@ import pytest
 from pile_tools_cli.main import run
 
 from pile_tools.stages.order.order import make_order
-from tests.hub_server import Hub, running_hub
-from tests.stream.test_opening import publish
+from tests.hub_server import Hub, publish, running_hub
 from tests.suites.test_suite import MINE
-from tests.token_data import random_documents, write_dataset
-from tests.viewer.test_view import SIZES, save_tokenizer
+from tests.token_data import SIZES, random_documents, save_tokenizer, write_dataset
 
 
 def command(hub: Hub, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[bytes]:

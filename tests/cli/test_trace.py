@@ -7,22 +7,6 @@ import pytest
 from pile_tools_cli.main import run
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, demo_corpus: Path) -> Path:
-    path = tmp_path_factory.mktemp("trace")
-    texts = [f"the words of number {i} are not those of any other" for i in range(40)]
-    texts[5] = texts[4]
-    lines = [json.dumps({"text": text, "meta": {"pile_set_name": "A"}}) + "\n" for text in texts]
-    (path / "in.jsonl").write_text("".join(lines))
-    for arguments in (
-        ["dedup", str(path / "in.jsonl"), "-o", str(path / "kept")],
-        ["tokenize", str(path / "kept"), "-o", str(path / "tokens"), "--tokenizer", str(demo_corpus)],
-        ["order", str(path / "tokens"), "--seq-length", "50", "--batch-size", "2", "--steps", "4"],
-    ):
-        assert run(arguments) == 0
-    return path
-
-
 def test_table(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["trace", "--data", str(made / "tokens"), "--step", "2", "--row", "1"]) == 0
     header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -73,19 +57,6 @@ def test_fetched_steps_are_traced_as_far(
     ]
     assert run(["verify", steps]) == 0
     assert "origins" in capsys.readouterr().out
-
-
-def test_lineage(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["lineage", str(made / "tokens")]) == 0
-    printed = capsys.readouterr().out
-    stages = [line.split()[0] for line in printed.splitlines() if not line.startswith(" ")]
-    assert stages == ["order", "tokenize", "dedup"]
-    assert '          threshold = "0.87"' in printed
-    assert "from in.jsonl: " in printed
-    assert run(["lineage", str(made / "tokens"), "--json"]) == 0
-    chain = json.loads(capsys.readouterr().out)["chain"]
-    assert [link["stage"] for link in chain] == stages
-    assert chain[1]["parents"] == [chain[2]["identity"]]
 
 
 @pytest.mark.parametrize(

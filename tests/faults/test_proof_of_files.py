@@ -30,8 +30,7 @@ from pile_tools.storage.recorded_files import hash_claim
 from pile_tools.storage.sources import MappedFile
 from pile_tools.studies.intervene.intervene import Intervention, intervene
 from tests.hub_server import Hub, running_hub, use_as_hub
-from tests.token_data import random_documents, write_dataset
-from tests.viewer.test_view import add_provenance
+from tests.token_data import add_provenance, random_documents, write_dataset
 
 DOCUMENTS, TOKENS = 1000, 1200
 SAMPLES = DOCUMENTS * TOKENS - 1

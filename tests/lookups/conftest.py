@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from pile_tools import BatchViewer
 from pile_tools.formats.documents_parquet import ProvenanceWriter, provenance_table
+from pile_tools.lookups import search
 from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.order.order import make_order
@@ -132,3 +134,41 @@ def make_stream(tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
         return BatchViewer.open(places[0], io="pread" if form == "pread" else "mmap")
 
     return make
+
+
+def directory_of(viewer: BatchViewer) -> Path:
+    return Path(viewer.order.store.name)
+
+
+BYTES = [
+    {"Ġ": b" ", "Ġa": b" a", "Ã": b"\xc3", "©": b"\xa9"}.get(token, token.encode()) for token in VOCABULARY
+]
+
+
+END = len(VOCABULARY) - 1
+
+
+def usable(several: list[list[int]], form: str) -> list[list[int]]:
+    """The documents, with enough in each half for both datasets of a blend."""
+    return [[1, 2, 3], [4, 5, 6], *several] if form.endswith("blend") else several
+
+
+def choose(way: str, patch: pytest.MonkeyPatch) -> None:
+    """Have matches found in the order of the stream, or in the order of the file."""
+    patch.setattr(search, "_GATHER_FACTOR", 0 if way == "gather" else 10**9)
+    if way == "scan in small blocks":
+        patch.setattr(search, "_BLOCK_TOKENS", 5)
+        patch.setattr(search, "_GATHER_TOKENS", 7)
+        patch.setattr(search, "_FLUSH", 2)
+
+
+def rows(table: Any) -> list[tuple[Any, ...]]:
+    names = ("step", "row", "position", "n_tokens", "pattern")
+    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+
+
+def sequences(viewer: BatchViewer) -> list[tuple[int, int, list[int]]]:
+    steps = range(viewer.steps)
+    return [
+        (step, row, viewer.sequence(step, row).tolist()) for step in steps for row in range(viewer.batch_size)
+    ]

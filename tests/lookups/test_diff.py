@@ -15,14 +15,10 @@ from pile_tools.stages.digest import digest
 from pile_tools.stages.order.order import make_order
 from pile_tools.studies.intervene.intervene import Intervention, intervene
 from pile_tools.viewer import diff, open_named
-from tests.lookups.conftest import MakeStream
+from tests.lookups.conftest import MakeStream, directory_of
 from tests.token_data import write_dataset
 
 DOCUMENTS = [[number % 11] * (number % 7 + 1) for number in range(40)]
-
-
-def directory_of(viewer: BatchViewer) -> Path:
-    return Path(viewer.order.store.name)
 
 
 @settings(max_examples=40)

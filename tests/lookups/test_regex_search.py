@@ -16,9 +16,8 @@ from pile_tools import BatchViewer
 from pile_tools.errors import ParameterError
 from pile_tools.lookups import find
 from pile_tools.lookups import regex_search as decoded
-from pile_tools.lookups.decoding import byte_places
-from tests.lookups.conftest import FORMS, SENTENCE_PIECES, MakeStream, sentence_piece_tokenizer
-from tests.lookups.test_find import BYTES
+from tests.lookups.conftest import BYTES, FORMS, SENTENCE_PIECES, MakeStream, sentence_piece_tokenizer
+from tests.strategies import stream_shapes, token_documents
 
 EXPRESSIONS = ["a+b", "[ab]c?", r"\bab\b", "^.", ".$", "(?<=b)a", "é|c", "�", "(a)(b)|c", r"(?i)A\s"]
 
@@ -68,8 +67,8 @@ def rows(table: Any, *names: str) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=80)
 @given(
-    documents=st.lists(st.lists(st.integers(0, 12), min_size=2, max_size=14), min_size=2, max_size=8),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(2, 30)),
+    documents=token_documents(12),
+    shape=stream_shapes(fewest=2),
     regex=st.sampled_from(EXPRESSIONS),
     form=st.sampled_from(FORMS),
 )
@@ -96,8 +95,8 @@ def test_expressions(
 
 @settings(max_examples=40)
 @given(
-    documents=st.lists(st.lists(st.integers(0, 12), min_size=2, max_size=14), min_size=2, max_size=8),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(2, 30)),
+    documents=token_documents(12),
+    shape=stream_shapes(fewest=2),
     texts=st.lists(st.text(alphabet="a� é", min_size=1, max_size=3), min_size=1, max_size=3, unique=True),
     form=st.sampled_from(FORMS),
 )
@@ -135,16 +134,6 @@ def test_texts_with_halves_of_characters(
 
 def tokenizer_of(viewer: BatchViewer) -> Path:
     return Path(viewer.stream.parts[0].component.dataset.store.name, "tokenizer.json")
-
-
-@given(st.binary(max_size=12))
-def test_places_of_characters_in_bytes(content: bytes) -> None:
-    text = content.decode(errors="replace")
-    places = byte_places(content, text, tuple(range(len(text) + 1)))
-    assert places[0] == 0
-    assert places[-1] == len(content)
-    for character, start, stop in zip(text, places, places[1:], strict=False):
-        assert content[start:stop].decode(errors="replace") == character
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tests.lookups.conftest import MakeStream
 from tests.lookups.test_mixture import inputs
 from tests.reference import orders
 from tests.reference.asking import sample_tokens
+from tests.strategies import document_sizes, stream_shapes
 from tests.token_data import write_dataset
 
 
@@ -28,8 +29,8 @@ def by_kind(table: pa.Table) -> dict[tuple[int, str], Counter[int]]:
 
 @settings(max_examples=60)
 @given(
-    sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9).filter(lambda sizes: sum(sizes) >= 2),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 40)),
+    sizes=document_sizes(largest=20, max_size=9),
+    shape=stream_shapes(most=40),
     every=st.one_of(st.none(), st.integers(1, 5)),
     block=st.sampled_from([1, 3, 1 << 22]),
 )
@@ -76,8 +77,8 @@ def test_repeats(
 
 @settings(max_examples=40)
 @given(
-    sizes=st.lists(st.integers(0, 20), min_size=1, max_size=9).filter(lambda sizes: sum(sizes) >= 2),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(4, 40)),
+    sizes=document_sizes(largest=20, max_size=9),
+    shape=stream_shapes(fewest=4, most=40),
     weights=st.lists(st.sampled_from(["0.5", "0.3", "1.7", "4"]), min_size=2, max_size=4),
     copied=st.booleans(),
     recipe=st.sampled_from(["neox", "megatron-core"]),

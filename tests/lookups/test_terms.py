@@ -17,6 +17,7 @@ from pile_tools.lookups.terms import read_terms
 from tests.lookups.conftest import FORMS, MakeStream
 from tests.reference.asking import term_counts
 from tests.reference.asking import term_words as words
+from tests.strategies import stream_shapes, token_documents
 
 TERMS = ["a", "b", "ab", "a b", "c a", "é"]
 
@@ -37,8 +38,8 @@ def expected_counts(
 
 @settings(max_examples=40)
 @given(
-    documents=st.lists(st.lists(st.integers(0, 12), min_size=2, max_size=20), min_size=2, max_size=8),
-    shape=st.tuples(st.integers(1, 12), st.integers(1, 4), st.integers(1, 30)),
+    documents=token_documents(12, max_tokens=20),
+    shape=stream_shapes(longest=12),
     terms=st.lists(st.sampled_from(TERMS), min_size=1, max_size=6, unique=True),
     window=st.sampled_from([0, 2, 5]),
     form=st.sampled_from(FORMS),

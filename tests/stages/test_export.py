@@ -17,9 +17,7 @@ from pile_tools import BatchViewer
 from pile_tools.errors import OutOfRangeError, ParameterError
 from pile_tools.stages import export
 from pile_tools.stages.export import export_steps
-from tests.lookups.conftest import FORMS, MakeStream, make_stream
-
-__all__ = ["make_stream"]
+from tests.lookups.conftest import FORMS, MakeStream
 
 DOCUMENTS = [[number % 11] * (number % 7 + 1) for number in range(40)]
 

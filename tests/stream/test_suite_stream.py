@@ -16,11 +16,10 @@ from pile_tools.storage import retry
 from pile_tools.storage.manifest import canonical_json
 from pile_tools.stream.suite_stream import open_suite, open_suite_dataset
 from pile_tools.suites import Suite, load_suite
-from tests.hub_server import Hub, running_hub, use_as_hub
-from tests.stream.test_opening import everything, publish
+from tests.hub_server import Hub, publish, running_hub, use_as_hub
+from tests.stream.conftest import everything
 from tests.suites.test_suite import MINE
-from tests.token_data import random_documents, write_dataset
-from tests.viewer.test_view import SIZES
+from tests.token_data import SIZES, random_documents, write_dataset
 
 # As published: every sequence of 2049 tokens, a batch of 32, shards that a batch straddles.
 SEQUENCES, BATCH, ROW_BYTES = 32 * 12, 32, 2049 * 2

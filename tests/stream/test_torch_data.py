@@ -10,10 +10,8 @@ from torch.utils.data import DataLoader
 
 from pile_tools.errors import OutOfRangeError, ParameterError
 from pile_tools.train import IterableStream
-from tests.lookups.conftest import MakeStream, make_stream
+from tests.lookups.conftest import MakeStream
 from tests.token_data import GOLDEN
-
-__all__ = ["make_stream"]
 
 DOCUMENTS = [[number % 11] * (number % 7 + 1) for number in range(60)]
 

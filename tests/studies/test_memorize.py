@@ -12,12 +12,7 @@ from pile_tools.studies.memorize import memorize
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.stream_place import StreamPlace
 from pile_tools.viewer import BatchViewer
-from tests.studies.small import make_own, make_stream
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> StreamPlace:
-    return StreamPlace(str(make_stream(tmp_path_factory.mktemp("stream") / "tokens")))
+from tests.studies.small import make_own
 
 
 @pytest.fixture(scope="module")

@@ -126,15 +126,3 @@ def test_models_and_revisions_of_the_hub(tmp_path: Path, monkeypatch: pytest.Mon
     assert np.array_equal(found, open_model(ModelName("suite/small", "main")).greedy(prompt, 4))
     with pytest.raises(PileToolsError, match="the Hub cannot be reached"):
         open_model(ModelName("suite/none"))
-
-
-def test_names(tmp_path: Path) -> None:
-    assert ModelName.parse("a/b@step512") == ModelName("a/b", "step512") == ModelName.parse("a/b", "step512")
-    assert ModelName.parse("a/b@step512").steps() == 512
-    assert ModelName.parse("a/b").steps() is None
-    (tmp_path / "step64").mkdir()
-    assert ModelName.parse(str(tmp_path / "step64")).steps() == 64
-    with pytest.raises(ParameterError, match="names a revision"):
-        ModelName.parse("a/b@one", "two")
-    with pytest.raises(ParameterError, match="neither a directory nor"):
-        ModelName.parse("a/b@")

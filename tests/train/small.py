@@ -1,5 +1,6 @@
 """A stream and a model small enough that a step takes milliseconds."""
 
+import filecmp
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from pile_tools import BatchViewer
 from pile_tools.stages.order.order import make_order
-from pile_tools.train import GPTNeoX, save_model
+from pile_tools.train import GPTNeoX, Outcome, read_metrics, save_model, train
 from pile_tools.train.model import initialise
 from tests.token_data import write_dataset
 
@@ -16,6 +17,9 @@ VOCAB = 97
 SHAPE: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "vocab": VOCAB}
 BATCH_SIZE = 6
 SEQ_LENGTH = 20
+# What ``begin`` trains with.
+STEPS = 9
+RATE = 0.01
 
 
 def make_stream(directory: Path, *, seed: int = 0, steps: int = 12, first: int = 1) -> BatchViewer:
@@ -51,3 +55,29 @@ def write_config(directory: Path, **shape: Any) -> Path:
     directory.mkdir(parents=True)
     save_model(random_model(**(shape or SHAPE)), directory)
     return directory / "config.json"
+
+
+def begin(home: Path, name: str, **settings: Any) -> Outcome:
+    """Train the run ``name`` in ``home`` on the stream and the model there."""
+    viewer = BatchViewer.open(home / "data", batch_size=settings.pop("batch_size", None))
+    known: dict[str, Any] = {"steps": STEPS, "learning_rate": RATE, "micro_batch_size": 4}
+    known |= {"model": str(home / "model"), "schedule": "0,2,6", "device": "cpu"}
+    return train(viewer, home / name, **{**known, **settings})
+
+
+def resume(home: Path, name: str, **settings: Any) -> Outcome:
+    viewer = BatchViewer.open(home / "data")
+    return train(viewer, home / name, resume=True, **{"micro_batch_size": 4, "device": "cpu", **settings})
+
+
+def losses(run: Path) -> list[float]:
+    lines = read_metrics(run)
+    assert [line["step"] for line in lines] == list(range(len(lines)))
+    return [line["loss"] for line in lines]
+
+
+def differing(one: Path, two: Path) -> list[str]:
+    """Names of files that differ between two directories, or are in one of them only."""
+    names = {path.name for path in [*one.iterdir(), *two.iterdir()]}
+    _, mismatch, errors = filecmp.cmpfiles(one, two, sorted(names), shallow=False)
+    return mismatch + errors

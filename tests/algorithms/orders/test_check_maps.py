@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pile_tools.algorithms.orders.check_maps import check_maps
 from pile_tools.algorithms.orders.recipes import megatron_core_order, neox_order
 from pile_tools.errors import DataError
+from tests.strategies import document_sizes
 
-SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=20).filter(lambda sizes: sum(sizes) >= 2)
+SIZES = document_sizes()
 
 
 @settings(deadline=None)

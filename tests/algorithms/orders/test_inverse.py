@@ -10,6 +10,7 @@ from pile_tools.algorithms.orders.inverse import document_pieces, find_places, s
 from pile_tools.algorithms.orders.recipes import neox_order
 from pile_tools.errors import DataError
 from tests.reference.asking import sample_tokens
+from tests.strategies import document_sizes
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64])
@@ -41,7 +42,7 @@ def test_large_and_many() -> None:
 
 
 orders = st.tuples(
-    st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) >= 2),
+    document_sizes(max_size=12),
     st.integers(1, 20),
     st.integers(1, 30),
 )

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from pile_tools.algorithms.orders.locate import check_pointers, check_samples, copy_pieces, locate
 from pile_tools.algorithms.orders.recipes import neox_order
 from pile_tools.errors import DataError
+from tests.strategies import document_sizes
 
-SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=20).filter(lambda sizes: sum(sizes) >= 2)
+SIZES = document_sizes()
 
 
 @settings(deadline=None)

@@ -22,6 +22,7 @@ from pile_tools.algorithms.orders.recipes import (
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.mmidx import read_index
 from tests.reference import orders
+from tests.strategies import document_sizes
 from tests.token_data import GOLDEN
 
 MEGATRON = json.loads((GOLDEN / "megatron_core" / "expect.json").read_text())["orders"]
@@ -53,7 +54,7 @@ def test_neox_equals_gpt_neox(name: str, case: dict[str, Any]) -> None:
         assert sha256(getattr(order, array)) == case[f"{array}_sha256"]
 
 
-SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=20).filter(lambda sizes: sum(sizes) >= 2)
+SIZES = document_sizes()
 
 
 @settings(deadline=None)

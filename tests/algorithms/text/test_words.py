@@ -1,12 +1,10 @@
 """Words and their hashes against an oracle that goes character by character."""
 
-import unicodedata
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.algorithms.text.unicode_data import CODE_MASK, KIND_SHIFT, character_table
+from pile_tools.algorithms.text.unicode_data import character_table
 from pile_tools.algorithms.text.words import (
     WORD_SEED,
     finish_hash,
@@ -16,7 +14,7 @@ from pile_tools.algorithms.text.words import (
     word_hashes,
 )
 from tests.reference import dedup as oracle
-from tests.reference.unicode import KNOWN, border_texts, texts
+from tests.reference.unicode import border_texts, texts
 
 
 def scanned(text: str, room: int = 5) -> list[int]:
@@ -38,25 +36,6 @@ def hashed(text: str) -> list[int]:
     data = np.frombuffer(text.encode(), np.uint8)
     words = np.empty(len(data) + 3, np.uint64)
     return [int(finish_hash(word)) for word in words[: word_hashes(data, character_table(), words)]]
-
-
-def test_every_code_point_is_what_the_oracle_says() -> None:
-    table = character_table()
-    kinds, lowered = (table >> KIND_SHIFT).tolist(), (table & CODE_MASK).tolist()
-    for code in KNOWN:
-        character = chr(code)
-        if unicodedata.category(character).startswith("M"):
-            assert kinds[code] == 3, hex(code)
-            continue
-        # A character that is a word alone makes two words of itself twice.
-        words = oracle.words(character * 2, "none")
-        assert len(words) == kinds[code], hex(code)
-        assert not words or words[0][0] == chr(lowered[code]), hex(code)
-
-
-def test_lowering_keeps_the_kind() -> None:
-    table = character_table()
-    assert (table[table & CODE_MASK] >> KIND_SHIFT == table >> KIND_SHIFT).all()
 
 
 @given(st.one_of(texts, border_texts))

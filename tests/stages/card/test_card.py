@@ -1,11 +1,8 @@
 """`card`, judged by mlcroissant and by reading the YAML header as the Hub does."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,69 +12,10 @@ from pile_tools.checks.checks import verify
 from pile_tools.errors import PileToolsError, UnfinishedError
 from pile_tools.stages.card.card import write_card
 from pile_tools.stages.card.croissant import Description
-from pile_tools.stages.dedup.dedup import dedup
-from pile_tools.stages.dedup.job import resolve_job
-from pile_tools.stages.order.order import make_order
 from pile_tools.stages.recut import recut
-from pile_tools.stages.tokenize.tokenize import tokenize
-from pile_tools.storage.manifest import Manifest, sha256_file
+from pile_tools.storage.manifest import Manifest
+from tests.stages.card.conftest import FULL, judge
 from tests.token_data import GOLDEN
-
-FULL = Description(
-    name='A "small" dataset: with | signs',
-    description="Some words,\nand a line more.",
-    license="Apache-2.0",
-    url="https://example.org/small",
-    creator="A. Author",
-    date_published="2024-02-29",
-    version="1.0.0",
-    citation="@misc{small, title={Small}}",
-    languages=("en", "de"),
-)
-# In a process of its own: its dependencies warn, and warnings are errors here.
-JUDGE = """
-import json, sys, mlcroissant
-dataset = mlcroissant.Dataset(jsonld=sys.argv[1])
-issues = dataset.metadata.ctx.issues
-def plain(record):
-    return {key: value.decode() if isinstance(value, bytes) else value for key, value in record.items()}
-records = {s.uuid: list(map(plain, dataset.records(s.uuid))) for s in dataset.metadata.record_sets}
-files = {f.name: f.sha256 for f in dataset.metadata.file_objects}
-print(json.dumps([sorted(issues.errors), sorted(issues.warnings), files, records], default=str))
-"""
-
-
-@pytest.fixture
-def made(tmp_path: Path, demo_corpus: Path) -> Path:
-    texts = [f"the words of document {i} are those of no other {i}" for i in range(20)]
-    lines = [
-        json.dumps({"text": text, "meta": {"pile_set_name": "A|B"}}) + "\n" for text in [*texts, texts[3]]
-    ]
-    (tmp_path / "in.jsonl").write_text("".join(lines))
-    dedup([tmp_path / "in.jsonl"], tmp_path / "kept", resolve_job())
-    tokenize([tmp_path / "kept"], tmp_path / "tokens", tokenizer=str(demo_corpus))
-    make_order(tmp_path / "tokens", seq_length=32, batch_size=2, steps=3)
-    return tmp_path
-
-
-def judge(directory: Path) -> Any:
-    command = [sys.executable, "-W", "ignore", "-c", JUDGE, str(directory / "croissant.json")]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def test_mlcroissant_finds_nothing_to_say(made: Path) -> None:
-    write_card(made / "tokens", FULL)
-    errors, warnings, files, records = judge(made / "tokens")
-    assert (errors, warnings) == ([], [])
-    assert {name: sha256_file(made / "tokens" / name) for name in files} == files
-    listed = {entry.name for entry in Manifest.read(made / "tokens").outputs}
-    assert listed | {"manifest.json", "order.json"} < set(files)
-    assert len(records["documents"]) == 20
-    first = {key.partition("/")[2]: value for key, value in records["documents"][0].items()}
-    assert (first["shard"], first["row"], first["source"]) == ("in.jsonl", 0, "A|B")
-    value = json.loads((made / "tokens/croissant.json").read_text())
-    assert value["conformsTo"] == "http://mlcommons.org/croissant/1.1"
-    assert value["license"] == "https://spdx.org/licenses/Apache-2.0"
 
 
 def test_a_deduplicated_corpus(made: Path) -> None:
@@ -86,18 +24,6 @@ def test_a_deduplicated_corpus(made: Path) -> None:
     assert (errors, warnings) == ([], [])
     assert set(files) == {"in.jsonl", "dedup.parquet", "manifest.json"}
     assert [record["removed/row"] for record in records["removed"]] == [20]
-
-
-def test_what_is_not_given_is_left_out(made: Path) -> None:
-    bare = Description("small", "Small.")
-    assert bare.missing == ["license", "url", "creator", "date-published"]
-    assert FULL.missing == []
-    write_card(made / "tokens", bare)
-    errors, warnings, _, _ = judge(made / "tokens")
-    assert errors == []
-    assert all("is recommended" in warning for warning in warnings)
-    assert "license" not in json.loads((made / "tokens/croissant.json").read_text())
-    assert "license" not in yaml.safe_load((made / "tokens/README.md").read_text().split("---\n")[1])
 
 
 def test_the_header_is_what_the_hub_reads(made: Path) -> None:

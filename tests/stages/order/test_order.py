@@ -15,18 +15,14 @@ from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import parse_record
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import sha256_file
-from tests.token_data import GOLDEN, random_documents, write_dataset
+from tests.reference import orders
+from tests.token_data import GOLDEN, random_documents, samples, write_dataset
 
 MADE_BY_GPT_NEOX = [
     (name, case)
     for name in ("small_u16", "small_i32")
     for case in json.loads((GOLDEN / "neox" / name / "expect.json").read_text())["orders"]
 ]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return write_dataset(tmp_path / "data", random_documents(0, [9, 0, 40, 3, 17, 1] * 4)).parent
 
 
 @pytest.mark.parametrize(("name", "case"), MADE_BY_GPT_NEOX)
@@ -156,3 +152,43 @@ def test_a_dataset_without_tokens(tmp_path: Path) -> None:
     (tmp_path / "document.bin").touch()
     with pytest.raises(DataError, match="document: 0 tokens in 0 documents"):
         make_order(tmp_path, steps=1)
+
+
+def test_what_is_no_sequential_order(tmp_path: Path) -> None:
+    directory = write_dataset(tmp_path / "data", random_documents(0, [9, 9, 8, 10])).parent
+    with pytest.raises(ParameterError, match="sequence 2 has 8 tokens, not the 9 of a sample"):
+        make_order(directory, recipe="sequential", seq_length=8, batch_size=1, steps=4)
+    # The sizes add up, so only reading them tells.
+    viewer = BatchViewer.open(directory, order="sequential", batch_size=1)
+    assert viewer.batch(1).shape == (1, 9)
+    with pytest.raises(DataError, match="sequence 2 has 8 tokens"):
+        viewer.batch(2)
+    other = write_dataset(tmp_path / "other", random_documents(0, [9, 9, 8])).parent
+    with pytest.raises(DataError, match="not of sequences of one size"):
+        BatchViewer.open(other, order="sequential", batch_size=1)
+    whole = write_dataset(tmp_path / "whole", samples(3)).parent
+    with pytest.raises(ParameterError, match="3 sequences, but 4 samples are asked for"):
+        make_order(whole, recipe="sequential", seq_length=8, batch_size=1, steps=4)
+    with pytest.raises(ParameterError, match="has no --split"):
+        make_order(whole, recipe="sequential", seq_length=8, batch_size=1, steps=1, split="1")
+
+
+def test_a_split_orders_a_part_of_the_documents(tmp_path: Path) -> None:
+    documents = random_documents(0, [20] * 10)
+    directory = write_dataset(tmp_path / "data", documents).parent
+    for part, first, stop in [("train", 0, 7), ("valid", 7, 9), ("test", 9, 10)]:
+        summary = make_order(directory, seq_length=8, batch_size=2, steps=6, split="7,2,1", part=part)
+        assert summary.record.label == f"document_{part}_indexmap_12ns_8sl_1234s"
+        assert (summary.documents, summary.record.documents) == (stop - first, (first, stop))
+        viewer = BatchViewer.open(directory, order=part)
+        seen = {
+            n for step in range(6) for row in (0, 1) for n in viewer.trace(step, row)["document"].to_pylist()
+        }
+        assert seen <= set(range(first, stop))
+        arrays = orders.neox([20] * (stop - first), 8, 12, 1234)
+        own = [document.tolist() for document in documents[first:stop]]
+        assert viewer.batch(2).tolist() == [orders.sequence(own, arrays, 8, number) for number in (4, 5)]
+    with pytest.raises(ParameterError, match="split 1,0,0 of its documents leaves none to valid"):
+        make_order(directory, steps=1, split="1,0,0", part="valid")
+    with pytest.raises(ParameterError, match="part 'dev'"):
+        make_order(directory, steps=1, split="1,0,0", part="dev")

@@ -1,0 +1,209 @@
+"""Digests that are compared with a stream: its own, those of another storage of it, and damaged ones."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pile_tools import BatchViewer
+from pile_tools.checks.digests import has_digests, verify_digests, verify_directory, verify_stream
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.index_maps import SEQUENTIAL
+from pile_tools.stages.digest import digest
+from pile_tools.stages.fetch.fetch import fetch_steps
+from pile_tools.stages.order.order import make_order
+from pile_tools.stream.stream import Stream
+from tests.lookups.conftest import MakeStream, directory_of
+from tests.token_data import write_dataset
+
+DOCUMENTS = [[number % 11] * (number % 7 + 1) for number in range(60)]
+
+
+def test_the_first_step_that_differs_is_named(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    digest(viewer)
+    document = viewer.trace(7, 1).to_pylist()[0]["document"]
+    # It is the document's first token that is changed.
+    steps = [piece["step"] for piece in viewer.seen(document).to_pylist() if piece["offset"] == 0]
+    path = directory_of(viewer) / "document.bin"
+    content = bytearray(path.read_bytes())
+    content[2 * sum(map(len, DOCUMENTS[:document]))] ^= 1
+    path.write_bytes(content)
+    changed = BatchViewer(Stream(viewer.stream.opened, batch_size=2))  # its identity is looked up no more
+    changed.stream.__dict__["identity"] = viewer.identity
+    first = min(steps)
+    with pytest.raises(DataError, match=rf"step {first} is the first that differs from its digest \("):
+        verify_digests(changed.stream)
+    later = [step for step in range(first + 1, 20) if step in steps]
+    for start in range(first + 1, 20):
+        expected = next((step for step in later if step >= start), None)
+        if expected is None:
+            assert verify_digests(changed.stream, (start, None))
+            continue
+        with pytest.raises(DataError, match=rf"step {expected} is the first"):
+            verify_digests(changed.stream, (start, None))
+    # Opened anew it is another dataset, and says so.
+    with pytest.raises(DataError, match="of another token dataset"):
+        BatchViewer.open(directory_of(viewer))
+
+
+def test_digests_of_another_storage_of_the_stream(tmp_path: Path, make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    place = tmp_path / "digests"
+    digest(viewer, place)
+    assert "storage" not in verify_digests(viewer.stream, directory=place)
+    shuffled = write_dataset(tmp_path / "shuffled", list(np.concatenate(list(viewer.batches(0, 20))))).parent
+    fetch_steps(viewer, 3, 6, tmp_path / "fetched")
+    several = {
+        "0:20": BatchViewer.open(shuffled, order=SEQUENTIAL, batch_size=2),
+        "3:6": BatchViewer.open(tmp_path / "fetched"),
+    }
+    for steps, other in several.items():
+        found = verify_digests(other.stream, directory=place)
+        assert found.startswith(f"steps {steps} as their digests have them, root ")
+        assert found.endswith("…, made of another storage of the stream")
+        assert other.identity != viewer.identity
+    assert verify_digests(several["3:6"].stream, (4, 5), directory=place).startswith("steps 4:5 as")
+    with pytest.raises(OutOfRangeError, match=r"no steps 2:5"):
+        verify_digests(several["3:6"].stream, (2, 5), directory=place)
+    # Digests of fewer steps than the stream has.
+    digest(several["3:6"], tmp_path / "few")
+    with pytest.raises(OutOfRangeError, match=r"few: digests of steps 3:6, and not of all of 0:20;"):
+        verify_digests(viewer.stream, directory=tmp_path / "few")
+    assert "another storage" in verify_digests(viewer.stream, (3, 6), directory=tmp_path / "few")
+    # A row that is another, and streams whose steps have other bytes.
+    samples = list(np.concatenate(list(viewer.batches(0, 20))))
+    samples[9] = samples[9][::-1]
+    changed = write_dataset(tmp_path / "changed", samples).parent
+    with pytest.raises(DataError, match="step 4 is the first that differs"):
+        verify_digests(BatchViewer.open(changed, order=SEQUENTIAL, batch_size=2).stream, directory=place)
+    for shape in ({"dtype": "<i4"}, {"seq_length": 4}):
+        with pytest.raises(DataError, match=r"another stream \(seq_length 5 and dtype uint16, not"):
+            verify_digests(make_stream(DOCUMENTS, num_samples=40, **shape).stream, directory=place)
+    # Those that lie with the order must be of this stream, however it may be stored elsewhere.
+    digests_of_it = directory_of(several["0:20"])
+    for path in place.iterdir():
+        shutil.copy(path, digests_of_it / f"{SEQUENTIAL}_{path.name}")
+    with pytest.raises(DataError, match=r"shuffled: digests of another stream \(label"):
+        verify_digests(several["0:20"].stream)
+
+
+def test_digests_that_are_missing_or_damaged(make_stream: MakeStream) -> None:
+    viewer = make_stream(DOCUMENTS)
+    with pytest.raises(PileToolsError, match="no digests; make them with"):
+        verify_digests(viewer.stream)
+    directory = directory_of(viewer)
+    with pytest.raises(PileToolsError, match="no digests; make them with"):
+        verify_directory(directory)
+    path = digest(viewer).path
+    viewer = BatchViewer.open(directory)
+    stored = np.load(path)
+    stored[0, 0] ^= 1
+    np.save(path, stored)
+    with pytest.raises(DataError, match=r"not the digests whose root is in digests.json"):
+        verify_digests(viewer.stream)
+    np.save(path, stored[:-1])
+    with pytest.raises(DataError, match=r"not the digests that digests.json describes"):
+        verify_digests(viewer.stream)
+    path.unlink()
+    with pytest.raises(DataError, match=r"digests.npy: missing"):
+        verify_digests(viewer.stream)
+    record = path.with_suffix(".json")
+    for content in (b"{}", b"[]", b"x", record.read_bytes().replace(b'"steps": 6', b'"steps": 0')):
+        record.write_bytes(content)
+        with pytest.raises(DataError, match=r"digests.json: (not a record|not digests|edited by hand)"):
+            verify_digests(viewer.stream)
+    record.unlink()
+    assert has_digests(directory)
+    with pytest.raises(DataError, match="its digests are missing"):
+        verify_directory(directory)
+
+
+def test_digests_named_by_their_label(tmp_path: Path, make_stream: MakeStream) -> None:
+    """Maps without a record, and of a second order, have digests under the order's label."""
+    bare = tmp_path / "bare"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS, num_samples=40)), bare)
+    (bare / "order.json").unlink()
+    viewer = BatchViewer.open(bare, batch_size=2)
+    # Naming their home is as naming none.
+    assert digest(viewer, bare).path.name == f"{viewer.order.label}_digests.npy"
+    assert not (bare / "digests.json").exists()
+    fetch_steps(viewer, 3, 6, tmp_path / "fetched")
+    for place in (bare, tmp_path / "fetched"):
+        assert "as their digests have them" in verify_stream(str(place), digests=bare)
+    # Digests of several orders: those of the stream's own, else the ones of the first order.
+    several = directory_of(make_stream(DOCUMENTS, num_samples=40))
+    digest(BatchViewer.open(several))
+    other = make_order(several, seq_length=3, batch_size=4, num_samples=9, name="other").record.label
+    digest(BatchViewer.open(several, order=other))
+    assert "steps 0:2 as" in verify_stream(str(several), order=other, digests=several)
+    assert "steps 3:6 as" in verify_stream(str(tmp_path / "fetched"), digests=several)
+    # None of the stream, and none that is the first.
+    (tmp_path / "two").mkdir()
+    for name in ("digests.npy", "digests.json"):
+        shutil.copy(several / f"{other}_{name}", tmp_path / "two" / f"a_{name}")
+        shutil.copy(several / name, tmp_path / "two" / f"b_{name}")
+    write_dataset(tmp_path / "third", list(np.concatenate(list(viewer.batches(0, 20)))))
+    with pytest.raises(ParameterError, match=rf"digests of several orders \({other}, .*none of sequential"):
+        verify_stream(str(tmp_path / "third"), order=SEQUENTIAL, digests=tmp_path / "two")
+
+
+def test_an_order_with_a_directory_of_its_own(tmp_path: Path, make_stream: MakeStream) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(directory_of(make_stream(DOCUMENTS)), data)
+    for path in data.glob("*order.json"):
+        path.unlink()
+    for path in data.glob("*.npy"):
+        path.unlink()
+    place = tmp_path / "order"
+    make_order(data, output=place, seq_length=5, batch_size=2, num_samples=40)
+    with pytest.raises(PileToolsError, match=f"{place}: no digests; make them with"):
+        verify_directory(data, order=str(place))
+    viewer = BatchViewer.open(data, order=place)
+    root = digest(viewer).record.root
+    label = viewer.order.label
+    for steps in (None, (0, 20)):
+        assert verify_directory(data, steps, str(place)).startswith(f"{label}: steps 0:20 as")
+    # Where the order lies alone there are no tokens to compare with.
+    said = f"{label}: digests of steps 0:20, root {root[:12]}… (its dataset is not here)"
+    assert verify_directory(place) == said
+    with pytest.raises(PileToolsError, match=r"dataset is not here; name that .* with --order"):
+        verify_directory(place, (0, 2))
+    content = bytearray((data / "document.bin").read_bytes())
+    content[0] ^= 1
+    (data / "document.bin").write_bytes(content)
+    with pytest.raises(DataError, match=r"step \d+ is the first that differs"):
+        verify_directory(data, order=str(place))
+    record = viewer.stream.record
+    assert record is not None
+    replace(record, digests="0" * 64).write(place / "order.json")
+    with pytest.raises(DataError, match="digests other than those in the record of the order"):
+        verify_directory(place)
+    (place / "digests.json").unlink()
+    with pytest.raises(DataError, match="its digests are missing"):
+        verify_directory(place)
+
+
+def test_the_step_of_a_changed_token_is_named_with_digests_elsewhere(
+    tmp_path: Path, make_stream: MakeStream
+) -> None:
+    viewer = make_stream(DOCUMENTS, num_samples=40)
+    digest(viewer, tmp_path / "digests")
+    fetched = tmp_path / "fetched"
+    fetch_steps(viewer, 3, 6, fetched)
+    content = bytearray((fetched / "document.bin").read_bytes())
+    content[2 * (3 * 6 + 1)] ^= 1  # of the second row of step 4
+    (fetched / "document.bin").write_bytes(content)
+    message = "step 4 is the first that differs from its digest"
+    for steps in (None, (3, 6), (4, 5)):
+        with pytest.raises(DataError, match=message):
+            verify_stream(str(fetched), steps, digests=tmp_path / "digests")
+    # The step that was not changed is right, and the dataset is another nevertheless.
+    with pytest.raises(DataError, match=r"another token dataset .*; fetch the steps again"):
+        verify_stream(str(fetched), (3, 4), digests=tmp_path / "digests")
+    # Steps that have no digests.
+    digest(BatchViewer.open(directory_of(viewer), batch_size=10), tmp_path / "tens")
+    with pytest.raises(DataError, match="another token dataset"):
+        verify_stream(str(fetched), digests=tmp_path / "tens")
