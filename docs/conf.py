@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
+from sphinx.errors import SphinxError
 
 import pile_tools
 
@@ -38,11 +38,11 @@ LOADED_FROM_ELSEWHERE: Final = re.compile(
 
 
 def refuse_remote_sources(app: Sphinx, error: Exception | None) -> None:
-    """Raise ExtensionError where a page would load a script, a style, a font or a picture from elsewhere."""
+    """Raise SphinxError where a page would load a script, a style, a font or a picture from elsewhere."""
     if error is None:
         for path in sorted(Path(app.outdir).rglob("*")):
             if path.suffix in {".html", ".css"} and (match := LOADED_FROM_ELSEWHERE.search(path.read_text())):
-                raise ExtensionError(f"{path}: loads {match[0]!r}; the site must work without a network")
+                raise SphinxError(f"{path}: loads {match[0]!r}; the site must work without a network")
 
 
 def setup(app: Sphinx) -> None:
