@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from sphinx.application import Sphinx
-from sphinx.errors import SphinxError
+from sphinx.util import logging
 
 import pile_tools
+
+logger = logging.getLogger(__name__)
 
 project = "pile-tools"
 author = "The pile-tools developers"
@@ -37,14 +39,14 @@ LOADED_FROM_ELSEWHERE: Final = re.compile(
 )
 
 
-def refuse_remote_sources(app: Sphinx, error: Exception | None) -> None:
-    """Raise SphinxError where a page would load a script, a style, a font or a picture from elsewhere."""
+def warn_of_remote_sources(app: Sphinx, error: Exception | None) -> None:
+    """Warn of each page that would load a script, a style, a font or a picture from elsewhere."""
     if error is None:
         for path in sorted(Path(app.outdir).rglob("*")):
             if path.suffix in {".html", ".css"} and (match := LOADED_FROM_ELSEWHERE.search(path.read_text())):
-                raise SphinxError(f"{path}: loads {match[0]!r}; the site must work without a network")
+                logger.warning("%s: loads %s; the site must work without a network", path, match[0])
 
 
 def setup(app: Sphinx) -> None:
-    """Check the finished site."""
-    app.connect("build-finished", refuse_remote_sources)
+    """Check the finished site. `make docs` turns each warning into a failure."""
+    app.connect("build-finished", warn_of_remote_sources)
