@@ -68,7 +68,7 @@ demo: $(VENV)/.runtime
 
 docs: setup
 	$(BIN)/python $(PINNED) -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html -d build/doctrees docs build/site
 
 constraints:
 	test -x build/uv/bin/uv || { $(PYTHON) -m venv build/uv && build/uv/bin/python $(PIP) install uv; }
