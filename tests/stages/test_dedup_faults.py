@@ -65,6 +65,7 @@ class StopAt:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_resumes_to_the_same_bytes(corpus: Path, expected: dict[str, bytes]) -> None:
     for calls in range(1, 1000, 7):
         out = corpus.parent / f"stopped{calls}"
@@ -263,6 +264,7 @@ def test_full_disk_can_be_resumed(
     assert all_files(out) == expected
 
 
+@pytest.mark.slow
 def test_a_full_disk(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish, done, room = atomic.publish, 0, 1 << 30
 

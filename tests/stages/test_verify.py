@@ -168,6 +168,7 @@ def edit_manifest(directory: Path, part: str, **changes: Any) -> None:
         (lambda d: change_provenance(d, rename_last_shard), r"of 9\.jsonl, but manifest.json says \d+ of 2"),
     ],
 )
+@pytest.mark.slow
 def test_what_no_hash_shows(
     change: Callable[[Path], None], message: str, block: int, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

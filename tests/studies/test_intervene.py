@@ -148,6 +148,7 @@ def test_words_of_several_tokens_are_listed_and_swapped_in_the_text(data: Path, 
         intervene(tmp_path / "o", tmp_path / "p", everything, from_step=2)
 
 
+@pytest.mark.slow
 def test_dropped_documents_are_not_shown_in_the_range(data: Path, tmp_path: Path) -> None:
     parent = BatchViewer.open(data)
     pq.write_table(pa.table({"document": pa.array([7, 8], pa.int32())}), tmp_path / "list.parquet")

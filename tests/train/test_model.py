@@ -53,6 +53,7 @@ def backward(model: GPTNeoX, tokens: torch.Tensor, dtype: torch.dtype = torch.fl
 
 
 @pytest.mark.parametrize(("size", "length"), [("14m", 129), ("31m", 2), ("70m", 37)])
+@pytest.mark.slow
 def test_logits_and_gradients_are_those_of_transformers(size: str, length: int) -> None:
     row = SIZES[size]
     model = random_model(layers=row.layers, width=row.width, heads=row.heads, vocab=row.vocab)

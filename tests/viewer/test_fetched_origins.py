@@ -161,6 +161,7 @@ def everything(viewer: BatchViewer) -> list[object]:
 
 
 @pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.slow
 def test_damage_is_met_or_harmless(
     hashed: bool, whole: BatchViewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
