@@ -8,7 +8,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 
 # How many tests run at a time.
 JOBS ?= 2
-PYTEST := -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 PIP := -m pip --quiet --disable-pip-version-check
 # Packages that come as source are built by the pinned tools, too, and not by whatever is the newest.

@@ -1,12 +1,13 @@
 """Fixtures that many tests share."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import signal
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,17 +35,21 @@ os.environ["XDG_CACHE_HOME"] = _CACHE.name
 PACKAGES = ("encodings", "json", "asyncio", "email")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let pytest-xdist, where it is used, give each file to one worker, and what takes long first."""
-    if not config.pluginmanager.has_plugin("xdist"):
-        return
-    for item in items:
-        # What kills and interrupts processes runs one at a time.
-        serial = item.get_closest_marker("serial")
-        item.add_marker(pytest.mark.xdist_group("serial" if serial else item.location[0]))
-    slow = {item.location[0] for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.location[0] not in slow)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers of pytest-xdist begin with the files that take long, so that none of these is the last."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run tests that are marked "serial" one at a time, whichever worker has them."""
+    if item.get_closest_marker("serial") is None:
+        return (yield)
+    with open(__file__) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

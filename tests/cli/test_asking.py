@@ -382,6 +382,7 @@ def test_behind_a_url(
         assert kept.read_bytes() == old.read_bytes()
 
 
+@pytest.mark.slow
 def test_digests_behind_a_url(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     changed = copied(root / "tokens", tmp_path / "changed")
     piece = BatchViewer.open(changed).trace(5, 0).to_pylist()[0]

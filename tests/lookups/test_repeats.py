@@ -83,6 +83,7 @@ def test_repeats(
     copied=st.booleans(),
     recipe=st.sampled_from(["neox", "megatron-core"]),
 )
+@pytest.mark.slow
 def test_a_dataset_that_a_blend_lists_twice(
     sizes: list[int],
     shape: tuple[int, int, int],

@@ -33,6 +33,7 @@ def made(tmp_path: Path, demo_corpus: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_spans_are_the_text_of_their_tokens(made: Path) -> None:
     viewer = BatchViewer.open(made / "tokens")
     tokenizer = read_tokenizer(str(made / "tokens")).load()

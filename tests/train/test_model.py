@@ -25,7 +25,9 @@ def judge(model: GPTNeoX) -> GPTNeoXForCausalLM:
         attn_implementation="eager",
     )
     other = GPTNeoXForCausalLM(config)
-    weights = {name.replace("embed_out.", "lm_head."): value for name, value in model.state_dict().items()}
+    # Releases of transformers call it by either name.
+    head = "lm_head." if hasattr(other, "lm_head") else "embed_out."
+    weights = {name.replace("embed_out.", head): value for name, value in model.state_dict().items()}
     other.load_state_dict(weights)
     return other.train()
 
@@ -51,6 +53,7 @@ def backward(model: GPTNeoX, tokens: torch.Tensor, dtype: torch.dtype = torch.fl
 
 
 @pytest.mark.parametrize(("size", "length"), [("14m", 129), ("31m", 2), ("70m", 37)])
+@pytest.mark.slow
 def test_logits_and_gradients_are_those_of_transformers(size: str, length: int) -> None:
     row = SIZES[size]
     model = random_model(layers=row.layers, width=row.width, heads=row.heads, vocab=row.vocab)
@@ -140,4 +143,7 @@ def test_operations_are_those_that_transformers_takes() -> None:
     # Its plain attention multiplies all pairs of tokens; a causal one (length + 1) / (2 · length) of them.
     pairs = 3 * model.n_layers * 2 * 2 * model.width * length * length
     ours = flops_per_token(model, length) * length
-    assert counter.get_total_flops() == ours + pairs - pairs * (length + 1) // (2 * length)
+    expected = ours + pairs - pairs * (length + 1) // (2 * length)
+    # Older releases compute the angles of the rotary embedding by a matrix product, which counts too.
+    angles = 2 * length * int(model.width / model.heads * 0.25 / 2)
+    assert counter.get_total_flops() in (expected, expected + angles)

@@ -49,6 +49,7 @@ def test_signatures(num_perm: int) -> None:
 
 @pytest.mark.usefixtures("punkt")
 @pytest.mark.parametrize("run", REMOVED, ids=lambda run: f"{run['num_perm']}-{run['threshold']}")
+@pytest.mark.slow
 def test_removed_documents(run: dict[str, Any], tmp_path: Path) -> None:
     job = resolve_job(preset="pile-dedupe", threshold=run["threshold"])
     assert (job.num_perm, job.bands.bands, job.bands.rows) == (run["num_perm"], run["bands"], run["rows"])

@@ -122,6 +122,7 @@ def test_both_give_the_same_ids_for_code(trained: TokenizerFile, small_library: 
     ],
     ids=lambda text: repr(text[:6]),
 )
+@pytest.mark.slow
 def test_both_give_the_same_ids_for_100_kb_at_a_stretch(trained: TokenizerFile, text: str) -> None:
     assert same(trained, [text])
 
