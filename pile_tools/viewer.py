@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.array_types import Int64Array, Tokens
-from pile_tools.errors import ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import MissingFileError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, parse_record
 from pile_tools.formats.overlay_json import OVERLAY_NAME, overlay_at
@@ -513,7 +513,7 @@ def open_named(name: str, data: str | None, *, order: str | None = None, **optio
     if data is None:
         if not _is_stream("."):
             absent = "" if is_url(name) or os.path.exists(name) else " (there is no such file or directory)"
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset "
                 f"with --data{absent}"
             )

@@ -18,7 +18,7 @@ from pile_tools.checks.order import verify_blend, verify_recipe
 from pile_tools.checks.origins import check_origins, has_origins
 from pile_tools.checks.records import check_records
 from pile_tools.checks.tokens import check_provenance, check_tokenizer, check_tokens
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, EmptyError, MissingFileError, UnfinishedError
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_json import BlendRecord
 from pile_tools.formats.parents import PARENTS_NAME, History
@@ -196,7 +196,7 @@ def verify(
     findings = []
     for directory in directories:
         if not directory.is_dir():
-            raise PileToolsError(f"{directory}: no such directory")
+            raise MissingFileError(f"{directory}: no such directory")
         unfinished = (directory / UNFINISHED_NAME).exists()
         applicable = [
             check for check in checks if (check.for_unfinished or not unfinished) and check.applies(directory)
@@ -204,7 +204,7 @@ def verify(
         if unfinished and not applicable:
             raise UnfinishedError(f"{directory}: unfinished; run the command that makes it again")
         if not applicable:
-            raise PileToolsError(
+            raise EmptyError(
                 f"{directory}: nothing to verify in it; name the output directory of a stage, a token "
                 "dataset or an order"
             )

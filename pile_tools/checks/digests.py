@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.digests_npy import (
     DigestRecord,
     Digests,
@@ -103,14 +103,14 @@ def verify_directory(
     labels = _labels(directory)
     if labels and not is_stream(directory):
         if steps is not None:
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{directory}: its dataset is not here; name that in its place, and {directory} with --order"
             )
         return "; ".join(_verify_root(directory, label) for label in labels)
     if order is not None:
         return verify_stream(str(directory), steps, order, progress)
     if not labels:
-        raise PileToolsError(f"{directory}: no digests; make them with `pile-tools digest`")
+        raise MissingFileError(f"{directory}: no digests; make them with `pile-tools digest`")
     if steps is not None and len(labels) > 1:
         raise ParameterError(
             f"{directory}: several orders have digests; name one with --order: {', '.join(labels)}"
@@ -153,7 +153,7 @@ def verify_stream(
     no digests.
     """
     if digests is not None and not list_records(digests):
-        raise PileToolsError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
+        raise MissingFileError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
     try:
         samples = Stream.open(location, order=order, batch_size=1)
         stream = Stream(samples.opened, batch_size=_find(samples, digests)[0].batch_size)
@@ -171,8 +171,8 @@ def _find(stream: Stream, digests: Path | None) -> tuple[DigestRecord, Digests]:
     if found is not None:
         return found
     if stream.home.path is not None:
-        raise PileToolsError(f"{stream.home.name}: no digests; make them with `pile-tools digest`")
-    raise PileToolsError(
+        raise MissingFileError(f"{stream.home.name}: no digests; make them with `pile-tools digest`")
+    raise MissingFileError(
         f"{stream.home.name}: no digests are stored with it; `pile-tools digest -o DIR` makes them here, and "
         "--digests DIR compares"
     )
@@ -195,7 +195,7 @@ def verify_digests(
     found = stored_digests(stream) if directory is None else read_digests_of(directory, stream.order.label)
     where = stream.name if directory is None else str(directory)
     if found is None:
-        raise PileToolsError(f"{where}: no digests; make them with `pile-tools digest`")
+        raise MissingFileError(f"{where}: no digests; make them with `pile-tools digest`")
     record = found[0]
     if (record.seq_length, record.dtype) != (stream.seq_length, stream.dtype.name):
         raise DataError(

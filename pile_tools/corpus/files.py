@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import FileAccessError, ParameterError
 
 __all__ = [
     "DIRECTORY_SUFFIXES",
@@ -97,7 +97,7 @@ def check_is_file(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         if path.is_symlink():
-            raise PileToolsError(
+            raise FileAccessError(
                 f"{path}: a link to {os.readlink(path)}, which cannot be read ({error.strerror}); "
                 "mend or remove the link"
             ) from None
@@ -110,7 +110,7 @@ def check_is_file(path: Path) -> None:
     }
     kind = kinds.get(stat.S_IFMT(mode))
     if kind is not None:
-        raise PileToolsError(f"{path}: {kind}, which can be read once only; write its content into a file")
+        raise FileAccessError(f"{path}: {kind}, which can be read once only; write its content into a file")
 
 
 def _scan(directory: Path) -> list[os.DirEntry[str]]:
@@ -119,7 +119,7 @@ def _scan(directory: Path) -> list[os.DirEntry[str]]:
         with os.scandir(directory) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise PileToolsError(
+        raise FileAccessError(
             f"{directory}: a folder of the corpus that cannot be read ({error.strerror or error}); make it "
             "readable, or name the shards that are wanted by a pattern"
         ) from None

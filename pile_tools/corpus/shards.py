@@ -10,7 +10,7 @@ from pathlib import Path
 from pile_tools.corpus.files import SHARD_SUFFIXES
 from pile_tools.corpus.search import Member, Search
 from pile_tools.corpus.shard import Shard, natural_key, with_parents
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError
 from pile_tools.storage.names import name_problem
 
 __all__ = ["SHARD_SUFFIXES", "Corpus", "Shard", "find_corpus", "list_shards", "natural_key", "with_parents"]
@@ -42,7 +42,7 @@ def find_corpus(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | N
     search = Search(leave_out)
     members = [member for name in inputs for member in search.find(name)]
     if not members:
-        raise PileToolsError("no input: name at least one file, directory or pattern")
+        raise ParameterError("no input: name at least one file, directory or pattern")
     _refuse_same_file(members)
     shards = _named_apart(members)
     for shard in shards:

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, canonical_json
 from pile_tools.storage.names import check_name
@@ -84,7 +84,7 @@ class ShardFinder:
         if self._given:
             shard = self._given.get(entry.name) or self._by_content.get(entry.sha256)
             if shard is None:
-                raise PileToolsError(
+                raise MissingFileError(
                     f"{entry.name}: not among the {len(self._given)} shards of the corpus given"
                 )
         else:
@@ -92,7 +92,7 @@ class ShardFinder:
             shard = None if hint is None else Shard(self._directory / hint, entry.name)
             if shard is None or not shard.path.is_file():
                 where = f" at {self._directory / hint}" if hint is not None else ""
-                raise PileToolsError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
+                raise MissingFileError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
         size = shard.path.stat().st_size
         if size != entry.bytes:
             raise DataError(

@@ -123,8 +123,6 @@ class OriginsRecord:
                     check_name(dataset.manifest, name, nested=False)
             sound = record.to_bytes() == content and record._is_sound()
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{name}: no record of origins ({error}); fetch the steps again") from None
         if not sound:
             raise DataError(f"{name}: edited by hand or damaged; fetch the steps again")

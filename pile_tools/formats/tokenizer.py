@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import tokenizers
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, RemoteError
 from pile_tools.storage.hub_downloads import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 
@@ -93,7 +93,7 @@ def _find(given: str) -> tuple[Path, str]:
     if path.is_dir():
         path /= TOKENIZER_NAME
         if not path.is_file():
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{path}: no such file; name a tokenizer.json or a Hub id with `--tokenizer`"
             )
         return path, path.name
@@ -118,14 +118,14 @@ def _fetch(repository: str, revision: str | None) -> Path:
             lambda: huggingface_hub.hf_hub_download(repository, TOKENIZER_NAME, revision=revision),
         )
     except LocalEntryNotFoundError:
-        raise PileToolsError(
+        raise RemoteError(
             f"{repository}: the Hub cannot be reached and its cache does not hold this {TOKENIZER_NAME}, and "
             "there is no file or directory of that name here; "
             "fetch that file where there is a network and give its path with `--tokenizer`"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise PileToolsError(
+        raise RemoteError(
             f"{repository}: its {TOKENIZER_NAME} cannot be fetched from the Hub ({reason}), and there is no "
             "file or directory of that name here; "
             "check the id, or give the path of the file"

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError, RecordsError
+from pile_tools.errors import ChangedError, DataError, OccupiedError, RecordsError
 from pile_tools.storage.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.storage.free_space import raise_if_full
 from pile_tools.storage.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
@@ -141,12 +141,12 @@ class Workspace:
 
     def _refuse_foreign(self) -> None:
         if self.directory.exists() and not self.directory.is_dir():
-            raise PileToolsError(f"{self.directory}: not a directory; name another with `-o`")
+            raise OccupiedError(f"{self.directory}: not a directory; name another with `-o`")
         if not self.directory.exists() or self.work.is_dir() or Manifest.find(self.directory) is not None:
             return
         names = sorted(path.name for path in self.directory.iterdir() if path.name != LOCK_NAME)
         if names:
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{self.directory}: already holds something else ({names[0]}); "
                 "name a new or empty directory with `-o`"
             )
@@ -173,7 +173,7 @@ class Workspace:
         found = _differences(old, new)
         if found:
             more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{self.directory}: {state} by a different job: {'; '.join(found[:3])}{more}; "
                 "name another directory with `-o`, or remove this one"
             )
@@ -248,12 +248,12 @@ class Workspace:
             status = file.path.stat()
             touched = status.st_mtime_ns != stamps[file.name]["mtime_ns"]
             if status.st_size != recorded.bytes or (touched and file.measure() != recorded):
-                raise PileToolsError(
+                raise ChangedError(
                     f"{file.path}: changed during the run; remove {self.directory} and run again"
                 )
         for entry in manifest.outputs:
             if not entry.is_in(self.directory):
-                raise PileToolsError(
+                raise ChangedError(
                     f"{self.directory / entry.name}: changed or missing since it was written; "
                     f"remove {self.directory} and run again"
                 )

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError, ProcessError
 from pile_tools.jobs.machine import default_workers
 from pile_tools.jobs.progress import Progress
 from pile_tools.jobs.spawn import SpawnWithoutMain
@@ -211,9 +211,7 @@ def search_decoded(
             yield future.result()
             progress("find", done - first, stop - first)
     except BrokenProcessPool:
-        raise PileToolsError(
-            "a worker process died (killed, or out of memory); give fewer --workers"
-        ) from None
+        raise ProcessError("a worker process died (killed, or out of memory); give fewer --workers") from None
     finally:
         for process in list((pool._processes or {}).values()):
             process.kill()  # one that was started with SIGTERM ignored would go on

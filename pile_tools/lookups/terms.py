@@ -12,7 +12,7 @@ from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.search.term_counts import Terms, check_term, count_terms, split_texts
 from pile_tools.algorithms.search.token_search import TokenBytes
 from pile_tools.algorithms.text.words import split_words
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import MissingFileError, ParameterError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.lookups.patterns import check_ids
@@ -39,7 +39,7 @@ def read_terms(path: Path) -> list[str]:
     try:
         text = path.read_bytes().decode().removeprefix("\ufeff")
     except FileNotFoundError:
-        raise PileToolsError(f"{path}: no such file; name one with a term on each line") from None
+        raise MissingFileError(f"{path}: no such file; name one with a term on each line") from None
     except UnicodeDecodeError as error:
         raise ParameterError(f"{path}: byte {error.start} is not UTF-8") from None
     # Not str.splitlines, which cuts at characters that a term may hold, U+2028 among them.

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import MissingFileError
 
 __all__ = ["split_hub_id"]
 
@@ -25,13 +25,13 @@ def split_hub_id(text: str, what: str) -> tuple[str, str | None]:
     path = Path(text)
     owner = path.parts[0] if path.parts else ""
     if _ID.fullmatch(repository) is None or repository.endswith(_FILE_SUFFIXES):
-        raise PileToolsError(
+        raise MissingFileError(
             f"{text}: no such {what}; neither a {what} nor a Hub id (owner/name, owner/name@revision)"
         )
     if Path(owner).is_dir():
-        raise PileToolsError(f"{text}: no such {what}; {_contents(Path(owner))}")
+        raise MissingFileError(f"{text}: no such {what}; {_contents(Path(owner))}")
     if not revision and _STEP.fullmatch(path.name):
-        raise PileToolsError(
+        raise MissingFileError(
             f"{text}: no such {what} (for a repository of that name on the Hub, write {text}@main)"
         )
     return repository, revision or None

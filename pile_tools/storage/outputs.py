@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import OccupiedError, ParameterError
 from pile_tools.storage.manifest import MANIFEST_NAME
 
 __all__ = ["is_picture", "refuse_listed", "refuse_output"]
@@ -32,7 +32,7 @@ def refuse_output(path: Path, is_earlier: Callable[[Path], bool] = lambda path: 
         return
     refuse_listed(path)
     if path.exists() and not is_earlier(path):
-        raise PileToolsError(f"{path}: exists already; remove it, or name another file")
+        raise OccupiedError(f"{path}: exists already; remove it, or name another file")
 
 
 def is_picture(path: Path) -> bool:
@@ -48,9 +48,9 @@ def refuse_listed(path: Path) -> None:
     state = "exists already, " if target.exists() else ""
     for record in _records(target):
         if target == record:
-            raise PileToolsError(f"{path}: {state}a record of pile-tools; name another file")
+            raise OccupiedError(f"{path}: {state}a record of pile-tools; name another file")
         if target.relative_to(record.parent).as_posix() in _listed(record):
-            raise PileToolsError(f"{path}: {state}listed in {record}; name another file")
+            raise OccupiedError(f"{path}: {state}listed in {record}; name another file")
 
 
 def _records(target: Path) -> Iterator[Path]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from pile_tools.algorithms.array_types import Tokens
 from pile_tools.algorithms.orders import locate
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MissingFileError, ParameterError
 from pile_tools.formats.overlay_json import NO_ROW
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.storage.sources import MissingFileError, SourceFile
+from pile_tools.storage.sources import SourceFile
 from pile_tools.stream.components import UNKNOWN, Component
 from pile_tools.stream.overlay import OverlayComponent
 

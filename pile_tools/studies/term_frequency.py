@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, ParameterError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.studies.arithmetic import Answer
@@ -57,7 +57,7 @@ class Frequencies:
         try:
             table = pq.read_table(path)
         except FileNotFoundError:
-            raise PileToolsError(f"{path}: no such file; make it with `pile-tools count`") from None
+            raise MissingFileError(f"{path}: no such file; make it with `pile-tools count`") from None
         except pa.ArrowException:
             raise DataError(f"{path}: not a Parquet file") from None
         missing = {"checkpoint", "term", "count"} - set(table.column_names)

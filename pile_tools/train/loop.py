@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, NonFiniteError, ParameterError
 from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, describe, deterministic, to_device
@@ -247,7 +247,7 @@ def _check_finite(loss: float, norm: float, dtype: str, step: int, run: Run) -> 
     """Stop before the update where the loss or, outside float16, the gradient is not a number."""
     if not math.isfinite(loss) or (not math.isfinite(norm) and dtype != "float16"):
         what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-        raise PileToolsError(
+        raise NonFiniteError(
             f"{run.directory}: step {step}: the {what}, so training stops; {run.last_checkpoint()}: "
             "look at the batch, or fork from a checkpoint (--from) with a lower --lr"
         )
@@ -258,7 +258,7 @@ def _adjust_scale(state: State, norm: float, step: int, run: Run) -> None:
     exponent, age = state.loss_scale
     if not math.isfinite(norm):
         if exponent == 0:
-            raise PileToolsError(
+            raise NonFiniteError(
                 f"{run.directory}: step {step}: the gradient overflows float16 without any loss scale; "
                 f"{run.last_checkpoint()}: fork from it (--from) with --dtype bfloat16 or float32"
             )

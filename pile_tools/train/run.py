@@ -6,7 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import (
+    DataError,
+    MissingFileError,
+    OccupiedError,
+    ParameterError,
+    PileToolsError,
+    UnfinishedError,
+)
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.train.ancestors import Ancestors
@@ -24,7 +31,7 @@ __all__ = ["Run", "check_fork_batch_size", "newest_checkpoint", "read_begin", "r
 def newest_checkpoint(run: Path) -> Path | None:
     """Return the newest checkpoint of ``run``, None where it stopped before its first."""
     if not run.is_dir():
-        raise PileToolsError(f"{run}: no run to resume; leave --resume out to begin one")
+        raise MissingFileError(f"{run}: no run to resume; leave --resume out to begin one")
     found = list_checkpoints(run)
     return found[-1] if found else None
 
@@ -104,7 +111,7 @@ class Run:
                 stack.enter_context(self._workspace)
                 found = list_checkpoints(directory)
                 if self._workspace.finished is None and found and not resume:
-                    raise PileToolsError(
+                    raise OccupiedError(
                         f"{directory}: an unfinished run, at {found[-1].name}; go on with --resume"
                     )
             except (PileToolsError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import OccupiedError
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.lookups.lineage import Link, lineage
 from pile_tools.stages.card.croissant import CROISSANT_NAME, Description, croissant
@@ -54,7 +54,7 @@ def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, repla
     """
     card = path_inside(directory, CARD_NAME)
     if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
-        raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
+        raise OccupiedError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
     # A JSON value is a YAML value, whatever is in a string.
     lines = "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in header.items())
     with atomic_write(card) as file:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from pile_tools.algorithms.dedup.jaccard import intersection_sizes, jaccard
 from pile_tools.algorithms.dedup.shingle import shingle_sets
 from pile_tools.algorithms.text.unicode_data import Normalization
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, ParameterError, TextGoneError
 from pile_tools.formats.parents import History
-from pile_tools.stages.dedup.input_texts import InputTexts, TextGoneError
+from pile_tools.stages.dedup.input_texts import InputTexts
 from pile_tools.stages.dedup.job import RULES
 from pile_tools.stages.dedup.tables import DEDUP_NAME
 from pile_tools.storage.names import check_name

@@ -8,18 +8,14 @@ from typing import Any
 
 from pile_tools.corpus.reader import ShardReader
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, TextGoneError
 from pile_tools.formats.locations_json import parse_locations
 from pile_tools.formats.parents import History
 from pile_tools.formats.signatures import SIGNATURES_NAME
 from pile_tools.stages.dedup.write import INPUTS_NAME
 from pile_tools.storage.manifest import FileEntry, sha256_file
 
-__all__ = ["InputTexts", "TextGoneError"]
-
-
-class TextGoneError(PileToolsError):
-    """A shard is not where it was."""
+__all__ = ["InputTexts"]
 
 
 @dataclass(frozen=True, slots=True)

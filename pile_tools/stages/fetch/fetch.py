@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, OccupiedError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import SEQUENTIAL
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import ORDER_NAME, OrderRecord
@@ -119,7 +119,7 @@ def _finished(output: Path, parameters: Mapping[str, Any]) -> Manifest | None:
         return None
     manifest = Manifest.read(output)
     if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
-        raise PileToolsError(f"{output}: holds something else; choose another directory")
+        raise OccupiedError(f"{output}: holds something else; choose another directory")
     manifest.check_outputs(output)
     return manifest
 
@@ -187,12 +187,12 @@ def _refuse_foreign(output: Path, work: Path, job: bytes) -> None:
     path = work / _JOB_NAME
     if path.is_file():
         if path.read_bytes() != job:
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{output}: begun with other steps or another stream; choose another directory"
             )
         sweep_partials(output, own=True)
     elif output.is_dir() and not _is_empty(output, work):
-        raise PileToolsError(f"{output}: holds something else; choose another directory")
+        raise OccupiedError(f"{output}: holds something else; choose another directory")
 
 
 def _is_empty(output: Path, work: Path) -> bool:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pile_tools.algorithms.orders.recipes import Order, count_samples, is_last_apart
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MissingFileError, ParameterError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance
 from pile_tools.formats.index_maps import SEQUENTIAL, OrderMaps, OrderPlace, find_order
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, KeptOrder, OrderRecord, parse_record
@@ -30,7 +30,7 @@ from pile_tools.stages.order.order import (
     publish_order,
     stream_length,
 )
-from pile_tools.storage.sources import MissingFileError, SourceFile
+from pile_tools.storage.sources import SourceFile
 from pile_tools.storage.store import is_url, open_store
 
 __all__ = ["KeptSummary", "Measures", "make_order_like"]
