@@ -18,7 +18,7 @@ from pile_tools.checks.order import verify_blend, verify_recipe
 from pile_tools.checks.origins import check_origins, has_origins
 from pile_tools.checks.records import check_records
 from pile_tools.checks.tokens import check_provenance, check_tokenizer, check_tokens
-from pile_tools.errors import DataError, EmptyError, MissingFileError, UnfinishedError
+from pile_tools.errors import DataError, EmptyError, MismatchError, MissingFileError, UnfinishedError
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_json import BlendRecord
 from pile_tools.formats.parents import PARENTS_NAME, History
@@ -148,7 +148,7 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
         return "its dataset is not here"
     difference = None if record is None else record.difference(dataset)
     if difference is not None:
-        raise DataError(
+        raise MismatchError(
             f"{place.name}: an order of another token dataset ({difference[0]}) than the one beside it "
             f"({difference[1]}); make one for it with `pile-tools order`"
         )
@@ -190,7 +190,7 @@ def verify(
     """Run every check of ``checks`` that applies on each of ``directories``.
 
     Raises DataError for the first file that is not right, UnfinishedError for a directory that a stage
-    has not finished (unless a check is made of such, too) and PileToolsError for one to which no check
+    has not finished (unless a check is made of such, too) and EmptyError for one to which no check
     applies.
     """
     findings = []

@@ -3,7 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import (
+    DataError,
+    MismatchError,
+    MissingFileError,
+    OutOfRangeError,
+    ParameterError,
+    PileToolsError,
+)
 from pile_tools.formats.digests_npy import (
     DigestRecord,
     Digests,
@@ -97,7 +104,7 @@ def verify_directory(
 
     Of one ``order`` alone, also one that is elsewhere, with the digests that lie with it. Of digests without
     a token dataset only the root is checked. Returns what was found right, in a line. Raises DataError for
-    the first step that differs, ParameterError for ``steps`` of several orders, PileToolsError where there
+    the first step that differs, ParameterError for ``steps`` of several orders, MissingFileError where there
     are no digests, or no tokens of ``steps``.
     """
     labels = _labels(directory)
@@ -149,7 +156,7 @@ def verify_stream(
     """Compare the steps of the stream at ``location``, here or behind a URL, with its digests.
 
     They are those that are stored with its order, or those in the directory ``digests``. Returns what was
-    found right, in a line. Raises DataError for the first step that differs, PileToolsError where there are
+    found right, in a line. Raises DataError for the first step that differs, MissingFileError where there are
     no digests.
     """
     if digests is not None and not list_records(digests):
@@ -190,7 +197,7 @@ def verify_digests(
     Those in ``directory`` (of several, those of the stream's order, else ``digests.npy``) need not be of this
     storage of the stream: shapes, dtype and numbers of steps must be the stream's. Raises DataError for the
     first step that differs and for digests of another stream, ParameterError for those of another batch size,
-    OutOfRangeError for steps that have none, PileToolsError where there are no digests.
+    OutOfRangeError for steps that have none, MissingFileError where there are no digests.
     """
     found = stored_digests(stream) if directory is None else read_digests_of(directory, stream.order.label)
     where = stream.name if directory is None else str(directory)
@@ -198,7 +205,7 @@ def verify_digests(
         raise MissingFileError(f"{where}: no digests; make them with `pile-tools digest`")
     record = found[0]
     if (record.seq_length, record.dtype) != (stream.seq_length, stream.dtype.name):
-        raise DataError(
+        raise MismatchError(
             f"{where}: digests of another stream (seq_length {record.seq_length} and dtype {record.dtype}, "
             f"not {stream.seq_length} and {stream.dtype.name}); name those of {stream.name}"
         )

@@ -136,8 +136,8 @@ def verify_checkpoint(
     which the report says. ``advance`` is called for each step that was read.
 
     Raises DataError, naming the first step that differs, where a segment is not what its own stream has, or
-    where no step at all is of one of ``viewers``; DataError for damaged files and PileToolsError where there
-    is no checkpoint.
+    where no step at all is of one of ``viewers``; DataError for damaged files and MissingFileError
+    where there is no checkpoint.
     """
     streams = [_Steps(viewer, advance) for viewer in viewers]
     report, failure = _verify(Path(directory), streams)

@@ -209,7 +209,7 @@ class Search:
         yield from (Member(shard, directory) for shard in shards)
 
     def _refuse_unlisted(self, directory: Path, listed: set[str], inside: str) -> None:
-        """Raise PileToolsError for a file in a stage's output that is named like a shard and not listed."""
+        """Raise OccupiedError for a file in a stage's output that is named like a shard and not listed."""
         for folder, folders, names in os.walk(directory / inside):
             below = Path(folder)
             folders[:] = [

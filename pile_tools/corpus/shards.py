@@ -35,9 +35,10 @@ def find_corpus(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | N
     name, the name of its directory is put before that of each shard. Neither a search nor a pattern
     looks into the directory ``leave_out``, where the output of a stage may lie inside its input.
 
-    Raises PileToolsError where an input is missing, stands for nothing or cannot be read, ParameterError
-    where a file is no shard, two files would have the same name or one file is reached in two ways, and
-    UnfinishedError for the directory of an unfinished stage.
+    Raises MissingFileError for an input that does not exist, EmptyError for a directory without shards,
+    FileAccessError for what cannot be read, OccupiedError for a stage's directory with other shards in it,
+    ParameterError where a file is no shard, two files would have the same name or one file is reached in two
+    ways, and UnfinishedError for the directory of an unfinished stage.
     """
     search = Search(leave_out)
     members = [member for name in inputs for member in search.find(name)]

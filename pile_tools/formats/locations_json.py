@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, MissingFileError
+from pile_tools.errors import DataError, MismatchError, MissingFileError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, canonical_json
 from pile_tools.storage.names import check_name
@@ -79,7 +79,7 @@ class ShardFinder:
     def find(self, entry: FileEntry) -> Shard:
         """Return the shard that ``entry`` describes.
 
-        Raises PileToolsError where it is not found and DataError where its length is another.
+        Raises MissingFileError where it is not found and DataError where its length is another.
         """
         if self._given:
             shard = self._given.get(entry.name) or self._by_content.get(entry.sha256)
@@ -95,7 +95,7 @@ class ShardFinder:
                 raise MissingFileError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
         size = shard.path.stat().st_size
         if size != entry.bytes:
-            raise DataError(
+            raise MismatchError(
                 f"{shard.path}: {size} bytes, but the shard that was tokenized had {entry.bytes}; "
                 "name the right corpus with `--corpus`"
             )

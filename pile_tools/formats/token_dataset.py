@@ -100,7 +100,7 @@ def find_dataset(
     """Return the store and the prefix of the token dataset at ``location``.
 
     ``location`` is a directory or URL that holds one ``.idx`` file, an ``.idx`` or ``.bin`` file or the
-    prefix itself. Raises PileToolsError where there is none, ParameterError where there are several and
+    prefix itself. Raises MissingFileError where there is none, ParameterError where there are several and
     UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
     """
     name = os.fspath(location).rstrip("/") or "/"

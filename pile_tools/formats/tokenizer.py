@@ -56,8 +56,8 @@ def read_tokenizer(given: str, *, allow_id_gaps: bool = False) -> TokenizerFile:
 
     ``given`` is the path of a tokenizer.json, of a directory that holds one, or an id on the Hub
     ("owner/name", or "owner/name@revision"). Ids must be unique, below 2³¹ and, unless ``allow_id_gaps``,
-    without gaps from 0 up. Raises PileToolsError where it cannot be found or fetched and DataError
-    where its content is not usable.
+    without gaps from 0 up. Raises MissingFileError where it does not exist, RemoteError
+    where the Hub does not give it and DataError where its content is not usable.
     """
     path, name = _find(given)
     size = path.stat().st_size

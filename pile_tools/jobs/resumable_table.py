@@ -51,7 +51,7 @@ def make_table(
     """Make the Parquet file ``output`` of ``parts``; return False where the very same one was there.
 
     ``function(part, *arguments)`` writes ``part.path`` whole (``write_table``), and is module-level: it runs
-    in ``workers`` processes. Raises PileToolsError where ``output`` is something else.
+    in ``workers`` processes. Raises OccupiedError where ``output`` is something else.
     """
     described = {"format": _FORMAT, "study": study, "parameters": dict(parameters), "version": __version__}
     content = canonical_json(described)

@@ -79,9 +79,9 @@ class Workspace:
     removed all that was made of them, and so is the job resumed. Work that ended with a RecordsError
     is resumed by the same job and gives way to any other, which may be the remedy.
 
-    Raises PileToolsError where the directory holds something else, another run is at work in it, or it
-    was begun or finished by a different job (named), or begun with other versions; a full disk inside the
-    block becomes UnfinishedError.
+    Raises OccupiedError where the directory holds something else, or was begun or finished by a different job
+    (named), or begun with other versions, and BusyError where another run is at work in it; a full disk
+    inside the block becomes UnfinishedError.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Workspace:
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, the last of all files, and remove the work files.
 
-        Raises PileToolsError where an input changed meanwhile, or an output is not what the manifest lists.
+        Raises ChangedError where an input changed meanwhile, or an output is not what the manifest lists.
         """
         stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
         for file, recorded in zip(self._inputs, self.input_entries, strict=True):

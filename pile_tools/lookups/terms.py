@@ -33,8 +33,8 @@ Texts = tuple[npt.NDArray[np.uint8], Int64Array]
 def read_terms(path: Path) -> list[str]:
     """Return the terms in the file ``path``: UTF-8, one on each line, which ends with "\\n" or "\\r\\n".
 
-    Raises PileToolsError where there is no such file, ParameterError for an empty file and, with its number,
-    for a line that is empty or no term.
+    Raises MissingFileError where the file does not exist, ParameterError for an empty file and, with its
+    number, for a line that is empty or no term.
     """
     try:
         text = path.read_bytes().decode().removeprefix("\ufeff")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.corpus.row_lookup import read_text
-from pile_tools.errors import DataError, ParameterError, UnanswerableError
+from pile_tools.errors import DataError, MismatchError, ParameterError, UnanswerableError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance, text_digest
 from pile_tools.formats.locations_json import ShardFinder
 from pile_tools.formats.parents import History
@@ -76,7 +76,7 @@ def trace_pieces(
 
     ``parts`` are those of the stream and ``table`` is what `BatchViewer.trace` gives for the sequence. With
     ``context`` not None the text of each piece is read, with so many characters before and after, in
-    ``corpora`` (see `SourceTexts`). Raises PileToolsError for texts of steps that were fetched.
+    ``corpora`` (see `SourceTexts`). Raises UnanswerableError for texts of steps that were fetched.
     """
     histories: dict[int, History | None] = {}
     texts: dict[int, SourceTexts] = {}
@@ -110,7 +110,7 @@ class SourceTexts:
 
     ``dataset`` is what `pile-tools tokenize` wrote; ``corpora`` are files, directories or patterns of
     the corpus, by default where it lay then; ``tokenizer`` a file or Hub id, by default the one beside
-    the dataset. Raises PileToolsError where the dataset has no provenance.
+    the dataset. Raises UnanswerableError where the dataset has no provenance.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class SourceTexts:
         shard = self._finder.find(entry)
         text = read_text(shard, address["row"], self._manifest.parameters["text_field"])
         if text_digest(text) != address["text_xxh3_128"]:
-            raise DataError(
+            raise MismatchError(
                 f"{shard.path}:{address['row']}: another text than was tokenized; "
                 "name the corpus as it was with `--corpus`"
             )

@@ -84,8 +84,8 @@ def get_range(
 ) -> Response:
     """Fetch ``length`` bytes of ``url`` from ``start``.
 
-    Raises DataError where the server sends anything but those bytes, DeniedError where it refuses and
-    PileToolsError where the file or the server is not there.
+    Raises DataError where the server sends anything but those bytes, DeniedError where it refuses,
+    MissingFileError where it has no such file and RemoteError where it cannot be reached.
     """
 
     def once() -> Response:

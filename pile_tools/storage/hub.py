@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
-from pile_tools.errors import DataError, DeniedError, MissingFileError, RemoteError, UnsupportedError
+from pile_tools.errors import (
+    DataError,
+    DeniedError,
+    MismatchError,
+    MissingFileError,
+    RemoteError,
+    UnsupportedError,
+)
 from pile_tools.storage.http_range import IDENTITY, Response, get_range, is_encoded, transport
 from pile_tools.storage.names import check_name
 from pile_tools.storage.remote import RemoteSource
@@ -126,7 +133,7 @@ class HubRepository:
                 # Asked for by a branch: its bytes have to be those of this commit when the branch has moved.
                 found = replace(found, address=self._url(path))
         elif found.commit != self.commit:
-            raise DataError(f"{name}: of commit {found.commit}, but {self.commit} was asked for")
+            raise MismatchError(f"{name}: of commit {found.commit}, but {self.commit} was asked for")
         return found
 
     def files(self) -> dict[str, int | None]:

@@ -17,7 +17,7 @@ _LISTED: Final = 5
 def split_hub_id(text: str, what: str) -> tuple[str, str | None]:
     """Return id and revision of ``text``, "owner/name" or "owner/name@revision", which is no path here.
 
-    Raises PileToolsError, with no question to the Hub, where ``text`` can only be meant as the path of
+    Raises MissingFileError, with no question to the Hub, where ``text`` can only be meant as the path of
     ``what`` ("directory" or "file"): it is not of the form of an id, is in a directory that is here, or ends
     in ``stepN`` as checkpoints do. A Hub id that ends so is named with its revision.
     """

@@ -39,9 +39,9 @@ def try_lock(descriptor: int) -> bool:
 class DirectoryLock:
     """Hold ``directory`` for one run, from ``__enter__`` to ``__exit__``; make it where it does not exist.
 
-    A directory that was made for the run and is empty at the end is removed. Raises PileToolsError where
-    another run is at work in it, where it is no directory, and where its file system has no locks; a full
-    disk inside the block becomes UnfinishedError.
+    A directory that was made for the run and is empty at the end is removed. Raises BusyError where
+    another run is at work in it, ParameterError where it is no directory and UnsupportedError where its file
+    system has no locks; a full disk inside the block becomes UnfinishedError.
     """
 
     def __init__(self, directory: Path) -> None:

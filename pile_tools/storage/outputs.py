@@ -21,7 +21,7 @@ _PICTURES: Final = (b"\x89PNG\r\n\x1a\n", b"%PDF-", b"<?xml", b"<svg")
 
 
 def refuse_output(path: Path, is_earlier: Callable[[Path], bool] = lambda path: False) -> None:
-    """Raise PileToolsError where writing the file ``path`` would replace one, or one that is listed.
+    """Raise OccupiedError where writing the file ``path`` would replace one, or one that is listed.
 
     ``is_earlier`` says of an existing file whether it is an earlier output of the same kind, which may be
     replaced. Pipes and devices are written to as they are. Links are followed, as the writer follows them.
@@ -43,7 +43,7 @@ def is_picture(path: Path) -> bool:
 
 
 def refuse_listed(path: Path) -> None:
-    """Raise PileToolsError where a manifest or a record lists the file ``path``, or where it is one."""
+    """Raise OccupiedError where a manifest or a record lists the file ``path``, or where it is one."""
     target = Path(os.path.realpath(path))
     state = "exists already, " if target.exists() else ""
     for record in _records(target):

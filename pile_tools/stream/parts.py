@@ -286,7 +286,7 @@ class FetchedPart(Part):
 def same_documents(part: Part) -> Part:
     """Return the part whose documents ``part`` shows, itself unless it is an overlay.
 
-    Raises PileToolsError for an overlay that packs samples anew: its samples follow no packing.
+    Raises UnanswerableError for an overlay that packs samples anew: its samples follow no packing.
     """
     while (below := part.below()) is not None:
         part, samples = below

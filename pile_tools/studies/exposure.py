@@ -17,7 +17,7 @@ __all__ = ["check_begins", "last_seen", "times_seen"]
 
 
 def check_begins(viewer: BatchViewer) -> None:
-    """Raise PileToolsError for steps that were fetched from the middle of a stream."""
+    """Raise UnanswerableError for steps that were fetched from the middle of a stream."""
     if viewer.first_step > 0:
         raise UnanswerableError(
             f"{viewer.order.name}: begins with step {viewer.first_step}, and what earlier ones read is not "

@@ -167,8 +167,8 @@ def open_model(
 
     A GPT-NeoX of Pythia's kind needs no transformers; any other is opened by it, from safetensors and
     without code of the repository. ``device`` is "auto", "cpu", "cuda" or "cuda:N"; with several GPUs
-    "auto" and "cuda" take number ``worker`` of them, in turn. Raises PileToolsError for a model or revision
-    that is not there and DataError for one that is damaged.
+    "auto" and "cuda" take number ``worker`` of them, in turn. Raises MissingFileError for a directory
+    without a model, RemoteError where the Hub does not give one and DataError for one that is damaged.
     """
     if dtype not in _DTYPES:
         raise ParameterError(f"dtype {dtype!r} is none of {', '.join(_DTYPES)}")

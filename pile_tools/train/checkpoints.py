@@ -56,8 +56,8 @@ def write_checkpoint(
 ) -> Path:
     """Write the checkpoint ``run/stepN``, every process its part; it appears whole or not at all.
 
-    It is written under ``work``, on the same file system, flushed and renamed. Raises PileToolsError on every
-    process if one of them fails, and leaves nothing behind.
+    It is written under ``work``, on the same file system, flushed and renamed. Where a process cannot write,
+    raises FileAccessError there and ProcessError on the others, and leaves nothing behind.
     """
     name = f"step{state.record.steps}"
     partial, place = work / name, run / name

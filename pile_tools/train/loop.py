@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pile_tools.errors import DataError, NonFiniteError, ParameterError
+from pile_tools.errors import DataError, MismatchError, NonFiniteError, ParameterError
 from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, describe, deterministic, to_device
@@ -93,7 +93,7 @@ def train(
     one has been written (default: none is removed). Under ``torchrun`` each process calls this, and only the
     first is called back.
 
-    Raises DataError for a stream that is not the one that a run began with, PileToolsError for a loss that is
+    Raises DataError for a stream that is not the one that a run began with, NonFiniteError for a loss that is
     not finite, UnfinishedError where a checkpoint could not be written; those before it stay as they are.
     """
     if resume and source is not None:
@@ -237,7 +237,7 @@ def _accumulate(
 def _check_tokens(batch: npt.NDArray[Any], model: GPTNeoX, viewer: "BatchViewer", step: int) -> None:
     largest = int(batch.max())
     if largest >= model.vocab:
-        raise DataError(
+        raise MismatchError(
             f"{viewer.order.name}: step {step} has token {largest}, "
             f"but the model's vocabulary is {model.vocab}; name a model with a larger one"
         )

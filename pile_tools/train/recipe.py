@@ -86,7 +86,7 @@ def resolve(
 
     The run has made ``done`` steps; ``given`` has steps, learning_rate, schedule, seed and dtype. Where a
     recipe is recorded with the checkpoint ``begin``, a given value that differs from it raises
-    PileToolsError, unless the run is a ``fork``, which may change all but the model. ParameterError or
+    OccupiedError, unless the run is a ``fork``, which may change all but the model. ParameterError or
     OutOfRangeError for values that cannot be.
     """
     shape, peak = (None, None) if model is None else model_shape(model, viewer.seq_length)

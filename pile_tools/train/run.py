@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pile_tools.errors import (
-    DataError,
+    MismatchError,
     MissingFileError,
     OccupiedError,
     ParameterError,
@@ -69,7 +69,7 @@ def read_begin(
         return record.fork(stream, manifest.identity), recorded, {}
     difference = record.stream.difference(stream)
     if difference is not None:
-        raise DataError(
+        raise MismatchError(
             f"{begin}: was trained on another stream: {difference}; name that one (--data, --order, "
             f"--batch-size), or go on with this one in a fork (--from {begin} -o ANOTHER)"
         )
@@ -80,8 +80,9 @@ class Run:
     """The run in ``directory`` of the given ``recipe`` and lineage, held by the first process of ``world``.
 
     ``finished`` says that the same run was finished before; then there is nothing to do. The lock is held
-    until ``stack`` is closed. Raises PileToolsError on every process where the directory holds something
-    else, another run is at work in it, or there is a run to ``resume`` and that was not asked for.
+    until ``stack`` is closed. Raises OccupiedError where the directory holds something else, or a run to
+    ``resume`` and that was not asked for, BusyError where another run is at work in it, and ProcessError on
+    the other processes.
     """
 
     def __init__(

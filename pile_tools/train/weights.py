@@ -114,9 +114,10 @@ def load_model(
 
     ``location`` is a directory with ``config.json`` and safetensors, ours or transformers', whole or in
     shards, or a Hub id such as ``EleutherAI/pythia-70m``, then with a ``revision`` such as ``step512``.
-    Weights of any float type become ``dtype``. Raises PileToolsError for what is not there or cannot be
-    reached, and DataError for files that are damaged or not a GPT-NeoX of Pythia's kind. Pickled weights
-    (``pytorch_model.bin``) are never opened.
+    Weights of any float type become ``dtype``. Raises MissingFileError for a directory without
+    weights, RemoteError where the Hub does not give them, and DataError for files
+    that are damaged or not a GPT-NeoX of Pythia's kind. Pickled weights (``pytorch_model.bin``) are never
+    opened.
     """
     directory = Path(location)
     if not directory.is_dir():

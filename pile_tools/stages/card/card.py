@@ -31,7 +31,7 @@ def write_card(directory: Path, description: Description, *, replace: bool = Fal
     """Write ``croissant.json`` and ``README.md`` into ``directory``, the output of a stage; return both.
 
     Every file that the manifest and the orders beside it list is described with its SHA-256. A README
-    that something else wrote is only overwritten with ``replace``. Raises PileToolsError where there is
+    that something else wrote is only overwritten with ``replace``. Raises OccupiedError where there is
     one, and UnfinishedError for a directory without a manifest.
     """
     manifest = Manifest.read(directory)
@@ -50,7 +50,7 @@ def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, repla
     """Write ``README.md`` with the YAML ``header`` that the Hub reads; return its path.
 
     The caller holds the lock of the directory. One that something else wrote is only overwritten with
-    ``replace``; PileToolsError without.
+    ``replace``; OccupiedError without.
     """
     card = path_inside(directory, CARD_NAME)
     if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):

@@ -102,8 +102,8 @@ def _refuse_former_rules(directory: Path, manifest: Manifest) -> None:
 def find_against(directories: list[Path], job: DedupJob, names: Collection[str]) -> list[Against]:
     """The shards of other deduplicated corpora, in their order; ``names`` are of the corpus's own shards.
 
-    Raises ParameterError for a directory that is none, or whose last part another has too, PileToolsError for
-    one that an earlier version made by other rules, and DataError where the manifest of one does not list
+    Raises ParameterError for a directory that is none, or whose last part another has too, UnsupportedError
+    for one that an earlier version made by other rules, and DataError where the manifest of one does not list
     signatures that it should hold.
     """
     shards_against: list[Against] = []

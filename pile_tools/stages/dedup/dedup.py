@@ -126,9 +126,10 @@ def dedup(
     Where more than the share ``max_skipped`` of the records is skipped, nothing is written; a call with a
     larger one goes on with what was read.
 
-    Raises ParameterError for a memory too small, PileToolsError where the directory holds something
-    else, DataError for damaged input, RecordsError for records that are no documents, UnfinishedError
-    where the same call can go on later.
+    Raises ParameterError for a memory too small, OccupiedError where the directory holds something
+    else, BusyError where another run is at work in it, EmptyError for a corpus without documents, DataError
+    for damaged input, ChangedError for an input that changes meanwhile, RecordsError for records that are no
+    documents, UnfinishedError where the same call can go on later.
     """
     output = Path(output)
     if against and job.method == "pile-dedupe":

@@ -76,7 +76,7 @@ def explain(output: Path, shard: str, row: int, *, corpus: Sequence[Path] = ()) 
     """Explain what became of document ``row`` of input shard ``shard`` in the output of `dedup`.
 
     The texts are read from the inputs where they were, or from ``corpus``. Raises ParameterError for a
-    shard that was no input, OutOfRangeError for a row without a document, PileToolsError where its text
+    shard that was no input, OutOfRangeError for a row without a document, TextGoneError where its text
     is not found, DataError where a text is not what was deduplicated. A partner's text may be gone.
     """
     history = History.open(LocalStore(output))

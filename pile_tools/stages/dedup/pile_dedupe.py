@@ -28,7 +28,7 @@ _coefficients = cache(permutations)
 def load_word_tokenizer() -> Callable[[str], list[str]]:
     """NLTK's ``word_tokenize``, tried once.
 
-    Raises MissingExtraError where nltk is not installed and PileToolsError where its punkt data is not found.
+    Raises MissingExtraError where nltk is not installed or its punkt data is not found.
     """
     with needs_extra("--preset pile-dedupe"):
         from nltk.tokenize import word_tokenize

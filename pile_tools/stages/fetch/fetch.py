@@ -78,8 +78,9 @@ def fetch_steps(
 
     ``progress`` is told of the steps as ``label``, then of the "origins" of sequences and of "documents". A
     run that was interrupted goes on where it ended; a finished directory is left as it is. Raises
-    OutOfRangeError for steps that the stream does not have, PileToolsError where ``output`` holds something
-    else or another run is at work in it, and DataError where a file of a finished one is gone or cut.
+    OutOfRangeError for steps that the stream does not have, OccupiedError where ``output`` holds something
+    else, BusyError where another run is at work in it, and DataError where a file of a finished one is gone
+    or cut.
     """
     viewer.batches(start, stop)
     parameters = {
@@ -183,7 +184,7 @@ def _part(work: Path, step: int) -> Path:
 
 
 def _refuse_foreign(output: Path, work: Path, job: bytes) -> None:
-    """Raise PileToolsError unless ``output`` is empty, or holds unfinished work of the same job."""
+    """Raise OccupiedError unless ``output`` is empty, or holds unfinished work of the same job."""
     path = work / _JOB_NAME
     if path.is_file():
         if path.read_bytes() != job:

@@ -16,7 +16,7 @@ from pile_tools.algorithms.orders.recipes import (
     megatron_core_order,
     neox_order,
 )
-from pile_tools.errors import DataError, OccupiedError, ParameterError
+from pile_tools.errors import DataError, MismatchError, OccupiedError, ParameterError
 from pile_tools.formats.index_maps import PACKINGS, SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
@@ -286,7 +286,9 @@ def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[P
         if not isinstance(old, OrderRecord):
             raise OccupiedError(f"{path}: a blend of that name; choose another --name")
         if (old.index, old.dataset) != (record.index, record.dataset):
-            raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
+            raise MismatchError(
+                f"{path}: an order of another token dataset; remove it and its maps, or use -o"
+            )
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
             missing = [entry.name for entry in old.files if not entry.path(directory).is_file()]
