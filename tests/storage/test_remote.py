@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, MissingFileError, PileToolsError, UnfinishedError
 from pile_tools.storage import http_range, remote, retry
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.fsspec_source import FsspecSource, list_folder
 from pile_tools.storage.http_range import HttpSource
 from pile_tools.storage.hub import HubLocation, HubRepository
 from pile_tools.storage.remote import RemoteSource, coalesce
-from pile_tools.storage.sources import MissingFileError, bytes_between
+from pile_tools.storage.sources import bytes_between
 from pile_tools.storage.store import RemoteStore, is_url, open_store
 from tests.hub_server import COMMIT, Hub, running_hub, use_as_hub
 
