@@ -133,35 +133,51 @@ def test_a_second_interrupt_ends_training_at_once(run_command: Callable[[Callabl
     assert reached == ["the first"]
 
 
-# A call that answers no signal until it returns, or one that does.
+# A call that answers no signal until it returns, one that does, or two of the latter in other processes.
 PROGRAM = """
-import click, hashlib, sys, time
+import click, hashlib, os, pathlib, sys, time
+from pile_tools.jobs.executor import Task, run_tasks
 from pile_tools_cli import main
+
+def sleep():
+    os.write(1, b"busy\\n")  # in one piece, whatever another process writes
+    time.sleep(600)
 
 @click.command()
 def command():
-    click.echo("busy")
     if sys.argv[1] == "compiled":
+        os.write(1, b"busy\\n")
         hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000_000)
-    time.sleep(600)
+    if sys.argv[1] == "processes":
+        run_tasks([Task(name, sleep, (), (pathlib.Path("absent"),)) for name in "ab"], workers=2)
+    sleep()
 
-main.LazyGroup.get_command = lambda *_: command
-sys.exit(main.run(["order"]))
+if __name__ == "__main__":
+    main.LazyGroup.get_command = lambda *_: command
+    sys.exit(main.run(["order"]))
 """
 
 
+@pytest.mark.parametrize(
+    ("kind", "number", "code", "word"),
+    [("compiled", *ENDS[1]), ("processes", *ENDS[1]), ("processes", *ENDS[2])],
+)
 @pytest.mark.slow
 @pytest.mark.serial
-def test_a_termination_ends_a_compiled_call(tmp_path: Path) -> None:
+def test_a_signal_to_all_processes_of_a_command(
+    kind: str, number: signal.Signals, code: int, word: str, tmp_path: Path
+) -> None:
+    """As a batch system and a closed terminal send it."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, str(tmp_path / "program.py"), "compiled"]
+    command = [sys.executable, str(tmp_path / "program.py"), kind]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "busy\n"
-        process.send_signal(signal.SIGTERM)
+        for _ in range(2 if kind == "processes" else 1):
+            assert process.stdout.readline() == "busy\n"
+        os.killpg(process.pid, number)
         _, error = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert error == "pile-tools: terminated\n"
+    assert process.returncode == code
+    assert error == f"pile-tools: {word}\n"
 
 
 @pytest.mark.slow
