@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -11,7 +13,7 @@ import click
 from pile_tools import __version__
 from pile_tools.errors import ExitCode, PileToolsError
 
-from .interrupt import end_soon
+from .interrupt import Ended, end_soon
 from .options import Session, debug_option, proved_files, quiet_bars
 
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
@@ -91,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
         # Not `cli.main`, which has its own ways of ending: it turns a closed pipe into exit code 1.
         with (
             quiet_bars(show=sys.stderr.isatty() and "--json" not in arguments),
-            end_soon(ExitCode.INTERRUPTED, "pile-tools: interrupted"),
+            end_soon(),
             proved_files(),
             cli.make_context("pile-tools", list(arguments), obj=session) as context,
         ):
@@ -99,9 +101,11 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("pile-tools: interrupted", err=True)
-        return ExitCode.INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        ended = error if isinstance(error, Ended) else Ended(signal.SIGINT)
+        with suppress(OSError):  # the terminal may be gone
+            click.echo(ended.message, err=True)
+        return ended.exit_code
     except BrokenPipeError:
         # The reader of our output went away (`pile-tools batch … | head`): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

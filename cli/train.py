@@ -15,6 +15,7 @@ import click
 from pile_tools.errors import UnfinishedError
 
 from . import options, streams
+from .interrupt import ENDINGS, Ended
 
 if TYPE_CHECKING:
     from pile_tools.train import Outcome, Start
@@ -136,7 +137,7 @@ def command(
     """Train a GPT-NeoX model with Pythia's recipe; each checkpoint proves which steps it has read.
 
     Writes RUN/stepN, directories that transformers opens, and a line for each step into RUN/metrics.jsonl.
-    Ctrl-C, a termination signal and --stop-at leave a checkpoint, and --resume goes on from it to the same
+    Ctrl-C, SIGTERM, SIGHUP and --stop-at leave a checkpoint, and --resume goes on from it to the same
     bits as if nothing had happened: at its batch size and micro-batch size, compiled or not as it was,
     unless given. A fork (--from) takes the batch size of
     its own stream, and where that is not the checkpoint's it has to be given.
@@ -182,7 +183,8 @@ def command(
             plot_loss(output, plot)
         _report(outcome, changed, as_json=as_json)
     if outcome.interrupted:
-        raise click.Abort
+        # Under torchrun it may be another process that a signal has asked to stop.
+        raise Ended(should_stop.number or signal.SIGINT)
     if outcome.steps_done < outcome.steps:
         raise UnfinishedError(f"{output}: stopped as asked by --stop-at; go on with --resume")
 
@@ -213,27 +215,37 @@ def _report(outcome: "Outcome", changed: Mapping[str, int], *, as_json: bool) ->
         click.echo("go on with --resume", err=True)
 
 
+class _StopRequest:
+    """Whether a signal has asked to stop; ``number`` is the first that has, None before."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def __call__(self) -> bool:
+        return self.number is not None
+
+
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether to stop; a second Ctrl-C ends at once.
+def _stop_signals() -> Iterator[_StopRequest]:
+    """Give what says whether a signal has asked to stop; a second Ctrl-C ends at once.
 
     A signal that this process was started to ignore, as by `nohup`, stays ignored.
     """
-    stopping = False
+    request = _StopRequest()
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    answered = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
         # Under torchrun a process gets a second signal at once, from torchrun itself.
-        if stopping and number == signal.SIGINT and "RANK" not in os.environ:
-            raise KeyboardInterrupt
-        stopping = True
+        if request() and number == signal.SIGINT and "RANK" not in os.environ:
+            signal.signal(number, before[signal.SIGINT])
+            signal.raise_signal(number)
+        request.number = request.number or number
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    answered = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in answered:
         signal.signal(number, handle)
     try:
-        yield lambda: stopping
+        yield request
     finally:
         for number in answered:
             signal.signal(number, before[number])

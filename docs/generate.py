@@ -15,7 +15,8 @@ HEAD = """\
 
 Made by `python docs/generate.py` from what each command's `--help` prints.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 data failed a check, 4 unfinished but resumable, 130 interrupted.
+Exit codes: 0 done, 1 error, 2 usage, 3 data failed a check, 4 unfinished but resumable; 130, 143 and 129
+ended by SIGINT (Ctrl-C), SIGTERM and SIGHUP. A signal that was ignored at the start, as by `nohup`, stays so.
 An error is one line on standard error that names the file, the value and the remedy; `--debug` shows
 the traceback instead. A progress bar is drawn on a terminal only. `--data` is `$PILE_TOOLS_DATA` unless
 given, and else the current directory.

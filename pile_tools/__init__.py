@@ -3,11 +3,27 @@
 from typing import TYPE_CHECKING
 
 from pile_tools.errors import (
+    BusyError,
+    ChangedError,
     DataError,
+    DefectError,
+    DeniedError,
+    EmptyError,
+    FileAccessError,
+    MismatchError,
+    MissingExtraError,
+    MissingFileError,
+    NonFiniteError,
+    OccupiedError,
     OutOfRangeError,
     ParameterError,
     PileToolsError,
+    ProcessError,
+    RecordsError,
+    RemoteError,
+    UnanswerableError,
     UnfinishedError,
+    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -17,11 +33,27 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BatchViewer",
+    "BusyError",
+    "ChangedError",
     "DataError",
+    "DefectError",
+    "DeniedError",
+    "EmptyError",
+    "FileAccessError",
+    "MismatchError",
+    "MissingExtraError",
+    "MissingFileError",
+    "NonFiniteError",
+    "OccupiedError",
     "OutOfRangeError",
     "ParameterError",
     "PileToolsError",
+    "ProcessError",
+    "RecordsError",
+    "RemoteError",
+    "UnanswerableError",
     "UnfinishedError",
+    "UnsupportedError",
     "__version__",
 ]
 

@@ -1,4 +1,4 @@
-"""The errors that pile-tools raises on purpose.
+"""Errors that pile-tools raises on purpose: a class for each kind that a caller can act on.
 
 Each message is one line that names the file, the value and the remedy. ``exit_code`` is what the
 command line ends with; everything else that a command can end with is in ``ExitCode``.
@@ -11,14 +11,30 @@ from typing import Final
 
 __all__ = [
     "EXTRAS",
+    "BulkEncoderError",
+    "BusyError",
+    "ChangedError",
     "DataError",
+    "DefectError",
+    "DeniedError",
+    "EmptyError",
     "ExitCode",
+    "FileAccessError",
+    "MismatchError",
     "MissingExtraError",
+    "MissingFileError",
+    "NonFiniteError",
+    "OccupiedError",
     "OutOfRangeError",
     "ParameterError",
     "PileToolsError",
+    "ProcessError",
     "RecordsError",
+    "RemoteError",
+    "TextGoneError",
+    "UnanswerableError",
     "UnfinishedError",
+    "UnsupportedError",
     "needs_extra",
 ]
 
@@ -41,11 +57,13 @@ class ExitCode(IntEnum):
     USAGE = 2
     DATA = 3
     UNFINISHED = 4
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class PileToolsError(Exception):
-    """Base of all errors raised on purpose; raised itself where no child says more."""
+    """Base of all errors raised on purpose; never raised itself."""
 
     exit_code = ExitCode.ERROR
 
@@ -56,8 +74,28 @@ class ParameterError(PileToolsError, ValueError):
     exit_code = ExitCode.USAGE
 
 
-class DataError(PileToolsError, ValueError):
-    """Data failed a check: a malformed file, or files that do not belong together."""
+class OutOfRangeError(PileToolsError, IndexError):
+    """A step, row, sequence or document number that the data does not have."""
+
+
+class MissingFileError(PileToolsError):
+    """A file or directory does not exist, here or behind a URL, or does not hold what is named."""
+
+
+class TextGoneError(MissingFileError):
+    """A shard that holds a text is not where it was."""
+
+
+class EmptyError(PileToolsError):
+    """An input exists but holds nothing to work on."""
+
+
+class FileAccessError(PileToolsError):
+    """A file or directory of this machine cannot be read or written."""
+
+
+class DataError(PileToolsError):
+    """Data failed a check: a file is damaged, malformed, or not what its record lists."""
 
     exit_code = ExitCode.DATA
 
@@ -66,8 +104,20 @@ class RecordsError(DataError):
     """Records of a corpus are no documents as it is read; other options may read them."""
 
 
-class OutOfRangeError(PileToolsError, IndexError):
-    """A step, row, sequence or document number that the data does not have."""
+class MismatchError(DataError):
+    """Data is sound but belongs to something else: another dataset, stream, model or corpus."""
+
+
+class ChangedError(PileToolsError):
+    """An input or output of a run was changed by something else before the run ended."""
+
+
+class BusyError(PileToolsError):
+    """Another run is at work in the directory."""
+
+
+class OccupiedError(PileToolsError):
+    """An output, or a directory, holds something else: other files, or the work of another job."""
 
 
 class UnfinishedError(PileToolsError):
@@ -76,8 +126,40 @@ class UnfinishedError(PileToolsError):
     exit_code = ExitCode.UNFINISHED
 
 
+class UnanswerableError(PileToolsError):
+    """The data does not record what a question asks for."""
+
+
+class UnsupportedError(PileToolsError):
+    """A kind of data, URL, file system or library that this version does not work with."""
+
+
 class MissingExtraError(PileToolsError):
-    """An optional package is not installed."""
+    """An optional package, or the data that it needs, is not installed."""
+
+
+class RemoteError(PileToolsError):
+    """A server cannot be reached, fails, or has no such repository or revision."""
+
+
+class DeniedError(RemoteError):
+    """A server refuses (401, 403): for a signed URL perhaps because it has expired."""
+
+
+class ProcessError(PileToolsError):
+    """Another process of the same run died or could not go on."""
+
+
+class BulkEncoderError(PileToolsError):
+    """`fastokens` does not do what `tokenizers` does; the message says how."""
+
+
+class NonFiniteError(PileToolsError):
+    """A loss or a gradient is not finite, so a model cannot be trained or measured further."""
+
+
+class DefectError(PileToolsError):
+    """A result contradicts itself: a defect of pile-tools, to be reported."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.array_types import Int64Array, Tokens
-from pile_tools.errors import ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import MissingFileError, ParameterError
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, parse_record
 from pile_tools.formats.overlay_json import OVERLAY_NAME, overlay_at
@@ -120,8 +120,9 @@ class BatchViewer:
         is remembered (see ``storage.ledger``). ``trust_files`` believes them as they are; ``unproved`` says
         so.
 
-        Raises PileToolsError for what is not there, DataError for what is damaged or does not belong
-        together, ParameterError where something must be named.
+        Raises MissingFileError for what does not exist, RemoteError where a server does not give it,
+        DataError for what is damaged, MismatchError for what does not belong together, ParameterError where
+        something must be named.
         """
         return cls(
             Stream.open(
@@ -433,8 +434,8 @@ class BatchViewer:
 
         Columns: start and checkpoint (int64; steps from start up to checkpoint, not included), source
         (string, null where documents name none), tokens (int64, inputs), share of the interval (float64),
-        cumulative (int64, since the first step). The largest source first. Raises PileToolsError where the
-        sources are not known.
+        cumulative (int64, since the first step). The largest source first. Raises UnanswerableError where
+        the sources are not known.
         """
         from pile_tools.lookups.mixture import mixture
 
@@ -513,15 +514,15 @@ def diff(
 def open_named(name: str, data: str | None, *, order: str | None = None, **options: Any) -> BatchViewer:
     """Open what ``name`` is: a dataset (or a blend or an overlay) in ``order``, or an order of ``data``.
 
-    Without ``data`` it may be an order of the dataset in the current directory. Raises PileToolsError for
-    what is none of these.
+    Without ``data`` it may be an order of the dataset in the current directory. Raises MissingFileError
+    for what is none of these.
     """
     if _is_stream(name):
         return BatchViewer.open(name, order=order, **options)
     if data is None:
         if not _is_stream("."):
             absent = "" if is_url(name) or os.path.exists(name) else " (there is no such file or directory)"
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset "
                 f"with --data{absent}"
             )
@@ -551,8 +552,6 @@ def _is_stream(name: str) -> bool:
             return True
     try:
         find_dataset(name)
-    except UnfinishedError:  # of a dataset that is being made, or of a server that asks to wait
-        raise
-    except PileToolsError:
+    except (MissingFileError, ParameterError):
         return False
     return True

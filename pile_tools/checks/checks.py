@@ -18,7 +18,7 @@ from pile_tools.checks.order import verify_blend, verify_recipe
 from pile_tools.checks.origins import check_origins, has_origins
 from pile_tools.checks.records import check_records
 from pile_tools.checks.tokens import check_provenance, check_tokenizer, check_tokens
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, EmptyError, MismatchError, MissingFileError, UnfinishedError
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_json import BlendRecord
 from pile_tools.formats.parents import PARENTS_NAME, History
@@ -148,7 +148,7 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
         return "its dataset is not here"
     difference = None if record is None else record.difference(dataset)
     if difference is not None:
-        raise DataError(
+        raise MismatchError(
             f"{place.name}: an order of another token dataset ({difference[0]}) than the one beside it "
             f"({difference[1]}); make one for it with `pile-tools order`"
         )
@@ -190,13 +190,13 @@ def verify(
     """Run every check of ``checks`` that applies on each of ``directories``.
 
     Raises DataError for the first file that is not right, UnfinishedError for a directory that a stage
-    has not finished (unless a check is made of such, too) and PileToolsError for one to which no check
+    has not finished (unless a check is made of such, too) and EmptyError for one to which no check
     applies.
     """
     findings = []
     for directory in directories:
         if not directory.is_dir():
-            raise PileToolsError(f"{directory}: no such directory")
+            raise MissingFileError(f"{directory}: no such directory")
         unfinished = (directory / UNFINISHED_NAME).exists()
         applicable = [
             check for check in checks if (check.for_unfinished or not unfinished) and check.applies(directory)
@@ -204,7 +204,7 @@ def verify(
         if unfinished and not applicable:
             raise UnfinishedError(f"{directory}: unfinished; run the command that makes it again")
         if not applicable:
-            raise PileToolsError(
+            raise EmptyError(
                 f"{directory}: nothing to verify in it; name the output directory of a stage, a token "
                 "dataset or an order"
             )

@@ -3,7 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import (
+    DataError,
+    MismatchError,
+    MissingFileError,
+    OutOfRangeError,
+    ParameterError,
+    PileToolsError,
+)
 from pile_tools.formats.digests_npy import (
     DigestRecord,
     Digests,
@@ -97,20 +104,20 @@ def verify_directory(
 
     Of one ``order`` alone, also one that is elsewhere, with the digests that lie with it. Of digests without
     a token dataset only the root is checked. Returns what was found right, in a line. Raises DataError for
-    the first step that differs, ParameterError for ``steps`` of several orders, PileToolsError where there
+    the first step that differs, ParameterError for ``steps`` of several orders, MissingFileError where there
     are no digests, or no tokens of ``steps``.
     """
     labels = _labels(directory)
     if labels and not is_stream(directory):
         if steps is not None:
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{directory}: its dataset is not here; name that in its place, and {directory} with --order"
             )
         return "; ".join(_verify_root(directory, label) for label in labels)
     if order is not None:
         return verify_stream(str(directory), steps, order, progress)
     if not labels:
-        raise PileToolsError(f"{directory}: no digests; make them with `pile-tools digest`")
+        raise MissingFileError(f"{directory}: no digests; make them with `pile-tools digest`")
     if steps is not None and len(labels) > 1:
         raise ParameterError(
             f"{directory}: several orders have digests; name one with --order: {', '.join(labels)}"
@@ -149,11 +156,11 @@ def verify_stream(
     """Compare the steps of the stream at ``location``, here or behind a URL, with its digests.
 
     They are those that are stored with its order, or those in the directory ``digests``. Returns what was
-    found right, in a line. Raises DataError for the first step that differs, PileToolsError where there are
+    found right, in a line. Raises DataError for the first step that differs, MissingFileError where there are
     no digests.
     """
     if digests is not None and not list_records(digests):
-        raise PileToolsError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
+        raise MissingFileError(f"{digests}: no digests; make them with `pile-tools digest -o {digests}`")
     try:
         samples = Stream.open(location, order=order, batch_size=1)
         stream = Stream(samples.opened, batch_size=_find(samples, digests)[0].batch_size)
@@ -171,8 +178,8 @@ def _find(stream: Stream, digests: Path | None) -> tuple[DigestRecord, Digests]:
     if found is not None:
         return found
     if stream.home.path is not None:
-        raise PileToolsError(f"{stream.home.name}: no digests; make them with `pile-tools digest`")
-    raise PileToolsError(
+        raise MissingFileError(f"{stream.home.name}: no digests; make them with `pile-tools digest`")
+    raise MissingFileError(
         f"{stream.home.name}: no digests are stored with it; `pile-tools digest -o DIR` makes them here, and "
         "--digests DIR compares"
     )
@@ -190,15 +197,15 @@ def verify_digests(
     Those in ``directory`` (of several, those of the stream's order, else ``digests.npy``) need not be of this
     storage of the stream: shapes, dtype and numbers of steps must be the stream's. Raises DataError for the
     first step that differs and for digests of another stream, ParameterError for those of another batch size,
-    OutOfRangeError for steps that have none, PileToolsError where there are no digests.
+    OutOfRangeError for steps that have none, MissingFileError where there are no digests.
     """
     found = stored_digests(stream) if directory is None else read_digests_of(directory, stream.order.label)
     where = stream.name if directory is None else str(directory)
     if found is None:
-        raise PileToolsError(f"{where}: no digests; make them with `pile-tools digest`")
+        raise MissingFileError(f"{where}: no digests; make them with `pile-tools digest`")
     record = found[0]
     if (record.seq_length, record.dtype) != (stream.seq_length, stream.dtype.name):
-        raise DataError(
+        raise MismatchError(
             f"{where}: digests of another stream (seq_length {record.seq_length} and dtype {record.dtype}, "
             f"not {stream.seq_length} and {stream.dtype.name}); name those of {stream.name}"
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from pile_tools.algorithms.orders.blend import blend_indices, normalized_weights, parse_weights
 from pile_tools.algorithms.orders.recipes import neox_order
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MismatchError, ParameterError
 from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_json import BlendPart, BlendRecord, OrderRecord
@@ -100,5 +100,7 @@ def _verify_overlay(part: BlendPart, directory: Path) -> None:
     location = joined(str(directory), part.data)
     overlay = OverlayOrder.find(location)
     if overlay is None or overlay.record.identity != part.overlay:
-        raise DataError(f"{location}: not the overlay with which the blend was made; make the blend again")
+        raise MismatchError(
+            f"{location}: not the overlay with which the blend was made; make the blend again"
+        )
     verify_recipe(overlay.order, overlay.dataset)

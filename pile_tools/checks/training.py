@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError
 from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest
 from pile_tools.train.checkpoint_files import (
     DATA_NAME,
@@ -136,8 +136,8 @@ def verify_checkpoint(
     which the report says. ``advance`` is called for each step that was read.
 
     Raises DataError, naming the first step that differs, where a segment is not what its own stream has, or
-    where no step at all is of one of ``viewers``; DataError for damaged files and PileToolsError where there
-    is no checkpoint.
+    where no step at all is of one of ``viewers``; DataError for damaged files and MissingFileError
+    where there is no checkpoint.
     """
     streams = [_Steps(viewer, advance) for viewer in viewers]
     report, failure = _verify(Path(directory), streams)
@@ -159,7 +159,7 @@ def verify_run(
     run = Path(directory)
     paths = list_checkpoints(run)
     if not paths:
-        raise PileToolsError(f"{run}: no checkpoint (stepN) in it; name the directory of a run")
+        raise MissingFileError(f"{run}: no checkpoint (stepN) in it; name the directory of a run")
     streams = [_Steps(viewer, advance) for viewer in viewers]
     newest, verified = DataRecord.read(paths[-1]).digests, []
     groups: dict[str, list[str]] = {}

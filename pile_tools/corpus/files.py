@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import FileAccessError, ParameterError
 
 __all__ = [
     "DIRECTORY_SUFFIXES",
@@ -92,12 +92,12 @@ def refuse_name(path: Path) -> NoReturn:
 
 
 def check_is_file(path: Path) -> None:
-    """Raise PileToolsError for what is no regular file: a link to nothing, a named pipe, a device."""
+    """Raise FileAccessError for what is no regular file: a link to nothing, a named pipe, a device."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
         if path.is_symlink():
-            raise PileToolsError(
+            raise FileAccessError(
                 f"{path}: a link to {os.readlink(path)}, which cannot be read ({error.strerror}); "
                 "mend or remove the link"
             ) from None
@@ -110,23 +110,23 @@ def check_is_file(path: Path) -> None:
     }
     kind = kinds.get(stat.S_IFMT(mode))
     if kind is not None:
-        raise PileToolsError(f"{path}: {kind}, which can be read once only; write its content into a file")
+        raise FileAccessError(f"{path}: {kind}, which can be read once only; write its content into a file")
 
 
 def _scan(directory: Path) -> list[os.DirEntry[str]]:
-    """The entries of a directory in the order of their names; PileToolsError where it cannot be read."""
+    """The entries of a directory in the order of their names; FileAccessError where it cannot be read."""
     try:
         with os.scandir(directory) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise PileToolsError(
+        raise FileAccessError(
             f"{directory}: a folder of the corpus that cannot be read ({error.strerror or error}); make it "
             "readable, or name the shards that are wanted by a pattern"
         ) from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder, or a link to one; PileToolsError for a link to nothing."""
+    """Whether an entry is a folder, or a link to one; FileAccessError for a link to nothing."""
     if entry.is_symlink():
         check_is_file(Path(entry.path))
     return entry.is_dir()
@@ -144,7 +144,7 @@ def list_directory(directory: Path, passed_over: PassedOver, stop: Callable[[Pat
     """Yield the shards in ``directory`` and its folders, counting into ``passed_over``.
 
     A folder for which ``stop`` is true is not searched. A folder that links lead to is searched once,
-    under its own name where it has one. Raises PileToolsError where something cannot be read, and
+    under its own name where it has one. Raises FileAccessError where something cannot be read, and
     ParameterError for a file of another name.
     """
     visited: set[tuple[int, int]] = set()
@@ -175,7 +175,7 @@ def list_directory(directory: Path, passed_over: PassedOver, stop: Callable[[Pat
 def expand_pattern(pattern: str) -> Iterator[Path]:
     """Yield the files and folders that match a glob pattern, as a shell does; ``**`` is any folders.
 
-    Unlike `glob.glob`, raises PileToolsError for a folder that cannot be read and a link to nothing.
+    Unlike `glob.glob`, raises FileAccessError for a folder that cannot be read and a link to nothing.
     """
     path = Path(pattern)
     parts = path.parts[1:] if path.anchor else path.parts

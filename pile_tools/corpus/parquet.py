@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pile_tools.corpus.file_magic import check_magic
 from pile_tools.corpus.utf8 import repair_utf8
-from pile_tools.errors import DataError, RecordsError
+from pile_tools.errors import DataError, MismatchError, RecordsError
 
 if TYPE_CHECKING:
     from pile_tools.corpus.reader import DocumentBatch, ShardReader
@@ -181,7 +181,7 @@ def parquet_text(reader: "ShardReader", row: int) -> bytes | None:
                     f"{path}: damaged Parquet data ({_brief(error)}); fetch the file again"
                 ) from None
         start = stop
-    raise DataError(f"{path}: no row {row} of {file.metadata.num_rows}; it is not the file that was read")
+    raise MismatchError(f"{path}: no row {row} of {file.metadata.num_rows}; it is not the file that was read")
 
 
 def _documents_of_batch(

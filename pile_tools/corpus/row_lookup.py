@@ -14,7 +14,7 @@ from pile_tools.corpus.lines import shard_chunks
 from pile_tools.corpus.reader import ShardReader
 from pile_tools.corpus.shards import Shard
 from pile_tools.corpus.zstd import read_frame_index
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MismatchError
 
 __all__ = ["read_text"]
 
@@ -25,7 +25,7 @@ def read_text(shard: Shard, row: int, text_field: str = "text") -> bytes:
     Raises DataError where there is no such row, or no text in it.
     """
     if row < 0:
-        raise DataError(f"{shard.path}: no row {row}; it is not the file that was read")
+        raise MismatchError(f"{shard.path}: no row {row}; it is not the file that was read")
     reader = ShardReader(shard, text_field=text_field)
     text: bytes | None = None
     if shard.format == ".parquet":
@@ -40,7 +40,7 @@ def read_text(shard: Shard, row: int, text_field: str = "text") -> bytes:
         line = _line_of_frames(shard, row) if shard.format == ".jsonl.zst" else None
         text = reader.parse_line(_line(shard, shard_chunks(shard), row) if line is None else line, row)
     if text is None:
-        raise DataError(f"{shard.path}:{row}: no text there; it is not the file that was read")
+        raise MismatchError(f"{shard.path}:{row}: no text there; it is not the file that was read")
     return text
 
 
@@ -50,7 +50,9 @@ def _line_of_frames(shard: Shard, row: int) -> bytes | None:
     if index is None:
         return None
     if not 0 <= row < index.rows[-1]:
-        raise DataError(f"{shard.path}: no row {row} of {index.rows[-1]}; it is not the file that was read")
+        raise MismatchError(
+            f"{shard.path}: no row {row} of {index.rows[-1]}; it is not the file that was read"
+        )
     first = index.frame_of_row(row)
 
     def frames() -> Iterator[bytes]:
@@ -87,5 +89,5 @@ def _line(shard: Shard, chunks: Iterable[bytes], number: int) -> bytes:
             break
     line = b"".join(parts)
     if not line:
-        raise DataError(f"{shard.path}: it has too few lines; it is not the file that was read")
+        raise MismatchError(f"{shard.path}: it has too few lines; it is not the file that was read")
     return line

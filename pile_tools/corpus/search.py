@@ -18,7 +18,14 @@ from pile_tools.corpus.files import (
     refuse_name,
 )
 from pile_tools.corpus.shard import Shard
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import (
+    DataError,
+    EmptyError,
+    MissingFileError,
+    OccupiedError,
+    ParameterError,
+    UnfinishedError,
+)
 from pile_tools.storage.manifest import MANIFEST_NAME, UNFINISHED_NAME, FileEntry, Manifest
 
 __all__ = ["Member", "Search"]
@@ -156,7 +163,7 @@ class Search:
             members = [member for member in members if not self._left_out(member.shard.path)]
         if not members:
             others = describe_passed_over(self.passed_over)
-            raise PileToolsError(
+            raise EmptyError(
                 f"{directory}: no shards in it; a directory is searched for {', '.join(DIRECTORY_SUFFIXES)}"
                 + (f", and passes over files of other kinds ({others})" if others else "")
             )
@@ -202,7 +209,7 @@ class Search:
         yield from (Member(shard, directory) for shard in shards)
 
     def _refuse_unlisted(self, directory: Path, listed: set[str], inside: str) -> None:
-        """Raise PileToolsError for a file in a stage's output that is named like a shard and not listed."""
+        """Raise OccupiedError for a file in a stage's output that is named like a shard and not listed."""
         for folder, folders, names in os.walk(directory / inside):
             below = Path(folder)
             folders[:] = [
@@ -221,7 +228,7 @@ class Search:
                     and path.relative_to(directory).as_posix() not in listed
                     and not self._left_out(path)
                 ):
-                    raise PileToolsError(
+                    raise OccupiedError(
                         f"{path}: named like a shard, but {directory / MANIFEST_NAME} does not list it; move "
                         "it elsewhere, or name the shards by a pattern"
                     )
@@ -251,7 +258,7 @@ class Search:
             if not any(other in folder.parents for other in folders):
                 members += [m for m in self._directory(folder) if m.shard.path not in known]
         if not members:
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{pattern}: no such file or directory, and no shard matches it as a pattern"
             )
         return members

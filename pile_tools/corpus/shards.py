@@ -10,7 +10,7 @@ from pathlib import Path
 from pile_tools.corpus.files import SHARD_SUFFIXES
 from pile_tools.corpus.search import Member, Search
 from pile_tools.corpus.shard import Shard, natural_key, with_parents
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError
 from pile_tools.storage.names import name_problem
 
 __all__ = ["SHARD_SUFFIXES", "Corpus", "Shard", "find_corpus", "list_shards", "natural_key", "with_parents"]
@@ -35,14 +35,15 @@ def find_corpus(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | N
     name, the name of its directory is put before that of each shard. Neither a search nor a pattern
     looks into the directory ``leave_out``, where the output of a stage may lie inside its input.
 
-    Raises PileToolsError where an input is missing, stands for nothing or cannot be read, ParameterError
-    where a file is no shard, two files would have the same name or one file is reached in two ways, and
-    UnfinishedError for the directory of an unfinished stage.
+    Raises MissingFileError for an input that does not exist, EmptyError for a directory without shards,
+    FileAccessError for what cannot be read, OccupiedError for a stage's directory with other shards in it,
+    ParameterError where a file is no shard, two files would have the same name or one file is reached in two
+    ways, and UnfinishedError for the directory of an unfinished stage.
     """
     search = Search(leave_out)
     members = [member for name in inputs for member in search.find(name)]
     if not members:
-        raise PileToolsError("no input: name at least one file, directory or pattern")
+        raise ParameterError("no input: name at least one file, directory or pattern")
     _refuse_same_file(members)
     shards = _named_apart(members)
     for shard in shards:

@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MissingFileError, ParameterError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.npy import write_npy
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json
 from pile_tools.storage.names import check_name, path_inside
-from pile_tools.storage.sources import MissingFileError
 from pile_tools.storage.store import LocalStore, Store
 
 __all__ = [

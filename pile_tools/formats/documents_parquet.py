@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError
 from pile_tools.storage.names import check_name
 
 __all__ = [
@@ -187,7 +187,7 @@ class Provenance:
             self._file = pq.ParquetFile(source, page_checksum_verification=True)
             found = self._file.schema_arrow
         except FileNotFoundError:
-            raise PileToolsError(f"{self.name}: no such file; the dataset has no provenance") from None
+            raise MissingFileError(f"{self.name}: no such file; the dataset has no provenance") from None
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
         for field in self._schema:

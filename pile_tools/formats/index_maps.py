@@ -16,12 +16,12 @@ from typing import Any, Final, Self
 
 import orjson
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, MissingFileError, ParameterError, UnfinishedError, UnsupportedError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.names import name_problem
-from pile_tools.storage.sources import ArrayView, MissingFileError
+from pile_tools.storage.sources import ArrayView
 from pile_tools.storage.store import Io, LocalStore, Store, open_listed, open_store
 from pile_tools.storage.urls import is_url, split_last, without_credentials
 
@@ -302,7 +302,7 @@ def _names(place: OrderPlace, prefix: str) -> set[str]:
 
 def _only(places: list[OrderPlace], where: str) -> OrderPlace:
     if not places:
-        raise PileToolsError(f"{where}: no order; make one with `pile-tools order`")
+        raise MissingFileError(f"{where}: no order; make one with `pile-tools order`")
     if len(places) > 1:
         labels = ", ".join(place.label for place in places)
         raise ParameterError(f"{where}: several orders; name one with --order (order=): {labels}")
@@ -327,7 +327,7 @@ class OrderMaps:
         record = place.record
         parsed = MapNames.parse(place.label)
         if parsed is not None and not parsed.is_packed:
-            raise PileToolsError(
+            raise UnsupportedError(
                 f"{place.name}: maps of the packing {parsed.packing.removeprefix('_')}, whose samples are "
                 "padded or cut; only maps of GPT-NeoX's packing `packed` are read"
             )

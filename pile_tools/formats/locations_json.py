@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, MissingFileError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, canonical_json
 from pile_tools.storage.names import check_name
@@ -79,12 +79,12 @@ class ShardFinder:
     def find(self, entry: FileEntry) -> Shard:
         """Return the shard that ``entry`` describes.
 
-        Raises PileToolsError where it is not found and DataError where its length is another.
+        Raises MissingFileError where it is not found and DataError where its length is another.
         """
         if self._given:
             shard = self._given.get(entry.name) or self._by_content.get(entry.sha256)
             if shard is None:
-                raise PileToolsError(
+                raise MissingFileError(
                     f"{entry.name}: not among the {len(self._given)} shards of the corpus given"
                 )
         else:
@@ -92,10 +92,10 @@ class ShardFinder:
             shard = None if hint is None else Shard(self._directory / hint, entry.name)
             if shard is None or not shard.path.is_file():
                 where = f" at {self._directory / hint}" if hint is not None else ""
-                raise PileToolsError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
+                raise MissingFileError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
         size = shard.path.stat().st_size
         if size != entry.bytes:
-            raise DataError(
+            raise MismatchError(
                 f"{shard.path}: {size} bytes, but the shard that was tokenized had {entry.bytes}; "
                 "name the right corpus with `--corpus`"
             )

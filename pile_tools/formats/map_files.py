@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MismatchError
 from pile_tools.formats.npy import read_header
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, file_entry
@@ -81,7 +81,7 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> FileEntry:
     if path.exists():
         entry = _save(path.name, array, None)
         if file_entry(path) != entry:
-            raise DataError(
+            raise MismatchError(
                 f"{path}: holds another array than this order; remove it or choose another --name"
             )
         return entry

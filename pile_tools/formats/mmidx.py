@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, ParameterError
 from pile_tools.storage.atomic import atomic_write
 
 __all__ = [
@@ -146,7 +146,7 @@ def read_index(path: str | os.PathLike[str]) -> MMapIndex:
             header = parse_header(file.read(HEADER_BYTES), length, str(path))
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
-        raise PileToolsError(f"{path}: no such file; a token dataset needs its .idx") from None
+        raise MissingFileError(f"{path}: no such file; a token dataset needs its .idx") from None
     n, m = header.n_sequences, header.n_doc_idx
     index = MMapIndex(
         path,

@@ -238,8 +238,6 @@ def parse_record(content: bytes, name: str) -> OrderRecord | BlendRecord:
             check_name(label, name, nested=False)
         same = record.to_bytes() == content and record._is_sound()
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(
             f"{name}: not an order ({error}); remove it and run `pile-tools order` again"
         ) from None

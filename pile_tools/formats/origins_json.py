@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MismatchError
 from pile_tools.formats.map_files import read_array
 from pile_tools.storage.manifest import FileEntry, canonical_json
 from pile_tools.storage.names import check_name
@@ -123,8 +123,6 @@ class OriginsRecord:
                     check_name(dataset.manifest, name, nested=False)
             sound = record.to_bytes() == content and record._is_sound()
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{name}: no record of origins ({error}); fetch the steps again") from None
         if not sound:
             raise DataError(f"{name}: edited by hand or damaged; fetch the steps again")
@@ -173,7 +171,7 @@ class OriginFiles:
             raise DataError(f"{self.name}: missing; copy it too, or fetch the steps again")
         self.record = OriginsRecord.parse(content, self.name)
         if self.record.identity != identity or self.record.sequences != sequences:
-            raise DataError(f"{self.name}: of other steps than those beside it; fetch the steps again")
+            raise MismatchError(f"{self.name}: of other steps than those beside it; fetch the steps again")
         self._is_proved = False
         self._arrays: list[tuple[Source, FileEntry]] = []
         self.starts = self._array(STARTS_NAME, 1, "int64")

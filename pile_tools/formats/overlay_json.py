@@ -94,8 +94,6 @@ class OverlayRecord:
                 and (batch_size is None or (type(batch_size) is int and batch_size > 0))
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{name}: not an overlay ({error}); run `pile-tools intervene` again") from None
         if not sound:
             raise DataError(f"{name}: edited by hand or damaged; run `pile-tools intervene` again")

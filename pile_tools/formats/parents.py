@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pile_tools.corpus.shards import Shard
-from pile_tools.errors import DataError, UnfinishedError
+from pile_tools.errors import DataError, MissingFileError, UnfinishedError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest
 from pile_tools.storage.names import path_inside
-from pile_tools.storage.sources import MissingFileError
 from pile_tools.storage.store import LocalStore, Store
 
 __all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest", "check_carried"]

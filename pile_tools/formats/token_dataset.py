@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, MissingFileError, ParameterError, UnfinishedError
 from pile_tools.formats.mmidx import (
     HEADER_BYTES,
     WHOLE_CHECK,
@@ -30,14 +30,7 @@ from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.manifest import MANIFEST_NAME, UNFINISHED_NAME, FileEntry, Manifest, canonical_json
 from pile_tools.storage.proofs import Claim
 from pile_tools.storage.recorded_files import hash_claim, listed_entry, open_recorded
-from pile_tools.storage.sources import (
-    ArrayView,
-    MappedFile,
-    MissingFileError,
-    Source,
-    bytes_between,
-    read_parts,
-)
+from pile_tools.storage.sources import ArrayView, MappedFile, Source, bytes_between, read_parts
 from pile_tools.storage.store import Io, Store, open_store
 from pile_tools.storage.urls import child, is_url, split_last, without_credentials
 
@@ -107,7 +100,7 @@ def find_dataset(
     """Return the store and the prefix of the token dataset at ``location``.
 
     ``location`` is a directory or URL that holds one ``.idx`` file, an ``.idx`` or ``.bin`` file or the
-    prefix itself. Raises PileToolsError where there is none, ParameterError where there are several and
+    prefix itself. Raises MissingFileError where there is none, ParameterError where there are several and
     UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
     """
     name = os.fspath(location).rstrip("/") or "/"
@@ -121,7 +114,7 @@ def find_dataset(
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
             where = "the current directory" if name == "." else name
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{without_credentials(where)}: no .idx file in it, so no token dataset; name the directory "
                 "or prefix of one (--data, or $PILE_TOOLS_DATA)"
             )
@@ -131,10 +124,10 @@ def find_dataset(
         return store, prefix
     if is_url(name):
         stem = without_credentials(child(folder, prefix))
-        raise PileToolsError(f"{stem}.idx: no such file; name the folder or the prefix of a token dataset")
+        raise MissingFileError(f"{stem}.idx: no such file; name the folder or the prefix of a token dataset")
     if Path(name).is_file():
-        raise PileToolsError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
-    raise PileToolsError(
+        raise MissingFileError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
+    raise MissingFileError(
         f"{name}: no such directory, and {os.path.join(folder, prefix)}.idx: no such file; name the "
         "directory or the prefix of a token dataset (one on the Hub is hf://datasets/OWNER/NAME)"
     )
@@ -176,7 +169,7 @@ def _part_names(names: Mapping[str, int | None], store: Store, prefix: str) -> l
     if whole in names:
         return [whole]
     if not shards:
-        raise PileToolsError(f"{where}.bin: no such file, and no shards {prefix}-00000-of-….bin either")
+        raise MissingFileError(f"{where}.bin: no such file, and no shards {prefix}-00000-of-….bin either")
     if len(lasts) > 1:
         raise DataError(f"{where}: shards of several sets (last shards {sorted(lasts)}); remove all but one")
     for index in range(max(lasts) + 1):

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import tokenizers
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, RemoteError
 from pile_tools.storage.hub_downloads import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 
@@ -56,8 +56,8 @@ def read_tokenizer(given: str, *, allow_id_gaps: bool = False) -> TokenizerFile:
 
     ``given`` is the path of a tokenizer.json, of a directory that holds one, or an id on the Hub
     ("owner/name", or "owner/name@revision"). Ids must be unique, below 2³¹ and, unless ``allow_id_gaps``,
-    without gaps from 0 up. Raises PileToolsError where it cannot be found or fetched and DataError
-    where its content is not usable.
+    without gaps from 0 up. Raises MissingFileError where it does not exist, RemoteError
+    where the Hub does not give it and DataError where its content is not usable.
     """
     path, name = _find(given)
     size = path.stat().st_size
@@ -93,7 +93,7 @@ def _find(given: str) -> tuple[Path, str]:
     if path.is_dir():
         path /= TOKENIZER_NAME
         if not path.is_file():
-            raise PileToolsError(
+            raise MissingFileError(
                 f"{path}: no such file; name a tokenizer.json or a Hub id with `--tokenizer`"
             )
         return path, path.name
@@ -118,14 +118,14 @@ def _fetch(repository: str, revision: str | None) -> Path:
             lambda: huggingface_hub.hf_hub_download(repository, TOKENIZER_NAME, revision=revision),
         )
     except LocalEntryNotFoundError:
-        raise PileToolsError(
+        raise RemoteError(
             f"{repository}: the Hub cannot be reached and its cache does not hold this {TOKENIZER_NAME}, and "
             "there is no file or directory of that name here; "
             "fetch that file where there is a network and give its path with `--tokenizer`"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise PileToolsError(
+        raise RemoteError(
             f"{repository}: its {TOKENIZER_NAME} cannot be fetched from the Hub ({reason}), and there is no "
             "file or directory of that name here; "
             "check the id, or give the path of the file"

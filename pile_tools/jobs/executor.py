@@ -21,6 +21,7 @@ from typing import Any, Self
 from pile_tools.errors import UnfinishedError
 from pile_tools.jobs.machine import default_workers
 from pile_tools.jobs.progress import Progress, no_progress
+from pile_tools.jobs.spawn import start_tracker, undisturbed
 
 __all__ = ["Task", "TaskPool", "run_tasks", "start_server"]
 
@@ -49,12 +50,8 @@ def start_server(module: str) -> None:
     It imports ``module`` and is otherwise as new: no thread of this process has ever been in it.
     """
     forkserver.set_forkserver_preload([module])
-    # Inherited: an interrupt is for this process, at no moment for those that it starts.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with undisturbed():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
@@ -131,6 +128,7 @@ class TaskPool:
     def _in_processes(self, todo: Sequence[Task]) -> Iterator[Task]:
         """Run the tasks and yield each when it has ended."""
         if self._pool is None:
+            start_tracker()
             self._pool = ProcessPoolExecutor(
                 self._workers,
                 mp_context=multiprocessing.get_context(self._start_method),

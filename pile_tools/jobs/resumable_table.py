@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pile_tools import __version__
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, OccupiedError
 from pile_tools.jobs.executor import Task, run_tasks
 from pile_tools.jobs.progress import Progress
 from pile_tools.jobs.workspace import Workspace
@@ -51,17 +51,17 @@ def make_table(
     """Make the Parquet file ``output`` of ``parts``; return False where the very same one was there.
 
     ``function(part, *arguments)`` writes ``part.path`` whole (``write_table``), and is module-level: it runs
-    in ``workers`` processes. Raises PileToolsError where ``output`` is something else.
+    in ``workers`` processes. Raises OccupiedError where ``output`` is something else.
     """
     described = {"format": _FORMAT, "study": study, "parameters": dict(parameters), "version": __version__}
     content = canonical_json(described)
     if output.exists():
         if read_description(output) == orjson.loads(content):
             return False
-        raise PileToolsError(f"{output}: already there, and of another job; name another file with `-o`")
+        raise OccupiedError(f"{output}: already there, and of another job; name another file with `-o`")
     refuse_output(output)
     if output.parent.exists() and not output.parent.is_dir():
-        raise PileToolsError(f"{output.parent}: not a directory; name another file with `-o`")
+        raise OccupiedError(f"{output.parent}: not a directory; name another file with `-o`")
     space = Workspace(
         output.with_name(f"{output.name}.unfinished"),
         stage=study,
@@ -114,10 +114,8 @@ def read_description(path: Path) -> dict[str, Any]:
         if value["format"] != _FORMAT:
             raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
     except FileNotFoundError:
-        raise PileToolsError(f"{path}: no such file") from None
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+        raise MissingFileError(f"{path}: no such file") from None
+    except (pa.ArrowException, KeyError, TypeError, ValueError):
         raise DataError(f"{path}: not a table of a study of pile-tools") from None
     return value
 

@@ -5,10 +5,12 @@ called. A script without ``if __name__ == "__main__"`` would then begin its own 
 and one that is read from standard input is nowhere to be run from. Ours call functions of modules only.
 """
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from multiprocessing.popen_spawn_posix import Popen
     from multiprocessing.process import BaseProcess
 
-__all__ = ["SpawnWithoutMain"]
+__all__ = ["SpawnWithoutMain", "start_tracker", "undisturbed"]
 
 _lock = threading.Lock()
 
@@ -45,3 +47,22 @@ class SpawnWithoutMain(SpawnContext):
     """The context of `multiprocessing` whose processes begin anew and do not run the main script."""
 
     Process = _Process
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Start processes in this block that get no interrupt and no hang-up: their parent answers both.
+
+    Whatever closes or interrupts a terminal signals all processes of a command at once.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_tracker() -> None:
+    """Start the process in which `multiprocessing` keeps count of semaphores, to outlive a hang-up."""
+    with undisturbed():
+        resource_tracker.ensure_running()

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError, RecordsError
+from pile_tools.errors import ChangedError, DataError, OccupiedError, RecordsError
 from pile_tools.storage.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.storage.free_space import raise_if_full
 from pile_tools.storage.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
@@ -79,9 +79,9 @@ class Workspace:
     removed all that was made of them, and so is the job resumed. Work that ended with a RecordsError
     is resumed by the same job and gives way to any other, which may be the remedy.
 
-    Raises PileToolsError where the directory holds something else, another run is at work in it, or it
-    was begun or finished by a different job (named), or begun with other versions; a full disk inside the
-    block becomes UnfinishedError.
+    Raises OccupiedError where the directory holds something else, or was begun or finished by a different job
+    (named), or begun with other versions, and BusyError where another run is at work in it; a full disk
+    inside the block becomes UnfinishedError.
     """
 
     def __init__(
@@ -141,12 +141,12 @@ class Workspace:
 
     def _refuse_foreign(self) -> None:
         if self.directory.exists() and not self.directory.is_dir():
-            raise PileToolsError(f"{self.directory}: not a directory; name another with `-o`")
+            raise OccupiedError(f"{self.directory}: not a directory; name another with `-o`")
         if not self.directory.exists() or self.work.is_dir() or Manifest.find(self.directory) is not None:
             return
         names = sorted(path.name for path in self.directory.iterdir() if path.name != LOCK_NAME)
         if names:
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{self.directory}: already holds something else ({names[0]}); "
                 "name a new or empty directory with `-o`"
             )
@@ -173,7 +173,7 @@ class Workspace:
         found = _differences(old, new)
         if found:
             more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{self.directory}: {state} by a different job: {'; '.join(found[:3])}{more}; "
                 "name another directory with `-o`, or remove this one"
             )
@@ -241,19 +241,19 @@ class Workspace:
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, the last of all files, and remove the work files.
 
-        Raises PileToolsError where an input changed meanwhile, or an output is not what the manifest lists.
+        Raises ChangedError where an input changed meanwhile, or an output is not what the manifest lists.
         """
         stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
         for file, recorded in zip(self._inputs, self.input_entries, strict=True):
             status = file.path.stat()
             touched = status.st_mtime_ns != stamps[file.name]["mtime_ns"]
             if status.st_size != recorded.bytes or (touched and file.measure() != recorded):
-                raise PileToolsError(
+                raise ChangedError(
                     f"{file.path}: changed during the run; remove {self.directory} and run again"
                 )
         for entry in manifest.outputs:
             if not entry.is_in(self.directory):
-                raise PileToolsError(
+                raise ChangedError(
                     f"{self.directory / entry.name}: changed or missing since it was written; "
                     f"remove {self.directory} and run again"
                 )

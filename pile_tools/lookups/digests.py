@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MismatchError
 from pile_tools.formats.digests_npy import (
     DIGEST_BYTES,
     DigestRecord,
@@ -88,7 +88,7 @@ def stored_digests(stream: Stream) -> tuple[DigestRecord, Digests] | None:
         steps = {name: getattr(found[0], name) for name in ("batch_size", "first_step", "steps")}
         record = replace(record, **steps)
     if replace(found[0], root="") != record:
-        raise DataError(
+        raise MismatchError(
             f"{stream.home.name}: digests of another stream ({differences(found[0], record)}); make them "
             "again with `pile-tools digest`"
         )

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.exposure import tokens_by_source
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import UnanswerableError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
 from pile_tools.stream.parts import Part
@@ -31,7 +31,7 @@ def mixture(stream: Stream, *, every: int | None = None, progress: Progress = no
     for number, part in enumerate(stream.parts):
         progress("mixture", number, len(stream.parts))
         if part.n_documents is None:
-            raise PileToolsError(
+            raise UnanswerableError(
                 f"{part.name}: the boundaries of its documents are not known, so neither are their sources"
             )
         for names, found in _mixture_of(stream, part, marks):
@@ -108,8 +108,8 @@ def _mixture_of_pieces(
         yield list(names), tokens
 
 
-def _no_sources(part: Part) -> PileToolsError:
-    return PileToolsError(
+def _no_sources(part: Part) -> UnanswerableError:
+    return UnanswerableError(
         f"{part.name}: no documents.parquet, so it is not known which source a document is from"
     )
 

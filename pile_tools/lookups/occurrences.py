@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import OutOfRangeError, ParameterError, UnanswerableError
 from pile_tools.lookups.document_positions import show_documents
 from pile_tools.stream.parts import Part
 from pile_tools.stream.ranks import ranks_of_rows
@@ -37,7 +37,7 @@ def document_at(part: Part, shard: str, row: int) -> int:
     """Return the number of the document of ``part`` that came from (``shard``, ``row``)."""
     provenance = part.provenance()
     if provenance is None:
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{part.name}: no documents.parquet, so it is not known where its documents came from; name "
             "the document by its number (--document)"
         )
@@ -64,7 +64,7 @@ def occurrences(
     part = the_part(stream, dataset)
     count = part.n_documents
     if count is None:
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{part.name}: the boundaries of its documents are not known, so no document has a number; "
             "search for its text (`pile-tools find`)"
         )

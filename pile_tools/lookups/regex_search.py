@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError, ProcessError
 from pile_tools.jobs.machine import default_workers
 from pile_tools.jobs.progress import Progress
-from pile_tools.jobs.spawn import SpawnWithoutMain
+from pile_tools.jobs.spawn import SpawnWithoutMain, start_tracker
 from pile_tools.lookups.decoding import Texts
 from pile_tools.lookups.search import Hits
 from pile_tools.stream.stream import Stream
@@ -198,6 +198,7 @@ def search_decoded(
         return
     _Searcher(*arguments)  # what is wrong with the query or the tokenizer is said here, and once
     count = min(workers or default_workers(), len(blocks))
+    start_tracker()
     pool = ProcessPoolExecutor(count, SpawnWithoutMain(), initializer=_begin_worker, initargs=arguments)
     waiting: deque[tuple[Future[list[DecodedMatch]], int]] = deque()
     try:
@@ -211,9 +212,7 @@ def search_decoded(
             yield future.result()
             progress("find", done - first, stop - first)
     except BrokenProcessPool:
-        raise PileToolsError(
-            "a worker process died (killed, or out of memory); give fewer --workers"
-        ) from None
+        raise ProcessError("a worker process died (killed, or out of memory); give fewer --workers") from None
     finally:
         for process in list((pool._processes or {}).values()):
             process.kill()  # one that was started with SIGTERM ignored would go on

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.exposure import repetition, repetition_of_spans
 from pile_tools.algorithms.orders.piece_lists import Listed
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import UnanswerableError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.intervals import inputs, row_intervals, sample_intervals
 from pile_tools.stream.components import MapsComponent
@@ -75,7 +75,7 @@ def _repeats_of(
     """
     several = [maps for part in parts if (maps := part.maps()) is not None]
     if several and len(several) < len(parts):
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{parts[0].name}: blended with itself once by maps and once in its own order, so that repeats "
             "cannot be told; ask for occurrences of documents (`pile-tools seen`)"
         )
@@ -109,12 +109,12 @@ def _repeats_of_listed(
     """The same of steps that were fetched: of the whole dataset, what these steps read how often."""
     part = parts[0]
     if len(parts) > 1:
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{part.name}: fetched from a blend that lists a dataset twice, so that repeats cannot be told; "
             "ask them of the blend itself, or ask for occurrences of documents (`pile-tools seen`)"
         )
     if listed.packed_anew:
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{part.name}: fetched from an overlay that packs samples anew, of which this cannot be told; "
             "ask for occurrences of documents (`pile-tools seen`)"
         )

@@ -12,7 +12,7 @@ from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.search.term_counts import Terms, check_term, count_terms, split_texts
 from pile_tools.algorithms.search.token_search import TokenBytes
 from pile_tools.algorithms.text.words import split_words
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import MissingFileError, ParameterError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.jobs.progress import Progress, in_threads, no_progress
 from pile_tools.lookups.patterns import check_ids
@@ -33,13 +33,13 @@ Texts = tuple[npt.NDArray[np.uint8], Int64Array]
 def read_terms(path: Path) -> list[str]:
     """Return the terms in the file ``path``: UTF-8, one on each line, which ends with "\\n" or "\\r\\n".
 
-    Raises PileToolsError where there is no such file, ParameterError for an empty file and, with its number,
-    for a line that is empty or no term.
+    Raises MissingFileError where the file does not exist, ParameterError for an empty file and, with its
+    number, for a line that is empty or no term.
     """
     try:
         text = path.read_bytes().decode().removeprefix("\ufeff")
     except FileNotFoundError:
-        raise PileToolsError(f"{path}: no such file; name one with a term on each line") from None
+        raise MissingFileError(f"{path}: no such file; name one with a term on each line") from None
     except UnicodeDecodeError as error:
         raise ParameterError(f"{path}: byte {error.start} is not UTF-8") from None
     # Not str.splitlines, which cuts at characters that a term may hold, U+2028 among them.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.corpus.row_lookup import read_text
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, ParameterError, UnanswerableError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance, text_digest
 from pile_tools.formats.locations_json import ShardFinder
 from pile_tools.formats.parents import History
@@ -76,7 +76,7 @@ def trace_pieces(
 
     ``parts`` are those of the stream and ``table`` is what `BatchViewer.trace` gives for the sequence. With
     ``context`` not None the text of each piece is read, with so many characters before and after, in
-    ``corpora`` (see `SourceTexts`). Raises PileToolsError for texts of steps that were fetched.
+    ``corpora`` (see `SourceTexts`). Raises UnanswerableError for texts of steps that were fetched.
     """
     histories: dict[int, History | None] = {}
     texts: dict[int, SourceTexts] = {}
@@ -94,7 +94,7 @@ def trace_pieces(
         if context is not None:
             if number not in texts:
                 if part.dataset is None:
-                    raise PileToolsError(
+                    raise UnanswerableError(
                         f"{part.name}: fetched steps name the shard and row of a piece, but do not carry the "
                         "hash that proves its text; trace it in the dataset that they were fetched from"
                     )
@@ -110,7 +110,7 @@ class SourceTexts:
 
     ``dataset`` is what `pile-tools tokenize` wrote; ``corpora`` are files, directories or patterns of
     the corpus, by default where it lay then; ``tokenizer`` a file or Hub id, by default the one beside
-    the dataset. Raises PileToolsError where the dataset has no provenance.
+    the dataset. Raises UnanswerableError where the dataset has no provenance.
     """
 
     def __init__(
@@ -121,7 +121,9 @@ class SourceTexts:
     ) -> None:
         store, manifest = dataset.store, dataset.manifest
         if manifest is None:
-            raise PileToolsError(f"{dataset.name}: not made by `pile-tools tokenize`, so no source is known")
+            raise UnanswerableError(
+                f"{dataset.name}: not made by `pile-tools tokenize`, so no source is known"
+            )
         if tokenizer is None and store.path is None:
             raise ParameterError(f"{dataset.name}: behind a URL; name its tokenizer with --tokenizer")
         self._manifest = manifest
@@ -135,7 +137,7 @@ class SourceTexts:
     def text(self, document: int) -> str:
         """Return the text of ``document``; DataError where the corpus no longer holds it."""
         if document >= len(self._provenance):
-            raise PileToolsError(
+            raise UnanswerableError(
                 f"{self._name}: document {document} was made by an overlay and is no text of the corpus; "
                 "leave --text out"
             )
@@ -149,7 +151,7 @@ class SourceTexts:
         shard = self._finder.find(entry)
         text = read_text(shard, address["row"], self._manifest.parameters["text_field"])
         if text_digest(text) != address["text_xxh3_128"]:
-            raise DataError(
+            raise MismatchError(
                 f"{shard.path}:{address['row']}: another text than was tokenized; "
                 "name the corpus as it was with `--corpus`"
             )
@@ -162,7 +164,7 @@ class SourceTexts:
         text. Raises DataError where the text does not give these tokens.
         """
         if document is None or offset is None:
-            raise PileToolsError(f"{self._name}: which document these tokens are from is not known")
+            raise UnanswerableError(f"{self._name}: which document these tokens are from is not known")
         text = self.text(document)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         ids = np.array(encoding.ids, np.int64)[offset : offset + len(tokens)]

@@ -13,7 +13,7 @@ from pile_tools import __version__
 from pile_tools.corpus.lines import shard_lines
 from pile_tools.corpus.shards import Shard
 from pile_tools.corpus.zstd import RowFrameWriter
-from pile_tools.errors import OutOfRangeError, PileToolsError
+from pile_tools.errors import EmptyError, OutOfRangeError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.stages.demo_themes import theme
@@ -81,7 +81,7 @@ def make_demo_corpus(
     library = library or Path(sysconfig.get_path("stdlib"))
     files = list(_library_files(library))
     if not files:
-        raise PileToolsError(f"{library}: no .py or .txt files; this Python has no standard library to read")
+        raise EmptyError(f"{library}: no .py or .txt files; this Python has no standard library to read")
     records = [_record(name, text) for name, text in files]
     parameters = {
         "documents_sha256": sha256(b"".join(records)).hexdigest(),

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MismatchError, ParameterError
 from pile_tools.formats.digests_npy import (
     DIGEST_BYTES,
     DigestRecord,
@@ -119,7 +119,7 @@ def _make_digests(
             found = replace(found[0], stream=record.stream), found[1]
             write_digests(directory, prefix, *found)
     if found is not None and replace(found[0], root="") != record:
-        raise DataError(
+        raise MismatchError(
             f"{directory}: digests of another stream ({differences(found[0], record)}); remove them, or "
             "name another directory with -o"
         )

@@ -56,7 +56,7 @@ def export_steps(
     steps, in the directory ``output`` (see ``fetch_steps``); all of a stream is its pre-shuffled form.
 
     A file appears whole or not at all, and none is written over. Raises ParameterError for a form that does
-    not exist, that has no text or that contradicts the file's name, PileToolsError for a file that exists.
+    not exist, that has no text or that contradicts the file's name, OccupiedError for a file that exists.
     """
     if form not in EXPORT_FORMATS:
         raise ParameterError(f"format {form!r} is none of {', '.join(EXPORT_FORMATS)}")

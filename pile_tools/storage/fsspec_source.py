@@ -7,11 +7,17 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, MissingExtraError, PileToolsError
+from pile_tools.errors import (
+    DataError,
+    DeniedError,
+    MissingExtraError,
+    MissingFileError,
+    RemoteError,
+    UnsupportedError,
+)
 from pile_tools.storage.names import check_name
 from pile_tools.storage.remote import RemoteSource
 from pile_tools.storage.retry import TryAgain, retried
-from pile_tools.storage.sources import MissingFileError
 from pile_tools.storage.urls import redacted, without_credentials
 
 __all__ = ["FsspecSource", "list_folder"]
@@ -23,7 +29,7 @@ _PACKAGES: Final = {"smbclient": "smbprotocol"}
 def _file_system(url: str) -> tuple[Any, str]:
     scheme = url.partition("://")[0]
     if scheme not in fsspec.available_protocols():
-        raise PileToolsError(
+        raise UnsupportedError(
             f"{url}: {scheme}:// is not known; name a path, or a URL with https://, hf://, s3:// or gs://"
         )
     try:
@@ -39,14 +45,12 @@ def _file_system(url: str) -> tuple[Any, str]:
         raise MissingExtraError(f"{without_credentials(url)}: {remedy}") from None
     except (ValueError, TypeError, OSError) as error:
         reason = redacted(" ".join(str(error).split()))[:200]
-        raise PileToolsError(
-            f"{without_credentials(url)}: {scheme}:// cannot be used here ({reason})"
-        ) from None
+        raise RemoteError(f"{without_credentials(url)}: {scheme}:// cannot be used here ({reason})") from None
     return system, path
 
 
-def _refused(name: str, error: Exception) -> PileToolsError:
-    return PileToolsError(
+def _refused(name: str, error: Exception) -> DeniedError:
+    return DeniedError(
         f"{name}: {redacted(str(error))}; give what it needs in the configuration of fsspec (FSSPEC_… in the "
         "environment, or its files)"
     )
@@ -86,7 +90,7 @@ def list_folder(url: str) -> Mapping[str, int | None]:
     except PermissionError as error:
         raise _refused(name, error) from None
     except OSError as error:
-        raise PileToolsError(f"{name}: {redacted(str(error))}") from None
+        raise RemoteError(f"{name}: {redacted(str(error))}") from None
     return {
         check_name(entry["name"].rstrip("/").rpartition("/")[2], name): entry["size"]
         for entry in entries

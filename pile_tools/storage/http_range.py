@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, DeniedError, MissingFileError, RemoteError, UnsupportedError
 from pile_tools.storage.remote import RemoteSource
 from pile_tools.storage.retry import TryAgain, asked_wait, retried
-from pile_tools.storage.sources import MissingFileError
 from pile_tools.storage.urls import CREDENTIALS_VARIABLE, redacted, without_credentials
 
-__all__ = ["IDENTITY", "DeniedError", "HttpSource", "Response", "get_range", "is_encoded", "transport"]
+__all__ = ["IDENTITY", "HttpSource", "Response", "get_range", "is_encoded", "transport"]
 
 _TIMEOUT: Final = 30.0
 _RETRIED: Final = {408, 425, 429, 500, 502, 503, 504}
@@ -23,10 +22,6 @@ _CONTENT_RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IG
 
 IDENTITY: Final = {"Accept-Encoding": "identity"}
 """Asks for the bytes of a file themselves: ranges and lengths of a compressed form are others."""
-
-
-class DeniedError(PileToolsError):
-    """The server refuses (401, 403): for a signed URL perhaps because it has expired."""
 
 
 class Response:
@@ -68,15 +63,15 @@ def transport(name: str) -> Iterator[Any]:
         yield client
     except (library.UnsupportedProtocol, library.InvalidURL):
         # What the library says of it may hold a part of a password.
-        raise PileToolsError(f"{name}: not a URL that can be asked for; give a whole URL") from None
+        raise UnsupportedError(f"{name}: not a URL that can be asked for; give a whole URL") from None
     except library.TransportError as error:
         if "Errno -" in str(error):  # what the resolver says of a name that it does not find
-            raise PileToolsError(f"{name}: {redacted(str(error))}; is there a network?") from None
+            raise RemoteError(f"{name}: {redacted(str(error))}; is there a network?") from None
         raise TryAgain(f"{type(error).__name__}: {redacted(str(error))}") from None
     except library.RequestError as error:  # too many redirects, or content that cannot be decoded
-        raise PileToolsError(f"{name}: {type(error).__name__}: {redacted(str(error))}") from None
+        raise RemoteError(f"{name}: {type(error).__name__}: {redacted(str(error))}") from None
     except ConnectionError as error:  # what huggingface_hub raises where HF_HUB_OFFLINE is set
-        raise PileToolsError(f"{name}: {' '.join(str(error).split())}") from None
+        raise RemoteError(f"{name}: {' '.join(str(error).split())}") from None
 
 
 def is_encoded(headers: Any) -> bool:
@@ -89,8 +84,8 @@ def get_range(
 ) -> Response:
     """Fetch ``length`` bytes of ``url`` from ``start``.
 
-    Raises DataError where the server sends anything but those bytes, DeniedError where it refuses and
-    PileToolsError where the file or the server is not there.
+    Raises DataError where the server sends anything but those bytes, DeniedError where it refuses,
+    MissingFileError where it has no such file and RemoteError where it cannot be reached.
     """
 
     def once() -> Response:
@@ -142,7 +137,7 @@ def _check_status(status: int, headers: Any, name: str, start: int, length: int)
         )
     if status in (404, 410):
         raise MissingFileError(f"{name}: not found ({status})")
-    raise PileToolsError(f"{name}: the server says {status}")
+    raise RemoteError(f"{name}: the server says {status}")
 
 
 def _check_content_range(header: str, name: str, start: int, length: int) -> int:

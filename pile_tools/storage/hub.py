@@ -7,19 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
-from pile_tools.errors import DataError, PileToolsError
-from pile_tools.storage.http_range import (
-    IDENTITY,
+from pile_tools.errors import (
+    DataError,
     DeniedError,
-    Response,
-    get_range,
-    is_encoded,
-    transport,
+    MismatchError,
+    MissingFileError,
+    RemoteError,
+    UnsupportedError,
 )
+from pile_tools.storage.http_range import IDENTITY, Response, get_range, is_encoded, transport
 from pile_tools.storage.names import check_name
 from pile_tools.storage.remote import RemoteSource
 from pile_tools.storage.retry import TryAgain, asked_wait, retried
-from pile_tools.storage.sources import MissingFileError
 from pile_tools.storage.urls import redacted, without_credentials
 
 __all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource"]
@@ -46,7 +45,7 @@ class HubLocation:
     def parse(cls, url: str) -> Self:
         match = _LOCATION.fullmatch(url)
         if match is None:
-            raise PileToolsError(
+            raise UnsupportedError(
                 f"{without_credentials(url)}: not a place on the Hub; write hf://datasets/OWNER/NAME/FOLDER"
             )
         kind = (match["kind"] or "models").removesuffix("s")
@@ -90,7 +89,7 @@ def _head(client: Any, url: str, name: str) -> HubMetadata:
                 size = get_range(address, 0, 1, name=name, headers=_headers_for(address)).size
             return HubMetadata(commit, int(size), _plain(etag), address, target is not None)
         url = urljoin(url, target)
-    raise PileToolsError(f"{name}: sent on more than {_MOST_MOVES} times")
+    raise RemoteError(f"{name}: sent on more than {_MOST_MOVES} times")
 
 
 class HubRepository:
@@ -134,7 +133,7 @@ class HubRepository:
                 # Asked for by a branch: its bytes have to be those of this commit when the branch has moved.
                 found = replace(found, address=self._url(path))
         elif found.commit != self.commit:
-            raise DataError(f"{name}: of commit {found.commit}, but {self.commit} was asked for")
+            raise MismatchError(f"{name}: of commit {found.commit}, but {self.commit} was asked for")
         return found
 
     def files(self) -> dict[str, int | None]:
@@ -238,19 +237,19 @@ def _explained(name: str, revision: str | None) -> Iterator[None]:
             f"{name}: gated; ask for access on its page and log in with `hf auth login`"
         ) from None
     except errors.RevisionNotFoundError:
-        raise PileToolsError(
+        raise RemoteError(
             f"{name}: no such revision {revision!r}; name a branch, a tag or a commit of it"
         ) from None
     except errors.RepositoryNotFoundError:
-        raise PileToolsError(
+        raise RemoteError(
             f"{name}: no such repository on the Hub, or one that needs `hf auth login`"
         ) from None
     except errors.EntryNotFoundError:
         raise MissingFileError(f"{name}: no such file in the repository") from None
     except errors.HFValidationError as error:
-        raise PileToolsError(f"{name}: {redacted(str(error))}") from None
+        raise RemoteError(f"{name}: {redacted(str(error))}") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (408, 429) or status >= 500:
             raise TryAgain(f"the Hub says {status}", asked_wait(error.response.headers)) from None
-        raise PileToolsError(f"{name}: {' '.join(redacted(str(error)).split())[:200]}") from None
+        raise RemoteError(f"{name}: {' '.join(redacted(str(error)).split())[:200]}") from None

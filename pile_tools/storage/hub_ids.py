@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import MissingFileError
 
 __all__ = ["split_hub_id"]
 
@@ -17,7 +17,7 @@ _LISTED: Final = 5
 def split_hub_id(text: str, what: str) -> tuple[str, str | None]:
     """Return id and revision of ``text``, "owner/name" or "owner/name@revision", which is no path here.
 
-    Raises PileToolsError, with no question to the Hub, where ``text`` can only be meant as the path of
+    Raises MissingFileError, with no question to the Hub, where ``text`` can only be meant as the path of
     ``what`` ("directory" or "file"): it is not of the form of an id, is in a directory that is here, or ends
     in ``stepN`` as checkpoints do. A Hub id that ends so is named with its revision.
     """
@@ -25,13 +25,13 @@ def split_hub_id(text: str, what: str) -> tuple[str, str | None]:
     path = Path(text)
     owner = path.parts[0] if path.parts else ""
     if _ID.fullmatch(repository) is None or repository.endswith(_FILE_SUFFIXES):
-        raise PileToolsError(
+        raise MissingFileError(
             f"{text}: no such {what}; neither a {what} nor a Hub id (owner/name, owner/name@revision)"
         )
     if Path(owner).is_dir():
-        raise PileToolsError(f"{text}: no such {what}; {_contents(Path(owner))}")
+        raise MissingFileError(f"{text}: no such {what}; {_contents(Path(owner))}")
     if not revision and _STEP.fullmatch(path.name):
-        raise PileToolsError(
+        raise MissingFileError(
             f"{text}: no such {what} (for a repository of that name on the Hub, write {text}@main)"
         )
     return repository, revision or None

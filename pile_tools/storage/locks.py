@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import BusyError, ParameterError, PileToolsError, UnsupportedError
 from pile_tools.storage.free_space import raise_if_full
 
 __all__ = ["LOCK_NAME", "DirectoryLock", "remove_stray_lock", "try_lock"]
@@ -39,9 +39,9 @@ def try_lock(descriptor: int) -> bool:
 class DirectoryLock:
     """Hold ``directory`` for one run, from ``__enter__`` to ``__exit__``; make it where it does not exist.
 
-    A directory that was made for the run and is empty at the end is removed. Raises PileToolsError where
-    another run is at work in it, where it is no directory, and where its file system has no locks; a full
-    disk inside the block becomes UnfinishedError.
+    A directory that was made for the run and is empty at the end is removed. Raises BusyError where
+    another run is at work in it, ParameterError where it is no directory and UnsupportedError where its file
+    system has no locks; a full disk inside the block becomes UnfinishedError.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,7 +73,7 @@ class DirectoryLock:
                 continue  # another run that made the directory has removed it
             try:
                 if not try_lock(descriptor):
-                    raise PileToolsError(
+                    raise BusyError(
                         f"{self.directory}: another run is at work in it; wait for it or name another "
                         "directory"
                     )
@@ -83,7 +83,7 @@ class DirectoryLock:
             except OSError as error:
                 os.close(descriptor)
                 if error.errno in _NO_LOCKS:
-                    raise PileToolsError(
+                    raise UnsupportedError(
                         f"{self.directory}: its file system has no file locks ({error.strerror}), which keep "
                         "two runs apart; mount it with them (Lustre: `-o flock`), or name a directory on "
                         "another file system"

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, MissingFileError, UnfinishedError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.names import check_name, path_inside
 
@@ -190,7 +190,7 @@ class Manifest:
             content = path.read_bytes()
         except FileNotFoundError:
             if not directory.is_dir():
-                raise PileToolsError(f"{directory}: no such directory") from None
+                raise MissingFileError(f"{directory}: no such directory") from None
             raise UnfinishedError(
                 f"{path}: missing, so {directory} is unfinished; run the command that makes it again"
             ) from None
@@ -217,8 +217,6 @@ class Manifest:
             )
             same = manifest.to_bytes() == content
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(
                 f"{name}: not a pile-tools manifest ({error}); make its directory again"
             ) from None

@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import OccupiedError, ParameterError
 from pile_tools.storage.manifest import MANIFEST_NAME
 
 __all__ = ["is_picture", "refuse_listed", "refuse_output"]
@@ -21,7 +21,7 @@ _PICTURES: Final = (b"\x89PNG\r\n\x1a\n", b"%PDF-", b"<?xml", b"<svg")
 
 
 def refuse_output(path: Path, is_earlier: Callable[[Path], bool] = lambda path: False) -> None:
-    """Raise PileToolsError where writing the file ``path`` would replace one, or one that is listed.
+    """Raise OccupiedError where writing the file ``path`` would replace one, or one that is listed.
 
     ``is_earlier`` says of an existing file whether it is an earlier output of the same kind, which may be
     replaced. Pipes and devices are written to as they are. Links are followed, as the writer follows them.
@@ -32,7 +32,7 @@ def refuse_output(path: Path, is_earlier: Callable[[Path], bool] = lambda path: 
         return
     refuse_listed(path)
     if path.exists() and not is_earlier(path):
-        raise PileToolsError(f"{path}: exists already; remove it, or name another file")
+        raise OccupiedError(f"{path}: exists already; remove it, or name another file")
 
 
 def is_picture(path: Path) -> bool:
@@ -43,14 +43,14 @@ def is_picture(path: Path) -> bool:
 
 
 def refuse_listed(path: Path) -> None:
-    """Raise PileToolsError where a manifest or a record lists the file ``path``, or where it is one."""
+    """Raise OccupiedError where a manifest or a record lists the file ``path``, or where it is one."""
     target = Path(os.path.realpath(path))
     state = "exists already, " if target.exists() else ""
     for record in _records(target):
         if target == record:
-            raise PileToolsError(f"{path}: {state}a record of pile-tools; name another file")
+            raise OccupiedError(f"{path}: {state}a record of pile-tools; name another file")
         if target.relative_to(record.parent).as_posix() in _listed(record):
-            raise PileToolsError(f"{path}: {state}listed in {record}; name another file")
+            raise OccupiedError(f"{path}: {state}listed in {record}; name another file")
 
 
 def _records(target: Path) -> Iterator[Path]:

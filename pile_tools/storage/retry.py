@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from time import sleep
 from typing import Final, TypeVar
 
-from pile_tools.errors import PileToolsError, UnfinishedError
+from pile_tools.errors import PileToolsError, RemoteError, UnfinishedError
 
 __all__ = ["ATTEMPTS", "PATIENCE", "TryAgain", "asked_wait", "retried"]
 
@@ -30,7 +30,7 @@ class TryAgain(Exception):
     """
 
     def __init__(
-        self, reason: str, after: float | None = None, kind: type[PileToolsError] = PileToolsError
+        self, reason: str, after: float | None = None, kind: type[PileToolsError] = RemoteError
     ) -> None:
         super().__init__(reason)
         self.after = after

@@ -13,14 +13,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError
 from pile_tools.storage.ledger import FileState
 
 __all__ = [
     "ArrayView",
     "HeldBytes",
     "MappedFile",
-    "MissingFileError",
     "PreadFile",
     "Source",
     "SourceFile",
@@ -34,10 +33,6 @@ Int64Array = npt.NDArray[np.int64]
 _SHORT: Final = 8
 # Read only what is in the page cache; 0 where the system cannot be asked so.
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
-
-
-class MissingFileError(PileToolsError):
-    """There is no such file, here or behind the URL."""
 
 
 class Source(Protocol):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MissingFileError
 from pile_tools.storage.block_cache import BlockCache, CachedSource
 from pile_tools.storage.http_range import HttpSource
 from pile_tools.storage.hub import HubLocation, HubRepository
@@ -15,7 +15,7 @@ from pile_tools.storage.manifest import FileEntry
 from pile_tools.storage.names import check_name
 from pile_tools.storage.proofs import Proofs, current_proofs
 from pile_tools.storage.remote import RemoteSource
-from pile_tools.storage.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
+from pile_tools.storage.sources import MappedFile, PreadFile, Source, bytes_between
 from pile_tools.storage.urls import child, is_url, joined, with_credentials, without_credentials
 
 __all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "joined", "open_listed", "open_store"]

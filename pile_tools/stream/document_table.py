@@ -9,10 +9,10 @@ import numpy as np
 
 from pile_tools.algorithms.array_types import Tokens
 from pile_tools.algorithms.orders import locate
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import MismatchError, MissingFileError, ParameterError
 from pile_tools.formats.overlay_json import NO_ROW
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.storage.sources import MissingFileError, SourceFile
+from pile_tools.storage.sources import SourceFile
 from pile_tools.stream.components import UNKNOWN, Component
 from pile_tools.stream.overlay import OverlayComponent
 
@@ -57,7 +57,7 @@ class Decoder:
         ids = tokens.tolist()
         largest = max(ids, default=0)
         if largest > max_id:
-            raise DataError(
+            raise MismatchError(
                 f"{self._dataset.name}: token {largest}, but the tokenizer's largest is {max_id}; "
                 "give the tokenizer that made the dataset"
             )
@@ -94,7 +94,7 @@ class Decoder:
             listed = {entry.name: entry.sha256 for entry in self._dataset.recorded[1]}
             recorded = listed.get(_TOKENIZER_NAME, recorded)
         if found.sha256 != recorded:
-            raise DataError(
+            raise MismatchError(
                 f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
                 f"{recorded[:12]}…; give the tokenizer that made it"
             )
@@ -224,7 +224,7 @@ def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
     file: Any = SourceFile(source)
     provenance = Provenance(file, source.name)
     if len(provenance) != dataset.n_sequences:
-        raise DataError(
+        raise MismatchError(
             f"{source.name}: {len(provenance)} documents, but the token dataset beside it has "
             f"{dataset.n_sequences}"
         )

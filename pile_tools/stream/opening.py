@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MismatchError, ParameterError
 from pile_tools.formats.index_maps import (
     SEQUENTIAL,
     OrderMaps,
@@ -152,7 +152,7 @@ def _open_overlay(
     parent = open_location(location, order, io, cache)
     found = parent.identity()
     if found != record.parent:
-        raise DataError(
+        raise MismatchError(
             f"{store.name}: a change of the stream {record.parent[:12]}…, but {parent.place.name} is "
             f"{found[:12]}…; name its parent in {PARENT_NAME}, or run `pile-tools intervene` again"
         )
@@ -216,7 +216,7 @@ def _check_belongs(dataset: TokenDataset, place: OrderPlace, record: OrderRecord
         made_for, found = difference
         fetched = record.origins is not None or record.first_sample > 0
         remedy = "fetch the steps again" if fetched else "make one for it with `pile-tools order`"
-        raise DataError(
+        raise MismatchError(
             f"{place.name}: an order of another token dataset ({made_for}) than {dataset.name} "
             f"({found}); {remedy}"
         )
@@ -244,7 +244,7 @@ def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache |
     overlay = overlay_at(location, io, cache)
     if overlay is None or overlay[1].identity != part.overlay:
         there = "no overlay is there" if overlay is None else f"it is {overlay[1].identity[:12]}…"
-        raise DataError(
+        raise MismatchError(
             f"{without_credentials(location)}: the blend in {store.name} was made with the overlay "
             f"{str(part.overlay)[:12]}…, but {there}; make the blend again"
         )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.swaps import swap_tokens, swap_vectors
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MismatchError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.overlay_json import (
     ADDED_NAME,
@@ -47,7 +47,7 @@ class OverlayComponent(Component):
         self.first_sample = first_sample
         self.name = store.name
         if record.last_sample > first_sample + n_samples or record.first_sample < first_sample:
-            raise DataError(
+            raise MismatchError(
                 f"{store.name}: changes samples {record.first_sample}:{record.last_sample}, but its parent "
                 f"has {first_sample}:{first_sample + n_samples}"
             )

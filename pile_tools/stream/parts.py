@@ -10,7 +10,7 @@ import numpy as np
 from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, UnanswerableError
 from pile_tools.formats.origins_json import OriginDataset
 from pile_tools.formats.parents import History, carry_manifest, check_carried
 from pile_tools.formats.token_dataset import TokenDataset
@@ -287,12 +287,12 @@ class FetchedPart(Part):
 def same_documents(part: Part) -> Part:
     """Return the part whose documents ``part`` shows, itself unless it is an overlay.
 
-    Raises PileToolsError for an overlay that packs samples anew: its samples follow no packing.
+    Raises UnanswerableError for an overlay that packs samples anew: its samples follow no packing.
     """
     while (below := part.below()) is not None:
         part, samples = below
         if len(samples):
-            raise PileToolsError(
+            raise UnanswerableError(
                 f"{part.name}: an overlay that packs {len(samples)} samples anew, of which this cannot be "
                 "told; ask it of its parent, or ask for occurrences of documents (`pile-tools seen`)"
             )

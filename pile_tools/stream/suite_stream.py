@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import MismatchError, MissingFileError, ParameterError
 from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderPlace, find_order, list_orders
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.storage.block_cache import BlockCache
@@ -32,7 +32,7 @@ def open_suite_dataset(suite: Suite, io: Io = "mmap", cache: BlockCache | None =
         ("number of data files is", wanted.shards, len(dataset.parts)),
     ):
         if expected is not None and expected != found:
-            raise DataError(f"{dataset.name}: the {what} {found}, but suite {suite.name} says {expected}")
+            raise MismatchError(f"{dataset.name}: the {what} {found}, but suite {suite.name} says {expected}")
     return dataset
 
 
@@ -57,7 +57,7 @@ def open_suite(
     stream = open_component(dataset, place, suite.seq_length)
     component = stream.components[0]
     if component.seq_length != suite.seq_length or component.n_samples < samples:
-        raise DataError(
+        raise MismatchError(
             f"{place.name}: {component.n_samples} samples of {component.seq_length} tokens, but suite "
             f"{suite.name} reads {samples} of {suite.seq_length}"
         )
@@ -92,7 +92,7 @@ def _find_maps(
     if there and not found:
         seen += f" among {', '.join(place.name for place in there[:_MOST_NAMED])}"
         seen += f" and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""
-    raise PileToolsError(
+    raise MissingFileError(
         f"{store.name}: order {name} of suite {suite.name} is expected here, but found: {seen}; make it with "
         f"`pile-tools order --suite {suite.name} --seed {names[name]} -o DIR` and name it with --order DIR"
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import MismatchError, ParameterError
 from pile_tools.formats.tokenizer import TokenizerFile
 from pile_tools.studies.models import CausalModel
 
@@ -99,7 +99,7 @@ def answer_problems(
     tokenizer has ids that the model does not know.
     """
     if tokenizer.max_id >= model.vocab:
-        raise DataError(
+        raise MismatchError(
             f"{tokenizer.path}: ids up to {tokenizer.max_id}, but the vocabulary of {model.name} has "
             f"{model.vocab}; give the tokenizer that the model was trained with"
         )

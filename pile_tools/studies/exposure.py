@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pile_tools.algorithms.array_types import Int64Array
-from pile_tools.errors import OutOfRangeError, PileToolsError
+from pile_tools.errors import OutOfRangeError, UnanswerableError
 from pile_tools.viewer import BatchViewer
 
 __all__ = ["check_begins", "last_seen", "times_seen"]
 
 
 def check_begins(viewer: BatchViewer) -> None:
-    """Raise PileToolsError for steps that were fetched from the middle of a stream."""
+    """Raise UnanswerableError for steps that were fetched from the middle of a stream."""
     if viewer.first_step > 0:
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{viewer.order.name}: begins with step {viewer.first_step}, and what earlier ones read is not "
             "known; name the whole stream"
         )

@@ -197,7 +197,7 @@ def plot_exposure(report: LossReport, place: StreamPlace, path: Path) -> None:
     Steps since last seen are counted from the checkpoint back: 1 for the last step that it has read.
     Sequences that were not read yet are drawn apart, as a line at their mean loss. Raises DataError where the
     checkpoint has read anything but this stream, ParameterError where boundaries of documents are not known
-    and PileToolsError of steps that do not begin with the stream.
+    and UnanswerableError for steps that do not begin with the stream.
     """
     viewer = check_plot(place)
     table = report.table.filter(pc.is_valid(report.table.column("document")))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MismatchError, ParameterError
 from pile_tools.jobs.resumable_table import read_description
 from pile_tools.studies.exposure import times_seen
 from pile_tools.studies.plots import figure
@@ -141,7 +141,7 @@ def _by_times_seen(
     checkpoint_steps: int | None,
 ) -> tuple[Group, ...]:
     if viewer.identity != parameters["stream"] or viewer.batch_size != parameters["batch_size"]:
-        raise DataError(
+        raise MismatchError(
             f"{path}: measured on another stream than {viewer.order.name} at batch size {viewer.batch_size}; "
             "name the one that `memorize` read"
         )

@@ -31,7 +31,7 @@ class ModelName:
     def parse(cls, text: str, revision: str | None = None) -> Self:
         """Return what ``text`` names: a directory, ``owner/name`` or ``owner/name@revision``.
 
-        Raises PileToolsError for a path where no directory is.
+        Raises MissingFileError for a path where no directory is.
         """
         if Path(text).is_dir():
             return cls(text, revision)

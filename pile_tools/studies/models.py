@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, needs_extra
+from pile_tools.errors import (
+    DataError,
+    DeniedError,
+    MissingFileError,
+    NonFiniteError,
+    ParameterError,
+    RemoteError,
+    needs_extra,
+)
 from pile_tools.storage.hub_downloads import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 from pile_tools.storage.manifest import sha256_file
@@ -145,7 +153,7 @@ class CausalModel:
         ]
         losses: npt.NDArray[np.float32] = torch.cat(parts).view(len(tokens), -1).cpu().numpy()
         if not np.isfinite(losses).all():
-            raise PileToolsError(f"{self.name}: a loss that is not finite; try --dtype float32")
+            raise NonFiniteError(f"{self.name}: a loss that is not finite; try --dtype float32")
         return losses
 
     def _tensor(self, tokens: npt.NDArray[Any]) -> Tensor:
@@ -159,8 +167,8 @@ def open_model(
 
     A GPT-NeoX of Pythia's kind needs no transformers; any other is opened by it, from safetensors and
     without code of the repository. ``device`` is "auto", "cpu", "cuda" or "cuda:N"; with several GPUs
-    "auto" and "cuda" take number ``worker`` of them, in turn. Raises PileToolsError for a model or revision
-    that is not there and DataError for one that is damaged.
+    "auto" and "cuda" take number ``worker`` of them, in turn. Raises MissingFileError for a directory
+    without a model, RemoteError where the Hub does not give one and DataError for one that is damaged.
     """
     if dtype not in _DTYPES:
         raise ParameterError(f"dtype {dtype!r} is none of {', '.join(_DTYPES)}")
@@ -218,27 +226,25 @@ def _fetch(name: ModelName) -> Path:
             lambda: snapshot_download(name.location, revision=name.revision, allow_patterns=patterns),
         )
     except RevisionNotFoundError:
-        raise PileToolsError(
+        raise RemoteError(
             f"{name.location}: no revision {name.revision!r} on the Hub; Pythia's are step0 to step143000 "
             "(`pile-tools checkpoints` lists a suite's)"
         ) from None
     except GatedRepoError:
-        raise PileToolsError(
+        raise DeniedError(
             f"{name.location}: gated; ask for access on the Hub and log in with `hf auth login`"
         ) from None
     except RepositoryNotFoundError:
-        raise PileToolsError(
-            f"{name.location}: no such model on the Hub, and no such directory here"
-        ) from None
+        raise RemoteError(f"{name.location}: no such model on the Hub, and no such directory here") from None
     except LocalEntryNotFoundError:
-        raise PileToolsError(
+        raise RemoteError(
             f"{name}: the Hub cannot be reached and its cache does not hold this model, and there is no such "
             "directory here; "
             "fetch it where there is a network and give its directory"
         ) from None
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise PileToolsError(
+        raise RemoteError(
             f"{name}: cannot be fetched from the Hub ({reason}), and there is no such directory here"
         ) from None
 
@@ -250,7 +256,7 @@ def _is_pythias(config: Path) -> bool:
     try:
         kind = json.loads(config.read_bytes()).get("model_type")
     except FileNotFoundError:
-        raise PileToolsError(f"{config}: no such file, so no model is in this directory") from None
+        raise MissingFileError(f"{config}: no such file, so no model is in this directory") from None
     except (ValueError, AttributeError):
         raise DataError(f"{config}: not a model's config") from None
     if kind != "gpt_neox":
@@ -285,5 +291,5 @@ def model_identity(name: ModelName) -> str:
     """
     digests = [sha256_file(path) for path in sorted(_directory(name).glob("model*.safetensors"))]
     if not digests:
-        raise PileToolsError(f"{name}: no model.safetensors; name a directory that transformers can open")
+        raise MissingFileError(f"{name}: no model.safetensors; name a directory that transformers can open")
     return digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()

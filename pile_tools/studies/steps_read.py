@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError
+from pile_tools.errors import MismatchError, OutOfRangeError, ParameterError
 from pile_tools.studies.model_name import ModelName
 from pile_tools.train.checkpoint_files import DATA_NAME, DIGESTS_NAME, prove_files
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
@@ -45,7 +45,7 @@ def check_lineage(viewer: BatchViewer, lineage: Sequence[Segment], digest: str) 
             running.update(step_digest(viewer.batch(step)))
         if running.hexdigest() == digest:
             return
-    raise DataError(
+    raise MismatchError(
         f"{viewer.order.name}: the checkpoint has read other bytes, in steps {' and '.join(others)}, so how "
         "often and when last it had read a sequence is not known from this stream; give one that has all "
         "steps as they were read, or leave out --plot of `loss` and --data of `memorize-report`"

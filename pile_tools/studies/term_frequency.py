@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, MissingFileError, ParameterError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.studies.arithmetic import Answer
@@ -57,7 +57,7 @@ class Frequencies:
         try:
             table = pq.read_table(path)
         except FileNotFoundError:
-            raise PileToolsError(f"{path}: no such file; make it with `pile-tools count`") from None
+            raise MissingFileError(f"{path}: no such file; make it with `pile-tools count`") from None
         except pa.ArrowException:
             raise DataError(f"{path}: not a Parquet file") from None
         missing = {"checkpoint", "term", "count"} - set(table.column_names)
@@ -90,7 +90,7 @@ class Frequencies:
         for segment in DataRecord.read(directory).lineage:
             read = segment.stream.identity, segment.stream.batch_size
             if segment.first_step < segment.last_step and read != (self.stream, self.batch_size):
-                raise DataError(
+                raise MismatchError(
                     f"{self._path}: counts {self.describe()}, but {name} has read steps "
                     f"{segment.first_step}:{segment.last_step} of {_described(*read)}; run `pile-tools "
                     "count` on what it has read"

@@ -27,7 +27,7 @@ def write_model_card(directory: Path, description: Description, *, replace: bool
 
     It names the model's shape and recipe, the stream by its identity, and for each checkpoint the steps and
     tokens that it has read and the running digest over them. Raises DataError for a checkpoint that is not
-    the one that the run's manifest lists, PileToolsError for a README that something else wrote, unless
+    the one that the run's manifest lists, OccupiedError for a README that something else wrote, unless
     ``replace`` is given.
     """
     manifest = Manifest.read(directory)

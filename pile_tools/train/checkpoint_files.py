@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, MissingFileError
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, sha256_file
 from pile_tools.storage.names import check_name
 from pile_tools.storage.recorded_files import listed_entry, open_recorded
@@ -60,10 +60,10 @@ def read_layout(directory: Path) -> dict[str, Any]:
 def check_files(directory: Path) -> Manifest:
     """Return the manifest of a checkpoint; DataError where a file is not the one that it lists."""
     if not (directory / DATA_NAME).is_file():
-        raise PileToolsError(f"{directory}: no checkpoint of `pile-tools train` ({DATA_NAME} is not there)")
+        raise MissingFileError(f"{directory}: no checkpoint of `pile-tools train` ({DATA_NAME} is not there)")
     manifest = Manifest.read(directory)
     if manifest.stage != STAGE:
-        raise DataError(f"{directory / MANIFEST_NAME}: written by {manifest.stage!r}, not by training")
+        raise MismatchError(f"{directory / MANIFEST_NAME}: written by {manifest.stage!r}, not by training")
     for name in _NEEDED:
         listed_entry(manifest.outputs, name, str(directory / MANIFEST_NAME), _REMEDY)
     for entry in manifest.outputs:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, FileAccessError
 from pile_tools.storage.atomic import fsync_directory
 from pile_tools.storage.manifest import Manifest, canonical_json, file_entry
 from pile_tools.train.ancestors import Ancestors
@@ -56,8 +56,8 @@ def write_checkpoint(
 ) -> Path:
     """Write the checkpoint ``run/stepN``, every process its part; it appears whole or not at all.
 
-    It is written under ``work``, on the same file system, flushed and renamed. Raises PileToolsError on every
-    process if one of them fails, and leaves nothing behind.
+    It is written under ``work``, on the same file system, flushed and renamed. Where a process cannot write,
+    raises FileAccessError there and ProcessError on the others, and leaves nothing behind.
     """
     name = f"step{state.record.steps}"
     partial, place = work / name, run / name
@@ -84,7 +84,7 @@ def _together(world: World, first: list[Callable[[], None]], every: list[Callabl
         for work in [*every, *(first if world.rank == 0 else [])]:
             work()
     except OSError as error:
-        problem = PileToolsError(f"{error.filename or 'checkpoint'}: {error.strerror or error}")
+        problem = FileAccessError(f"{error.filename or 'checkpoint'}: {error.strerror or error}")
     world.agree(problem)
 
 
@@ -137,6 +137,4 @@ def load_state(directory: Path, state: State) -> None:
         with safe_open(directory / GENERATOR_NAME, framework="pt") as file:
             state.generator.set_state(file.get_tensor("cpu"))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{directory}: cannot be resumed ({type(error).__name__}: {error})") from None

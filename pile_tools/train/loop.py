@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, NonFiniteError, ParameterError
 from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, describe, deterministic, to_device
@@ -93,7 +93,7 @@ def train(
     one has been written (default: none is removed). Under ``torchrun`` each process calls this, and only the
     first is called back.
 
-    Raises DataError for a stream that is not the one that a run began with, PileToolsError for a loss that is
+    Raises DataError for a stream that is not the one that a run began with, NonFiniteError for a loss that is
     not finite, UnfinishedError where a checkpoint could not be written; those before it stay as they are.
     """
     if resume and source is not None:
@@ -237,7 +237,7 @@ def _accumulate(
 def _check_tokens(batch: npt.NDArray[Any], model: GPTNeoX, viewer: "BatchViewer", step: int) -> None:
     largest = int(batch.max())
     if largest >= model.vocab:
-        raise DataError(
+        raise MismatchError(
             f"{viewer.order.name}: step {step} has token {largest}, "
             f"but the model's vocabulary is {model.vocab}; name a model with a larger one"
         )
@@ -247,7 +247,7 @@ def _check_finite(loss: float, norm: float, dtype: str, step: int, run: Run) -> 
     """Stop before the update where the loss or, outside float16, the gradient is not a number."""
     if not math.isfinite(loss) or (not math.isfinite(norm) and dtype != "float16"):
         what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-        raise PileToolsError(
+        raise NonFiniteError(
             f"{run.directory}: step {step}: the {what}, so training stops; {run.last_checkpoint()}: "
             "look at the batch, or fork from a checkpoint (--from) with a lower --lr"
         )
@@ -258,7 +258,7 @@ def _adjust_scale(state: State, norm: float, step: int, run: Run) -> None:
     exponent, age = state.loss_scale
     if not math.isfinite(norm):
         if exponent == 0:
-            raise PileToolsError(
+            raise NonFiniteError(
                 f"{run.directory}: step {step}: the gradient overflows float16 without any loss scale; "
                 f"{run.last_checkpoint()}: fork from it (--from) with --dtype bfloat16 or float32"
             )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, EmptyError, FileAccessError, MissingFileError
 from pile_tools.render.figures import figure
 from pile_tools.storage.atomic import atomic_write
 
@@ -33,9 +33,9 @@ class MetricsFile:
             # One call, so that a kill leaves whole lines; the last one may be cut, which the next run drops.
             written = os.write(self._descriptor, content)
         except OSError as error:
-            raise PileToolsError(f"{self._path}: could not be written ({error.strerror})") from error
+            raise FileAccessError(f"{self._path}: could not be written ({error.strerror})") from error
         if written < len(content):
-            raise PileToolsError(f"{self._path}: could not be written (no space left on the disk)")
+            raise FileAccessError(f"{self._path}: could not be written (no space left on the disk)")
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -58,7 +58,7 @@ def read_metrics(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the metrics of the run directory ``run``, a dictionary for each step, in order."""
     path = Path(run) / METRICS_NAME
     if not path.is_file():
-        raise PileToolsError(f"{path}: no such file; name the directory of a run")
+        raise MissingFileError(f"{path}: no such file; name the directory of a run")
     return list(_lines(path))
 
 
@@ -66,7 +66,7 @@ def plot_loss(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> None
     """Draw the loss of every step of ``run``, with the learning rate, into the PNG file ``path``."""
     lines = read_metrics(run)
     if not lines:
-        raise PileToolsError(f"{Path(run) / METRICS_NAME}: no steps yet, so there is nothing to plot")
+        raise EmptyError(f"{Path(run) / METRICS_NAME}: no steps yet, so there is nothing to plot")
     with figure(path, width=7) as axes:
         steps = [line["step"] for line in lines]
         axes.plot(steps, [line["loss"] for line in lines], color="tab:blue", linewidth=1.2)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MismatchError
 from pile_tools.storage.names import path_inside
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.parallel import World
@@ -128,7 +128,7 @@ class FlatAdam:
     def load(self, directory: Path, layout: dict[str, Any]) -> None:
         """Read this process's part of a state that any number of processes wrote."""
         if layout["offsets"] != self.offsets or layout["bounds"][-1] != self.length:
-            raise DataError(f"{directory}: the optimizer state is that of another model")
+            raise MismatchError(f"{directory}: the optimizer state is that of another model")
         self.updates = layout["updates"]
         if self._adam is not None:
             for state in self._adam.state.values():

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError, ProcessError
 
 __all__ = ["World", "join", "micro_batches"]
 
@@ -51,7 +51,7 @@ class World:
         if problem is not None:
             raise problem
         if failed:
-            raise PileToolsError(f"process {failed[0]} could not go on, so process {self.rank} stops too")
+            raise ProcessError(f"process {failed[0]} could not go on, so process {self.rank} stops too")
 
 
 @contextmanager

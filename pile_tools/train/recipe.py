@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import OccupiedError, OutOfRangeError, ParameterError
 from pile_tools.train import optimizer, schedule
 from pile_tools.train.checkpoint_files import CONFIG_NAME
 from pile_tools.train.hardware import DTYPES
@@ -86,7 +86,7 @@ def resolve(
 
     The run has made ``done`` steps; ``given`` has steps, learning_rate, schedule, seed and dtype. Where a
     recipe is recorded with the checkpoint ``begin``, a given value that differs from it raises
-    PileToolsError, unless the run is a ``fork``, which may change all but the model. ParameterError or
+    OccupiedError, unless the run is a ``fork``, which may change all but the model. ParameterError or
     OutOfRangeError for values that cannot be.
     """
     shape, peak = (None, None) if model is None else model_shape(model, viewer.seq_length)
@@ -102,7 +102,7 @@ def resolve(
     else:
         for key, value in wanted.items():
             if value is not None and recorded[key] != value and (key == "model" or not fork):
-                raise PileToolsError(
+                raise OccupiedError(
                     f"{begin}: {key} {_text(recorded[key])}, now {_text(value)}; leave the option out, "
                     "or begin another run"
                 )

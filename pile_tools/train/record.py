@@ -177,8 +177,6 @@ class DataRecord:
         except FileNotFoundError as error:
             raise DataError(f"{error.filename}: missing, so {directory} is no checkpoint") from None
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from None
         if not same:
             raise DataError(f"{path}: edited by hand or damaged: it does not fit {DIGESTS_NAME} beside it")

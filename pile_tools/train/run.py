@@ -6,7 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import (
+    MismatchError,
+    MissingFileError,
+    OccupiedError,
+    ParameterError,
+    PileToolsError,
+    UnfinishedError,
+)
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry
 from pile_tools.train.ancestors import Ancestors
@@ -24,7 +31,7 @@ __all__ = ["Run", "check_fork_batch_size", "newest_checkpoint", "read_begin", "r
 def newest_checkpoint(run: Path) -> Path | None:
     """Return the newest checkpoint of ``run``, None where it stopped before its first."""
     if not run.is_dir():
-        raise PileToolsError(f"{run}: no run to resume; leave --resume out to begin one")
+        raise MissingFileError(f"{run}: no run to resume; leave --resume out to begin one")
     found = list_checkpoints(run)
     return found[-1] if found else None
 
@@ -62,7 +69,7 @@ def read_begin(
         return record.fork(stream, manifest.identity), recorded, {}
     difference = record.stream.difference(stream)
     if difference is not None:
-        raise DataError(
+        raise MismatchError(
             f"{begin}: was trained on another stream: {difference}; name that one (--data, --order, "
             f"--batch-size), or go on with this one in a fork (--from {begin} -o ANOTHER)"
         )
@@ -73,8 +80,9 @@ class Run:
     """The run in ``directory`` of the given ``recipe`` and lineage, held by the first process of ``world``.
 
     ``finished`` says that the same run was finished before; then there is nothing to do. The lock is held
-    until ``stack`` is closed. Raises PileToolsError on every process where the directory holds something
-    else, another run is at work in it, or there is a run to ``resume`` and that was not asked for.
+    until ``stack`` is closed. Raises OccupiedError where the directory holds something else, or a run to
+    ``resume`` and that was not asked for, BusyError where another run is at work in it, and ProcessError on
+    the other processes.
     """
 
     def __init__(
@@ -104,7 +112,7 @@ class Run:
                 stack.enter_context(self._workspace)
                 found = list_checkpoints(directory)
                 if self._workspace.finished is None and found and not resume:
-                    raise PileToolsError(
+                    raise OccupiedError(
                         f"{directory}: an unfinished run, at {found[-1].name}; go on with --resume"
                     )
             except (PileToolsError, OSError) as error:

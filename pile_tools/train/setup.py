@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import UnsupportedError
 from pile_tools.train.checkpoints import State, load_state
 from pile_tools.train.hardware import DTYPES, peak_flops
 from pile_tools.train.loss import LogitGradient, logit_gradient, logit_gradient_in_place
@@ -78,7 +78,7 @@ def prepare(model: GPTNeoX, compile_layers: bool, activation_checkpointing: bool
     from torch._inductor import list_options
 
     if "deterministic" not in list_options():
-        raise PileToolsError(
+        raise UnsupportedError(
             f"the compiler of PyTorch {torch.__version__} cannot be held to the same bits; "
             "leave --compile out, or install PyTorch 2.13"
         )

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, ParameterError, RemoteError, UnsupportedError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.hub_downloads import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
@@ -83,12 +83,10 @@ def model_from_config(path: Path) -> GPTNeoX:
             eps=float(config.get("layer_norm_eps", 1e-5)),
         )
     except FileNotFoundError:
-        raise PileToolsError(f"{path}: no such file; name a directory that transformers can open") from None
+        raise MissingFileError(f"{path}: no such file; name a directory that transformers can open") from None
     except ParameterError as error:
         raise DataError(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path}: not a model's config ({type(error).__name__}: {error})") from None
 
 
@@ -116,9 +114,10 @@ def load_model(
 
     ``location`` is a directory with ``config.json`` and safetensors, ours or transformers', whole or in
     shards, or a Hub id such as ``EleutherAI/pythia-70m``, then with a ``revision`` such as ``step512``.
-    Weights of any float type become ``dtype``. Raises PileToolsError for what is not there or cannot be
-    reached, and DataError for files that are damaged or not a GPT-NeoX of Pythia's kind. Pickled weights
-    (``pytorch_model.bin``) are never opened.
+    Weights of any float type become ``dtype``. Raises MissingFileError for a directory without
+    weights, RemoteError where the Hub does not give them, and DataError for files
+    that are damaged or not a GPT-NeoX of Pythia's kind. Pickled weights (``pytorch_model.bin``) are never
+    opened.
     """
     directory = Path(location)
     if not directory.is_dir():
@@ -183,11 +182,11 @@ def _weight_files(directory: Path) -> list[Path]:
         return [directory / name for name in names]
     other = next(iter(sorted(path.name for path in directory.glob("*.bin"))), None)
     if other is not None:
-        raise PileToolsError(
+        raise UnsupportedError(
             f"{directory / other}: pickled weights, which can run code, are not opened; "
             "save the model as safetensors first"
         )
-    raise PileToolsError(
+    raise MissingFileError(
         f"{directory / WEIGHTS_NAME}: no such file; name a directory that transformers can open"
     )
 
@@ -204,7 +203,7 @@ def _download(name: str, revision: str | None) -> Path:
         return downloaded(where, lambda: snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise PileToolsError(
+        raise RemoteError(
             f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason}), and there is no "
             "such directory here"
         ) from None

@@ -126,10 +126,15 @@ def test_usage(home: Path, begin: list[str], capsys: pytest.CaptureFixture[str])
     assert not (home / "never").exists()
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 @pytest.mark.slow
 @pytest.mark.serial
-def test_interrupted_by_a_signal(home: Path, begin: list[str]) -> None:
-    output = home / "signalled"
+def test_interrupted_by_a_signal(
+    number: signal.Signals, code: int, word: str, home: Path, begin: list[str]
+) -> None:
+    output = home / word
     steps = [*begin[:-4], "--steps", "12", "--micro-batch-size", "1", "-o", str(output), "--batch-size", "6"]
     slow = "import time; from pile_tools.train import loop; once = loop._check_tokens\n"
     slow += "def check(*known):\n    time.sleep(0.2)\n    once(*known)\nloop._check_tokens = check\n"
@@ -139,10 +144,10 @@ def test_interrupted_by_a_signal(home: Path, begin: list[str]) -> None:
         while not metrics.exists() or metrics.read_text().count("\n") < 2:
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert err.endswith("go on with --resume\npile-tools: interrupted\n")
+    assert process.returncode == code, err
+    assert err.endswith(f"go on with --resume\npile-tools: {word}\n")
     done = len(read_metrics(output))
     assert 2 <= done < 12
     assert (output / f"step{done}" / "manifest.json").exists()

@@ -3,9 +3,9 @@
 import fsspec
 import pytest
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, PileToolsError
 from pile_tools.storage.fsspec_source import FsspecSource, list_folder
-from pile_tools.storage.sources import MissingFileError, bytes_between
+from pile_tools.storage.sources import bytes_between
 from pile_tools.storage.store import open_store
 from tests.storage.conftest import CONTENT
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, PileToolsError
 from pile_tools.storage.hub import HubLocation, HubRepository
-from pile_tools.storage.sources import MissingFileError, bytes_between
+from pile_tools.storage.sources import bytes_between
 from pile_tools.storage.store import is_url, open_store
 from tests.hub_server import COMMIT, Hub
 from tests.storage.conftest import CONTENT, open_source

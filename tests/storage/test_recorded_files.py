@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, MissingFileError
 from pile_tools.storage.manifest import file_entry
 from pile_tools.storage.recorded_files import listed_entry, open_recorded, open_whole, prove_recorded
-from pile_tools.storage.sources import MissingFileError, bytes_between
+from pile_tools.storage.sources import bytes_between
 from pile_tools.storage.store import LocalStore, open_store
 from tests.hub_server import Hub
 from tests.storage.conftest import CONTENT, url_of

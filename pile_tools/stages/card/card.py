@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import OccupiedError
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.lookups.lineage import Link, lineage
 from pile_tools.stages.card.croissant import CROISSANT_NAME, Description, croissant
@@ -31,7 +31,7 @@ def write_card(directory: Path, description: Description, *, replace: bool = Fal
     """Write ``croissant.json`` and ``README.md`` into ``directory``, the output of a stage; return both.
 
     Every file that the manifest and the orders beside it list is described with its SHA-256. A README
-    that something else wrote is only overwritten with ``replace``. Raises PileToolsError where there is
+    that something else wrote is only overwritten with ``replace``. Raises OccupiedError where there is
     one, and UnfinishedError for a directory without a manifest.
     """
     manifest = Manifest.read(directory)
@@ -50,11 +50,11 @@ def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, repla
     """Write ``README.md`` with the YAML ``header`` that the Hub reads; return its path.
 
     The caller holds the lock of the directory. One that something else wrote is only overwritten with
-    ``replace``; PileToolsError without.
+    ``replace``; OccupiedError without.
     """
     card = path_inside(directory, CARD_NAME)
     if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
-        raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
+        raise OccupiedError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
     # A JSON value is a YAML value, whatever is in a string.
     lines = "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in header.items())
     with atomic_write(card) as file:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pile_tools.algorithms.text.unicode_data import UNICODE_VERSION
 from pile_tools.corpus.reader import ReadCounts
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, ParameterError, UnsupportedError
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.formats.signatures import DOCUMENT, KINDS, SavedSignatures
 from pile_tools.jobs.workspace import InputFile
@@ -93,7 +93,7 @@ def _label(name: str, names: Collection[str], labels: Collection[str]) -> str:
 def _refuse_former_rules(directory: Path, manifest: Manifest) -> None:
     rules = manifest.parameters.get("rules")
     if manifest.parameters.get("method") == "minhash" and rules != RULES:
-        raise PileToolsError(
+        raise UnsupportedError(
             f"{directory}: deduplicated by rules {rules or 1} of what a word is, and this version has rules "
             f"{RULES}; deduplicate its corpus again with this version, or add that corpus to IN"
         )
@@ -102,8 +102,8 @@ def _refuse_former_rules(directory: Path, manifest: Manifest) -> None:
 def find_against(directories: list[Path], job: DedupJob, names: Collection[str]) -> list[Against]:
     """The shards of other deduplicated corpora, in their order; ``names`` are of the corpus's own shards.
 
-    Raises ParameterError for a directory that is none, or whose last part another has too, PileToolsError for
-    one that an earlier version made by other rules, and DataError where the manifest of one does not list
+    Raises ParameterError for a directory that is none, or whose last part another has too, UnsupportedError
+    for one that an earlier version made by other rules, and DataError where the manifest of one does not list
     signatures that it should hold.
     """
     shards_against: list[Against] = []

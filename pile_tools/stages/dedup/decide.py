@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pile_tools.algorithms.dedup.components import component_roots, representatives, unite
 from pile_tools.algorithms.dedup.most_similar import update_best
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import DefectError, ParameterError, UnsupportedError
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.stages.dedup.group import read_pairs
 from pile_tools.stages.dedup.job import DedupJob, Keep
@@ -117,7 +117,7 @@ def link_documents(
     ids = np.flatnonzero(linked)
     del linked
     if len(ids) >= 1 << 31:
-        raise PileToolsError(f"{len(ids)} documents that are linked to another: at most {(1 << 31) - 1}")
+        raise UnsupportedError(f"{len(ids)} documents that are linked to another: at most {(1 << 31) - 1}")
     if len(ids) * LINKED_BYTES > memory:
         raise ParameterError(
             f"memory of {memory} bytes: {len(ids)} documents are linked to another, which takes "
@@ -248,7 +248,7 @@ def _decisions(linked: Linked, removed: NDArray[np.int64], similar: _Similar | N
     partner[same] = linked.other_same[removed[same]]
     partner[tied] = similar.best[removed[tied]]
     if (partner < 0).any():
-        raise PileToolsError("a removed document has no partner; this is a defect of pile-tools")
+        raise DefectError("a removed document has no partner; this is a defect of pile-tools")
     rows["partner"] = linked.ids[partner]
     for field, of_kept, of_best in (
         ("common", similar.kept_common, similar.best_common),

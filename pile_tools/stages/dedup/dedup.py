@@ -16,7 +16,7 @@ from pile_tools import __version__
 from pile_tools.algorithms.text.unicode_data import UNICODE_VERSION
 from pile_tools.corpus.parquet_copy import check_columns
 from pile_tools.corpus.shards import find_corpus, with_parents
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import DefectError, ParameterError
 from pile_tools.formats.parents import carry_history
 from pile_tools.jobs.executor import TaskPool
 from pile_tools.jobs.machine import default_workers, memory_bytes
@@ -64,7 +64,7 @@ def _manifest(
     if passed_over:
         counts["passed_over"] = passed_over
     if counts["documents"] != counts["kept"] + counts["removed"]:
-        raise PileToolsError(
+        raise DefectError(
             f"{run.output}: {counts['documents']} documents in, but {counts['kept']} kept and "
             f"{counts['removed']} removed; this is a defect of pile-tools"
         )
@@ -126,9 +126,10 @@ def dedup(
     Where more than the share ``max_skipped`` of the records is skipped, nothing is written; a call with a
     larger one goes on with what was read.
 
-    Raises ParameterError for a memory too small, PileToolsError where the directory holds something
-    else, DataError for damaged input, RecordsError for records that are no documents, UnfinishedError
-    where the same call can go on later.
+    Raises ParameterError for a memory too small, OccupiedError where the directory holds something
+    else, BusyError where another run is at work in it, EmptyError for a corpus without documents, DataError
+    for damaged input, ChangedError for an input that changes meanwhile, RecordsError for records that are no
+    documents, UnfinishedError where the same call can go on later.
     """
     output = Path(output)
     if against and job.method == "pile-dedupe":

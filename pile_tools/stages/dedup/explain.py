@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from pile_tools.algorithms.dedup.jaccard import intersection_sizes, jaccard
 from pile_tools.algorithms.dedup.shingle import shingle_sets
 from pile_tools.algorithms.text.unicode_data import Normalization
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, ParameterError, TextGoneError
 from pile_tools.formats.parents import History
-from pile_tools.stages.dedup.input_texts import InputTexts, TextGoneError
+from pile_tools.stages.dedup.input_texts import InputTexts
 from pile_tools.stages.dedup.job import RULES
 from pile_tools.stages.dedup.tables import DEDUP_NAME
 from pile_tools.storage.names import check_name
@@ -76,7 +76,7 @@ def explain(output: Path, shard: str, row: int, *, corpus: Sequence[Path] = ()) 
     """Explain what became of document ``row`` of input shard ``shard`` in the output of `dedup`.
 
     The texts are read from the inputs where they were, or from ``corpus``. Raises ParameterError for a
-    shard that was no input, OutOfRangeError for a row without a document, PileToolsError where its text
+    shard that was no input, OutOfRangeError for a row without a document, TextGoneError where its text
     is not found, DataError where a text is not what was deduplicated. A partner's text may be gone.
     """
     history = History.open(LocalStore(output))

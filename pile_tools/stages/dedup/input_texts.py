@@ -8,18 +8,14 @@ from typing import Any
 
 from pile_tools.corpus.reader import ShardReader
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import MismatchError, OutOfRangeError, ParameterError, TextGoneError
 from pile_tools.formats.locations_json import parse_locations
 from pile_tools.formats.parents import History
 from pile_tools.formats.signatures import SIGNATURES_NAME
 from pile_tools.stages.dedup.write import INPUTS_NAME
 from pile_tools.storage.manifest import FileEntry, sha256_file
 
-__all__ = ["InputTexts", "TextGoneError"]
-
-
-class TextGoneError(PileToolsError):
-    """A shard is not where it was."""
+__all__ = ["InputTexts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +115,11 @@ def _choose(
             return path, parameters
     remedy = "name the corpus as it was with `--corpus`"
     if fits:
-        raise DataError(f"{fits[0][0]}: changed since it was deduplicated (another SHA-256); {remedy}")
+        raise MismatchError(f"{fits[0][0]}: changed since it was deduplicated (another SHA-256); {remedy}")
     size = paths[0].stat().st_size
-    raise DataError(f"{paths[0]}: {size} bytes, but {known[0][0].bytes} when it was deduplicated; {remedy}")
+    raise MismatchError(
+        f"{paths[0]}: {size} bytes, but {known[0][0].bytes} when it was deduplicated; {remedy}"
+    )
 
 
 def _text(shard: Shard, row: int, parameters: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pile_tools.corpus.shards import Shard
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import EmptyError
 from pile_tools.formats.npy import NpyFile
 from pile_tools.jobs.executor import Task, TaskPool
 from pile_tools.jobs.progress import Progress
@@ -297,8 +297,6 @@ class DedupRun:
         self._check_skipped()
         if not self._has_rows():
             self.files.paths.remove()
-            raise PileToolsError(
-                f"{self.shards[0].path}: no documents in the {len(self.shards)} shard(s) given"
-            )
+            raise EmptyError(f"{self.shards[0].path}: no documents in the {len(self.shards)} shard(s) given")
         self.decide(*self.group())
         self.write()

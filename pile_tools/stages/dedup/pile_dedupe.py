@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.dedup.minhash import permutations, sign
-from pile_tools.errors import PileToolsError, needs_extra
+from pile_tools.errors import MissingExtraError, needs_extra
 
 __all__ = ["NGRAM", "five_grams", "load_word_tokenizer", "sign_texts"]
 
@@ -28,14 +28,14 @@ _coefficients = cache(permutations)
 def load_word_tokenizer() -> Callable[[str], list[str]]:
     """NLTK's ``word_tokenize``, tried once.
 
-    Raises MissingExtraError where nltk is not installed and PileToolsError where its punkt data is not found.
+    Raises MissingExtraError where nltk is not installed or its punkt data is not found.
     """
     with needs_extra("--preset pile-dedupe"):
         from nltk.tokenize import word_tokenize
     try:
         word_tokenize("One. Two.")
     except LookupError:
-        raise PileToolsError(
+        raise MissingExtraError(
             "--preset pile-dedupe needs NLTK's punkt data; fetch it with "
             "`python -m nltk.downloader punkt_tab`, or set NLTK_DATA to the directory that holds "
             "tokenizers/punkt_tab"

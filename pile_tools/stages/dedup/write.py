@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pile_tools.corpus.shard_copy import copy_rows
 from pile_tools.corpus.shards import Shard
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import DefectError
 from pile_tools.formats.npy import NpyFile
 from pile_tools.stages.dedup.against import save_signatures
 from pile_tools.stages.dedup.job import DedupJob
@@ -74,7 +74,7 @@ def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, outp
     copied = copy_rows(shard, keep, target)
     kept = len(removed) - int(removed.sum())
     if copied != kept + info["oversized_records"] + info["blank_lines"]:
-        raise PileToolsError(
+        raise DefectError(
             f"{target}: {copied} rows written, but {kept} documents, {info['oversized_records']} records too "
             f"large to compare and {info['blank_lines']} blank lines were to be kept; this is a defect of "
             "pile-tools"

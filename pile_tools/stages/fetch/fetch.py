@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, OccupiedError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import SEQUENTIAL
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import ORDER_NAME, OrderRecord
@@ -78,8 +78,9 @@ def fetch_steps(
 
     ``progress`` is told of the steps as ``label``, then of the "origins" of sequences and of "documents". A
     run that was interrupted goes on where it ended; a finished directory is left as it is. Raises
-    OutOfRangeError for steps that the stream does not have, PileToolsError where ``output`` holds something
-    else or another run is at work in it, and DataError where a file of a finished one is gone or cut.
+    OutOfRangeError for steps that the stream does not have, OccupiedError where ``output`` holds something
+    else, BusyError where another run is at work in it, and DataError where a file of a finished one is gone
+    or cut.
     """
     viewer.batches(start, stop)
     parameters = {
@@ -119,7 +120,7 @@ def _finished(output: Path, parameters: Mapping[str, Any]) -> Manifest | None:
         return None
     manifest = Manifest.read(output)
     if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
-        raise PileToolsError(f"{output}: holds something else; choose another directory")
+        raise OccupiedError(f"{output}: holds something else; choose another directory")
     manifest.check_outputs(output)
     return manifest
 
@@ -183,16 +184,16 @@ def _part(work: Path, step: int) -> Path:
 
 
 def _refuse_foreign(output: Path, work: Path, job: bytes) -> None:
-    """Raise PileToolsError unless ``output`` is empty, or holds unfinished work of the same job."""
+    """Raise OccupiedError unless ``output`` is empty, or holds unfinished work of the same job."""
     path = work / _JOB_NAME
     if path.is_file():
         if path.read_bytes() != job:
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{output}: begun with other steps or another stream; choose another directory"
             )
         sweep_partials(output, own=True)
     elif output.is_dir() and not _is_empty(output, work):
-        raise PileToolsError(f"{output}: holds something else; choose another directory")
+        raise OccupiedError(f"{output}: holds something else; choose another directory")
 
 
 def _is_empty(output: Path, work: Path) -> bool:

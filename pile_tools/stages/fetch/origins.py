@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pile_tools.algorithms.array_types import Int64Array
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import UnsupportedError
 from pile_tools.formats.documents_parquet import ROW_GROUP_ROWS, ProvenanceWriter
 from pile_tools.formats.fetched_documents_parquet import ORIGIN_SCHEMA
 from pile_tools.formats.npy import NpyWriter
@@ -111,7 +111,9 @@ def _pieces(
     rows, joined = np.concatenate(row), np.concatenate(found)
     most = int(joined.max())
     if most > np.iinfo(np.int32).max:
-        raise PileToolsError(f"{viewer.name}: document or offset {most}, more than origins can name (int32)")
+        raise UnsupportedError(
+            f"{viewer.name}: document or offset {most}, more than origins can name (int32)"
+        )
     order = np.argsort(rows, kind="stable")
     return np.bincount(rows, minlength=len(positions)), joined[order].astype(np.int32)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pile_tools.algorithms.orders.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import MismatchError, ParameterError
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
@@ -103,7 +103,7 @@ def make_blend(
         if path.exists():
             old = parse_record(path.read_bytes(), str(path))
             if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
-                raise DataError(f"{path}: another order; choose another directory")
+                raise MismatchError(f"{path}: another order; choose another directory")
             digests = old.digests
         files = tuple(
             write_array(output / f"{record.label}_{name}.npy", array)

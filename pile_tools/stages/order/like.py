@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pile_tools.algorithms.orders.recipes import Order, count_samples, is_last_apart
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import DataError, MismatchError, MissingFileError, ParameterError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance
 from pile_tools.formats.index_maps import SEQUENTIAL, OrderMaps, OrderPlace, find_order
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, KeptOrder, OrderRecord, parse_record
@@ -30,7 +30,7 @@ from pile_tools.stages.order.order import (
     publish_order,
     stream_length,
 )
-from pile_tools.storage.sources import MissingFileError, SourceFile
+from pile_tools.storage.sources import SourceFile
 from pile_tools.storage.store import is_url, open_store
 
 __all__ = ["KeptSummary", "Measures", "make_order_like"]
@@ -171,7 +171,9 @@ def _record(other: TokenDataset, place: OrderPlace) -> OrderRecord:
             "parameters that made them, which leaves them as they are"
         )
     if record.difference(other) is not None:
-        raise DataError(f"{place.name}: an order of another token dataset than {other.name}; name its own")
+        raise MismatchError(
+            f"{place.name}: an order of another token dataset than {other.name}; name its own"
+        )
     return record
 
 
@@ -208,7 +210,7 @@ def _same_share(
 def _check_same_documents(dataset: TokenDataset, other: TokenDataset) -> None:
     """Raise DataError unless both are of the same texts, from the same shards and rows, in the same order."""
     if dataset.n_sequences != other.n_sequences:
-        raise DataError(
+        raise MismatchError(
             f"{dataset.name}: {dataset.n_sequences} documents, but {other.name} has {other.n_sequences}; "
             "they are not of the same corpus"
         )
@@ -221,7 +223,7 @@ def _check_same_documents(dataset: TokenDataset, other: TokenDataset) -> None:
             differs |= ~same.to_numpy(zero_copy_only=False)
         if differs.any():
             place = int(np.argmax(differs))
-            raise DataError(_difference(dataset, other, first + place, one, two, place))
+            raise MismatchError(_difference(dataset, other, first + place, one, two, place))
         first += one.num_rows
 
 

@@ -16,7 +16,7 @@ from pile_tools.algorithms.orders.recipes import (
     megatron_core_order,
     neox_order,
 )
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, OccupiedError, ParameterError
 from pile_tools.formats.index_maps import PACKINGS, SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
@@ -284,15 +284,17 @@ def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[P
             continue
         path = own if own.exists() else first
         if not isinstance(old, OrderRecord):
-            raise PileToolsError(f"{path}: a blend of that name; choose another --name")
+            raise OccupiedError(f"{path}: a blend of that name; choose another --name")
         if (old.index, old.dataset) != (record.index, record.dataset):
-            raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
+            raise MismatchError(
+                f"{path}: an order of another token dataset; remove it and its maps, or use -o"
+            )
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
             missing = [entry.name for entry in old.files if not entry.path(directory).is_file()]
             # The same tokens may have been made again in other shards, which another manifest tells.
             return path, None if missing or old.manifest != record.manifest else old
-        raise PileToolsError(
+        raise OccupiedError(
             f"{path}: the same maps with {_differences(old, record)}; any batch size reads them "
             "(--batch-size), or give another --name"
         )

@@ -15,14 +15,13 @@ import fastokens
 import numpy as np
 from numpy.typing import NDArray
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import BulkEncoderError
 from pile_tools.formats.tokenizer import TokenizerFile
 
 __all__ = [
     "DIFFERS",
     "PROBES",
     "BulkEncoder",
-    "BulkEncoderError",
     "Encoded",
     "Encoder",
     "EncoderName",
@@ -50,10 +49,6 @@ PROBES: Final = (
     "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1eb\U0001f1f7 \U0001f3f4\U000e0067\U000e007f",
     "x" * 3000 + "ab" * 2000 + "-" * 300 + "=" * 77 + "12345678901234567890" * 20,
 )
-
-
-class BulkEncoderError(PileToolsError):
-    """`fastokens` does not do what `tokenizers` does; the message says how."""
 
 
 class Encoder(Protocol):

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from pile_tools.corpus.reader import BadRecordPolicy, DocumentBatch, ShardReader
 from pile_tools.corpus.shards import Shard
-from pile_tools.errors import DataError, RecordsError
+from pile_tools.errors import BulkEncoderError, DataError, RecordsError
 from pile_tools.formats.documents_parquet import ProvenanceWriter, provenance_table, text_digest
 from pile_tools.formats.tokenizer import TokenizerFile
 from pile_tools.stages.tokenize.encoder import (
     DIFFERS,
-    BulkEncoderError,
     Encoded,
     EncoderName,
     Judge,

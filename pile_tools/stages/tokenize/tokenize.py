@@ -18,7 +18,7 @@ import orjson
 from pile_tools import __version__
 from pile_tools.corpus.reader import BadRecordPolicy
 from pile_tools.corpus.shards import Shard, find_corpus, with_parents
-from pile_tools.errors import ParameterError, PileToolsError, RecordsError
+from pile_tools.errors import BulkEncoderError, OccupiedError, ParameterError, RecordsError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
 from pile_tools.formats.locations_json import write_locations
 from pile_tools.formats.mmidx import token_dtype, write_index
@@ -30,7 +30,7 @@ from pile_tools.jobs.machine import default_workers
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import InputFile, Workspace
 from pile_tools.stages.skipped_records import ANY_SHARE, SkippedRecords, check_skipped
-from pile_tools.stages.tokenize.encoder import DIFFERS, BulkEncoderError, EncoderName
+from pile_tools.stages.tokenize.encoder import DIFFERS, EncoderName
 from pile_tools.stages.tokenize.shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.free_space import space_warning
@@ -237,7 +237,7 @@ def _drop_parts_of_another(parts: list[Part], label: str, directory: Path) -> No
         if not part.summary.exists() or (made_by := part.read_summary().encoder) == label:
             continue
         if not part.tokens.exists():
-            raise PileToolsError(
+            raise OccupiedError(
                 f"{directory}: begun with {made_by}, and its tokens are in their place; "
                 f"finish it with that, or remove the directory to begin anew with {label}"
             )

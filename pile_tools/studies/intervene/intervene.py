@@ -17,7 +17,7 @@ import tokenizers
 
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.repack import Piece, cut, exchange, fill, rebuild
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MismatchError, MissingFileError, OutOfRangeError, ParameterError
 from pile_tools.formats.index_maps import find_order
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.overlay_json import (
@@ -213,7 +213,7 @@ def _tokenizer(component: Component, given: str | None) -> TokenizerFile:
     found = read_tokenizer(given, allow_id_gaps=True)
     manifest = component.dataset.manifest
     if manifest is not None and manifest.parameters["tokenizer"]["sha256"] != found.sha256:
-        raise DataError(
+        raise MismatchError(
             f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with another; "
             "give the tokenizer that made it"
         )
@@ -567,7 +567,7 @@ def _order_name(stream: OpenedStream, directory: Path) -> str:
     place, dataset = stream.place, stream.components[0].dataset
     try:
         beside = find_order(dataset.store, dataset.prefix, place.label)
-    except PileToolsError:
+    except (MissingFileError, ParameterError):
         beside = None
     if beside is not None and beside.store.name == place.store.name:
         return place.label

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError, UnanswerableError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.sources import SourceFile
@@ -65,7 +65,7 @@ def _no_document(number: str, dataset: TokenDataset) -> OutOfRangeError:
 def _of_source(dataset: TokenDataset, source: str) -> npt.NDArray[np.int64]:
     path = dataset.store.path
     if path is None or not (path / PROVENANCE_NAME).is_file():
-        raise PileToolsError(
+        raise UnanswerableError(
             f"{dataset.store.name}/{PROVENANCE_NAME}: not here, so sources of documents are not known; "
             "name documents by number"
         )
@@ -89,7 +89,7 @@ def _of_file(path: Path) -> npt.NDArray[Any]:
     try:
         column = pq.read_table(path, columns=["document"]).column("document")
     except FileNotFoundError:
-        raise PileToolsError(f"{path}: no such file") from None
+        raise MissingFileError(f"{path}: no such file") from None
     except (pa.ArrowException, KeyError, IndexError):
         raise DataError(f"{path}: not a Parquet file with a column `document`") from None
     if not pa.types.is_integer(column.type) or column.null_count:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pile_tools.algorithms.orders.swaps import check_pairs
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, MissingFileError, ParameterError
 
 __all__ = ["PRONOUNS", "ResolvedTable", "read_swap_table", "resolve"]
 
@@ -40,7 +40,9 @@ def read_swap_table(name: str) -> Words:
         try:
             content = Path(name).read_bytes()
         except FileNotFoundError:
-            raise PileToolsError(f"{name}: no such file; the bundled table is called {PRONOUNS!r}") from None
+            raise MissingFileError(
+                f"{name}: no such file; the bundled table is called {PRONOUNS!r}"
+            ) from None
     try:
         lines = content.decode().split("\n")
     except UnicodeDecodeError as error:

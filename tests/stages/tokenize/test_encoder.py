@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from pile_tools.errors import BulkEncoderError
 from pile_tools.formats.tokenizer import TokenizerFile, read_tokenizer
 from pile_tools.stages.tokenize.encoder import (
     DIFFERS,
     PROBES,
     BulkEncoder,
-    BulkEncoderError,
     Encoded,
     Judge,
     ReferenceEncoder,
