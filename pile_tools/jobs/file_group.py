@@ -44,7 +44,7 @@ class FileGroup(HeldDirectory):
 
         Raises PileToolsError where one of ``files``, which it lists, is not there as it was written.
         """
-        self._check_written(files)
+        self._check_written(files, "run again")
         with atomic_write(path_inside(self.directory, name)) as file:
             file.write(record)
 

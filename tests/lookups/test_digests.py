@@ -116,15 +116,15 @@ def test_an_interrupted_run_goes_on(make_stream: MakeStream, monkeypatch: pytest
     viewer = make_stream(DOCUMENTS, num_samples=40)
     expected = digest(make_stream(DOCUMENTS, num_samples=40)).record
     read = []
-    batch = BatchViewer.batch
+    batch = Stream.batch
 
-    def interrupted(self: BatchViewer, step: int) -> object:
+    def interrupted(self: Stream, step: int) -> object:
         if step == 14 and len(read) < 20:
             raise KeyboardInterrupt
         read.append(step)
         return batch(self, step)
 
-    monkeypatch.setattr(BatchViewer, "batch", interrupted)
+    monkeypatch.setattr(Stream, "batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         digest(viewer)
     partial = directory_of(viewer) / "digests.partial"
