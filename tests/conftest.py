@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ settings.load_profile("untimed")
 
 # What tests prove is remembered in a cache of their own, which the processes that they start share.
 _CACHE = tempfile.TemporaryDirectory(prefix="pile-tools-cache-")
+atexit.register(_CACHE.cleanup)
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.

@@ -71,6 +71,7 @@ def test_logits_and_gradients_are_those_of_transformers(size: str, length: int) 
 
 def test_sizes_have_the_published_numbers_of_parameters() -> None:
     expected = {
+        "1m": 1_348_608,  # the demo's own, which is not of Pythia
         "14m": 14_067_712,
         "31m": 30_494_720,
         "70m": 70_426_624,
