@@ -32,11 +32,12 @@ class FileGroup(HeldDirectory):
     directory; a full disk inside the block becomes UnfinishedError.
     """
 
-    @property
-    def finished(self) -> bool:
-        return self._held is None
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.finished = True
 
     def _begin(self) -> None:
+        self.finished = False
         sweep_partials(self.directory, own=False)
 
     def finish(self, name: str, record: bytes, files: Sequence[FileEntry] = ()) -> None:

@@ -267,7 +267,7 @@ def test_a_lock_file_left_in_a_finished_directory_is_removed_when_all_is_found_d
 ) -> None:
     runs: list[tuple[Path, Callable[[], object]]] = [
         (data, lambda: make_order(data, **ORDER, steps=10)),
-        (data, viewer.make_digests),
+        (data, lambda: digest(viewer)),
         (tmp_path / "steps", lambda: fetch_steps(viewer, 0, 2, tmp_path / "steps")),
         (tmp_path / "shards", lambda: recut(data, tmp_path / "shards", shard_bytes=64)),
     ]

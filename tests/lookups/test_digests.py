@@ -186,11 +186,11 @@ def test_digests_of_another_storage_of_the_stream(tmp_path: Path, make_stream: M
         assert found.startswith(f"steps {steps} as their digests have them, root ")
         assert found.endswith("…, made of another storage of the stream")
         assert other.identity != viewer.identity
-    assert several["3:6"].verify_digests((4, 5), directory=place).startswith("steps 4:5 as")
+    assert verify_digests(several["3:6"].stream, (4, 5), directory=place).startswith("steps 4:5 as")
     with pytest.raises(OutOfRangeError, match=r"no steps 2:5"):
-        several["3:6"].verify_digests((2, 5), directory=place)
+        verify_digests(several["3:6"].stream, (2, 5), directory=place)
     # Digests of fewer steps than the stream has.
-    several["3:6"].make_digests(tmp_path / "few")
+    digest(several["3:6"], tmp_path / "few")
     with pytest.raises(OutOfRangeError, match=r"few: digests of steps 3:6, and not of all of 0:20;"):
         verify_digests(viewer.stream, directory=tmp_path / "few")
     assert "another storage" in verify_digests(viewer.stream, (3, 6), directory=tmp_path / "few")
@@ -208,7 +208,7 @@ def test_digests_of_another_storage_of_the_stream(tmp_path: Path, make_stream: M
     for path in place.iterdir():
         shutil.copy(path, digests_of_it / f"{SEQUENTIAL}_{path.name}")
     with pytest.raises(DataError, match=r"shuffled: digests of another stream \(label"):
-        several["0:20"].verify_digests()
+        verify_digests(several["0:20"].stream)
 
 
 def test_a_file_where_digests_should_go(tmp_path: Path, make_stream: MakeStream) -> None:
