@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Final, NoReturn, Self
 
 import orjson
 
@@ -21,6 +21,8 @@ from pile_tools.storage.manifest import FileEntry, canonical_json
 from pile_tools.storage.names import path_inside
 
 __all__ = ["FileGroup", "UnfinishedRows"]
+
+_HEADER_END: Final = b"\n}\n"  # of canonical JSON, which indents every other brace
 
 
 class FileGroup(HeldDirectory):
@@ -71,17 +73,25 @@ class UnfinishedRows:
             raise
 
     def _resume(self) -> None:
-        """Count the rows that are there; begin the file where there is no more than a part of its header."""
+        """Count the rows that are there; begin the file where it has none of any job."""
         self._file.seek(0)
         content = self._file.read()
         if content.startswith(self._header):
             self.rows = (len(content) - len(self._header)) // self._row_bytes
             self._file.truncate(len(self._header) + self.rows * self._row_bytes)
-        elif self._header.startswith(content):
+        elif self._has_no_rows(content):
             self._file.truncate(0)
             self._write(self._header)
         else:
             self._refuse(content)
+
+    def _has_no_rows(self, content: bytes) -> bool:
+        """Return whether ``content`` was begun for a job of this kind and has not one whole row."""
+        header, rows = _split(content)
+        if header is None:
+            start = self._header.partition(b":")[0]
+            return content[: len(start)] == start[: len(content)]
+        return header.keys() == self._job.keys() and len(rows) < self._row_bytes
 
     def _write(self, content: bytes) -> None:
         with named_if_full(self.path):
@@ -93,12 +103,8 @@ class UnfinishedRows:
             self._file.close()
 
     def _refuse(self, content: bytes) -> NoReturn:
-        end = content.find(b"\n}\n") + 3
-        try:
-            old = orjson.loads(content[:end])
-        except orjson.JSONDecodeError:
-            old = None
-        if isinstance(old, dict):
+        old, _ = _split(content)
+        if old is not None and old.keys() == self._job.keys():
             remedy = "remove it, or choose another directory with `-o`"
             refuse_difference(self.path, "half-finished", old, self._job, remedy)
         raise PileToolsError(
@@ -124,3 +130,13 @@ class UnfinishedRows:
         self._close()
         if isinstance(error, Exception) and not self.rows:
             self.path.unlink(missing_ok=True)  # nothing to go on with, and it would refuse the mended job
+
+
+def _split(content: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """Return the job in the header of unfinished rows and the rows; None for a header that is not whole."""
+    header, end, rows = content.partition(_HEADER_END)
+    try:
+        job = orjson.loads(header + end)
+    except orjson.JSONDecodeError:
+        job = None
+    return (job, rows) if isinstance(job, dict) else (None, content)
