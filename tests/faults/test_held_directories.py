@@ -11,6 +11,7 @@ import pytest
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
+from pile_tools.formats.npy import write_npy
 from pile_tools.jobs.file_group import FileGroup, UnfinishedRows
 from pile_tools.jobs.progress import no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, write_table
@@ -246,6 +247,22 @@ def test_a_full_disk_names_the_file_and_is_resumed(
     assert left <= {"digests.partial"}  # the digests that were made
     write(viewer, data, full)
     assert content(full) == content(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_an_array_that_the_disk_does_not_take_is_a_full_disk() -> None:
+    with pytest.raises(OSError, match="No space left") as error:
+        write_npy(Path("/dev/full"), np.zeros((1 << 16, 2)))
+    assert error.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (3,), (5, 2), (2, 3, 4)])
+def test_an_array_has_the_bytes_that_numpy_saves(shape: tuple[int, ...], tmp_path: Path) -> None:
+    for dtype in ("u1", "<i4", "<u8"):
+        array = np.arange(int(np.prod(shape)), dtype=dtype).reshape(shape)
+        write_npy(tmp_path / "ours.npy", array)
+        np.save(tmp_path / "numpy.npy", array)
+        assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
 
 
 def test_digests_that_the_disk_does_not_take_are_gone_on_with(
