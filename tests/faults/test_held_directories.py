@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +369,30 @@ def test_a_finished_blend_is_left_and_needs_no_lock(data: Path, tmp_path: Path) 
         (out / name).unlink()
         assert make_blend([data], ["1"], out, **ORDER, steps=10) == record
         assert content(out) == before
+
+
+def test_arrays_that_were_damaged_since_are_not_taken_for_done(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "blend"
+    record = make_blend([data], ["1"], out, **ORDER, steps=10)
+    before = content(out)
+    cases = {record.files[1].name: -1, f"orders/{record.parts[0].order}_shuffle_idx.npy": None}
+    for name, changed in cases.items():
+        held = bytearray(before[name])
+        if changed is None:
+            del held[-1]
+        else:
+            held[changed] ^= 1
+        (out / name).write_bytes(held)
+        with pytest.raises(DataError, match=rf"{Path(name).name}: holds another array .*; remove it"):
+            make_blend([data], ["1"], out, **ORDER, steps=10)
+        (out / name).unlink()
+        make_blend([data], ["1"], out, **ORDER, steps=10)
+        assert content(out) == before
+    entry = record.files[0]
+    edited = replace(record, files=(replace(entry, sha256="0" * 64), record.files[1]))
+    (out / "order.json").write_bytes(edited.to_bytes())
+    assert make_blend([data], ["1"], out, **ORDER, steps=10) == record
+    assert content(out) == before
 
 
 def test_another_blend_is_refused_before_its_orders_are_made(data: Path, tmp_path: Path) -> None:

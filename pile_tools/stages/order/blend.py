@@ -20,6 +20,7 @@ from pile_tools.stages.order.order import OrderFiles, plan_order, publish_order
 from pile_tools.stages.order.record import stream_length
 from pile_tools.stages.overlay_order import OverlayOrder
 from pile_tools.storage.free_space import require_space
+from pile_tools.storage.manifest import file_entry
 from pile_tools.storage.names import path_inside
 from pile_tools.storage.urls import is_url
 
@@ -133,9 +134,11 @@ class _BlendFiles(FileGroup):
         orders = (
             OrderFiles(self.directory / "orders", dataset.prefix, order) for dataset, order in self._orders
         )
-        return all(entry.is_in(self.directory) for entry in old.files) and all(
-            files.is_finished() for files in orders
+        arrays = (
+            entry.is_in(self.directory) and file_entry(entry.path(self.directory), entry.name) == entry
+            for entry in old.files
         )
+        return all(arrays) and all(files.is_finished() for files in orders)
 
 
 def _write(group: _BlendFiles, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -219,7 +219,7 @@ def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[P
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
-            missing = [entry.name for entry in old.files if not entry.path(directory).is_file()]
+            missing = [entry.name for entry in old.files if not entry.is_in(directory)]
             # The same tokens may have been made again in other shards, which another manifest tells.
             return path, None if missing or old.manifest != record.manifest else old
         raise PileToolsError(
