@@ -12,7 +12,7 @@ from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderMaps, Order
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.order_json import BlendPart, BlendRecord, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.order.order import remake
+from pile_tools.stages.order.arrays import remake
 from pile_tools.stages.overlay_order import OverlayOrder
 from pile_tools.storage.store import LocalStore, open_listed
 from pile_tools.storage.urls import joined

@@ -85,8 +85,10 @@ class NpyWriter:
 
 def write_npy(path: Path, array: NDArray[Any]) -> None:
     """Write ``array`` to ``path``, whole."""
+    array = np.ascontiguousarray(array)
     with atomic_write(path) as file:
-        npy_format.write_array(file, array, allow_pickle=False)
+        npy_format.write_array_header_1_0(file, npy_format.header_data_from_array_1_0(array))
+        file.write(array.data)  # not ``numpy.save``, whose error on a full disk has no errno
 
 
 @dataclass(frozen=True, slots=True)

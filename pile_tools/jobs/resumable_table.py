@@ -5,6 +5,7 @@ finished file carries its manifest in its metadata, under the key ``pile_tools``
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pile_tools import __version__
-from pile_tools.errors import DataError, MissingFileError, OccupiedError
+from pile_tools.errors import DataError, MissingFileError, OccupiedError, PileToolsError
 from pile_tools.jobs.executor import Task, run_tasks
 from pile_tools.jobs.progress import Progress
 from pile_tools.jobs.workspace import Workspace
@@ -53,15 +54,9 @@ def make_table(
     ``function(part, *arguments)`` writes ``part.path`` whole (``write_table``), and is module-level: it runs
     in ``workers`` processes. Raises OccupiedError where ``output`` is something else.
     """
-    described = {"format": _FORMAT, "study": study, "parameters": dict(parameters), "version": __version__}
-    content = canonical_json(described)
-    if output.exists():
-        if read_description(output) == orjson.loads(content):
-            return False
-        raise OccupiedError(f"{output}: already there, and of another job; name another file with `-o`")
-    refuse_output(output)
-    if output.parent.exists() and not output.parent.is_dir():
-        raise OccupiedError(f"{output.parent}: not a directory; name another file with `-o`")
+    content = canonical_json(
+        {"format": _FORMAT, "study": study, "parameters": dict(parameters), "version": __version__}
+    )
     space = Workspace(
         output.with_name(f"{output.name}.unfinished"),
         stage=study,
@@ -69,7 +64,16 @@ def make_table(
         inputs=[],
         versions={"pile-tools": __version__},
     )
+    if _is_finished(output, content):
+        _discard_left(space)
+        return False
+    refuse_output(output)
+    if output.parent.exists() and not output.parent.is_dir():
+        raise OccupiedError(f"{output.parent}: not a directory; name another file with `-o`")
     with space:
+        if _is_finished(output, content):  # by a run that has just ended
+            space.discard()
+            return False
         made = [Part(start, stop, space.work / f"{start}-{stop}.parquet") for start, stop in parts]
         tasks = [
             Task(
@@ -85,6 +89,22 @@ def make_table(
         _join(made, output, content)
         space.discard()
     return True
+
+
+def _is_finished(output: Path, content: bytes) -> bool:
+    """Return whether ``output`` is the table that ``content`` describes; OccupiedError for another file."""
+    if not output.exists():
+        return False
+    if read_description(output) == orjson.loads(content):
+        return True
+    raise OccupiedError(f"{output}: already there, and of another job; name another file with `-o`")
+
+
+def _discard_left(space: Workspace) -> None:
+    """Remove what a run left beside the finished table that was killed at its very end."""
+    if space.directory.exists():
+        with suppress(PileToolsError, OSError), space:
+            space.discard()
 
 
 def _join(parts: Sequence[Part], output: Path, content: bytes) -> None:

@@ -1,19 +1,45 @@
-"""The output directory of a stage: one run at a time, resumed by the same job, finished by a manifest."""
+"""Output directories and files of jobs: one run at a time, resumed by the same job, finished by a record.
+
+A job that owns a directory is a `Workspace`: its work files are in a folder of that directory, and the
+manifest is the last of its files::
+
+    with Workspace(output, stage="fetch", parameters=parameters, inputs=[]) as space:
+        if space.finished is None:
+            with atomic_write(space.directory / "document.bin") as file:
+                ...
+            space.finish(Manifest("fetch", parameters, [], [file_entry(space.directory / "document.bin")]))
+
+A job that adds some files to a directory, which may be finished and another job's, is a `FileGroup` (in
+`jobs.file_group`): its record is the last of its files, and nothing else in the directory changes::
+
+    class OrderFiles(FileGroup):
+        def is_finished(self) -> bool:
+            return (self.directory / "order.json").exists()
+
+    with OrderFiles(directory) as group:
+        if not group.finished:
+            entry = write_array(group.directory / "doc_idx.npy", array)
+            group.finish("order.json", record, [entry])
+
+Both hold the lock of the directory (`storage.locks`), remove what killed runs left half written, and turn a
+full disk into UnfinishedError. Where the job is finished they take no lock, which a directory that is
+read-only could not give.
+"""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, NoReturn
 
 import orjson
 
 from pile_tools.errors import ChangedError, DataError, OccupiedError, RecordsError
-from pile_tools.storage.atomic import atomic_write, fsync_directory, sweep_partials
-from pile_tools.storage.free_space import raise_if_full
-from pile_tools.storage.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
+from pile_tools.jobs.held_directory import HeldDirectory
+from pile_tools.jobs.job_difference import differences, refuse_difference
+from pile_tools.storage.atomic import PARTIAL_SUFFIX, atomic_write, fsync_directory, sweep_partials
+from pile_tools.storage.locks import LOCK_NAME
 from pile_tools.storage.manifest import (
     MANIFEST_NAME,
     UNFINISHED_NAME,
@@ -27,7 +53,9 @@ __all__ = ["InputFile", "Workspace"]
 
 _REMOVED_NAME = ".finished"
 _JOB_NAME = "job.json"
+_JOB_KEYS: Final = {"stage", "parameters", "files", "versions"}
 _RELEASED_NAME = "released"
+_REMEDY: Final = "choose another directory with `-o`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +80,7 @@ class InputFile:
         return entry
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
-    """The places in which two jobs differ, as "name: old value, now new value"."""
-    found: list[str] = []
-    for key in sorted({*old, *new}):
-        one, two = old.get(key), new.get(key)
-        if isinstance(one, dict) and isinstance(two, dict):
-            found += _differences(one, two, f"{where}{key}: ")
-        elif one != two:
-            found.append(f"{where}{key} {one!r}, now {two!r}")
-    return found
-
-
-class Workspace:
+class Workspace(HeldDirectory):
     """Hold the output directory ``directory`` for a job, from its start to its manifest.
 
     Use it as a context manager. ``finished`` is the manifest where the very same job has been done
@@ -77,7 +93,8 @@ class Workspace:
     ``like`` are parameters of other jobs whose unfinished work is work of this one as it stands.
     ``forget`` is called with the names of inputs that have changed since; it returns True where it has
     removed all that was made of them, and so is the job resumed. Work that ended with a RecordsError
-    is resumed by the same job and gives way to any other, which may be the remedy.
+    is resumed by the same job and gives way to any other, which may be the remedy. ``begun`` is said of
+    unfinished work of a different job, before the remedy.
 
     Raises OccupiedError where the directory holds something else, or was begun or finished by a different job
     (named), or begun with other versions, and BusyError where another run is at work in it; a full disk
@@ -94,8 +111,9 @@ class Workspace:
         versions: Mapping[str, str] | None = None,
         like: Sequence[Mapping[str, Any]] = (),
         forget: Callable[[list[str]], bool] | None = None,
+        begun: str | None = None,
     ) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.work = directory / UNFINISHED_NAME
         self.finished: Manifest | None = None
         self.input_entries: list[FileEntry] = []
@@ -103,58 +121,43 @@ class Workspace:
         self._parameters = dict(parameters)
         self._inputs = list(inputs)
         self._versions = dict(versions or {})
-        self._like, self._forget = list(like), forget
-        self._held: ExitStack | None = None
+        self._like, self._forget, self._begun = list(like), forget, begun
 
-    def __enter__(self) -> Self:
-        try:
-            return self._enter()
-        except OSError as error:
-            raise_if_full(error, self.directory)
-            raise
-
-    def _enter(self) -> Self:
-        if self._is_finished():
-            remove_stray_lock(self.directory)
-            return self
-        with ExitStack() as stack:
-            stack.enter_context(DirectoryLock(self.directory))
-            if self._is_finished():  # by a run that has just ended
-                return self
-            self.work.mkdir(exist_ok=True)
-            try:
-                self._begin_or_resume()
-            except BaseException:
-                with suppress(OSError):
-                    self.work.rmdir()  # unless something is in it
-                raise
-            self._held = stack.pop_all()
-        return self
-
-    def _is_finished(self) -> bool:
-        """Whether this very job is finished; raise where the directory holds something else."""
+    def is_finished(self) -> bool:
         self._refuse_foreign()
         if not (self.directory / MANIFEST_NAME).exists() or self.work.exists():
             return False
-        self._compare_finished()
+        shutil.rmtree(self.directory / _REMOVED_NAME, ignore_errors=True)
+        manifest, entries = Manifest.read(self.directory), self._measured()
+        state = "holds something else, finished"
+        refuse_difference(
+            self.directory, state, *self._compared(manifest, entries), f"{_REMEDY}, or remove this one"
+        )
+        manifest.check_outputs(self.directory)
+        self.finished, self.input_entries = manifest, entries
         return True
 
     def _refuse_foreign(self) -> None:
         if self.directory.exists() and not self.directory.is_dir():
-            raise OccupiedError(f"{self.directory}: not a directory; name another with `-o`")
+            raise OccupiedError(f"{self.directory}: not a directory; {_REMEDY}")
         if not self.directory.exists() or self.work.is_dir() or Manifest.find(self.directory) is not None:
             return
         names = sorted(path.name for path in self.directory.iterdir() if path.name != LOCK_NAME)
         if names:
-            raise OccupiedError(
-                f"{self.directory}: already holds something else ({names[0]}); "
-                "name a new or empty directory with `-o`"
-            )
+            self._refuse_content(names[0])
 
-    def _compare_finished(self) -> None:
-        shutil.rmtree(self.directory / _REMOVED_NAME, ignore_errors=True)
-        manifest = Manifest.read(self.directory)
-        entries = [file.measure() for file in self._inputs]
+    def _refuse_content(self, name: str) -> NoReturn:
+        raise OccupiedError(
+            f"{self.directory}: already holds something else ({name}); {_REMEDY}, a new or empty one"
+        )
+
+    def _measured(self) -> list[FileEntry]:
+        return [file.measure() for file in self._inputs]
+
+    def _compared(
+        self, manifest: Manifest, entries: Sequence[FileEntry]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the job that ``manifest`` says was done, and this one of the inputs ``entries``."""
         old = {
             "stage": manifest.stage,
             **manifest.parameters,
@@ -165,23 +168,35 @@ class Workspace:
             **orjson.loads(canonical_json(self._parameters)),
             "inputs": {entry.name: entry.sha256 for entry in entries},
         }
-        self._refuse_difference("finished", old, new)
-        manifest.check_outputs(self.directory)
-        self.finished, self.input_entries = manifest, entries
+        return old, new
 
-    def _refuse_difference(self, state: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        found = _differences(old, new)
-        if found:
-            more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-            raise OccupiedError(
-                f"{self.directory}: {state} by a different job: {'; '.join(found[:3])}{more}; "
-                "name another directory with `-o`, or remove this one"
-            )
+    def _begin(self) -> None:
+        if self._was_killed_at_its_end():
+            self._remove_work()
+            return
+        self.work.mkdir(exist_ok=True)
+        try:
+            self._begin_or_resume()
+        except BaseException:
+            with suppress(OSError):
+                self.work.rmdir()  # unless something is in it
+            raise
+
+    def _was_killed_at_its_end(self) -> bool:
+        """Return whether this very job wrote its manifest, and was killed before its work files were gone."""
+        manifest = Manifest.find(self.directory)
+        if manifest is None:
+            return False
+        entries = self._measured()
+        if differences(*self._compared(manifest, entries)):
+            return False
+        manifest.check_outputs(self.directory)
+        sweep_partials(self.directory, own=True)
+        self.finished, self.input_entries = manifest, entries
+        return True
 
     def _begin_or_resume(self) -> None:
-        path = self.work / _JOB_NAME
-        sweep_partials(self.directory, own=True)
-        old = orjson.loads(path.read_bytes()) if path.exists() else None
+        old = self._read_job()
         known = {} if old is None else old["files"]
         files: dict[str, dict[str, Any]] = {}
         for file in self._inputs:
@@ -200,19 +215,42 @@ class Workspace:
             "files": files,
             "versions": self._versions,
         }
-        new = orjson.loads(canonical_json(job))
         if old is not None:
-            for known_file in (*old["files"].values(), *new["files"].values()):
-                del known_file["mtime_ns"]  # says only whether to hash again
-            self._accept_changes(old, new)
-            released = self.work / _RELEASED_NAME
-            if released.exists() and _differences(old, new):
-                self._drop_work()
-            else:
-                self._refuse_difference("half-finished", old, new)
-            released.unlink(missing_ok=True)
-        with atomic_write(path) as target:
+            self._resume(old, orjson.loads(canonical_json(job)))
+        sweep_partials(self.directory, own=True)
+        with atomic_write(self.work / _JOB_NAME) as target:
             target.write(canonical_json(job))
+
+    def _read_job(self) -> dict[str, Any] | None:
+        """Return the job that the work folder was begun with, None for a new one; raise for foreign files."""
+        path = self.work / _JOB_NAME
+        if not path.exists():
+            # A run that was killed as it began leaves no more than a partial file.
+            names = sorted(entry.name for entry in self.work.iterdir() if entry.suffix != PARTIAL_SUFFIX)
+            if names:
+                self._refuse_content(f"{self.work.name}/{names[0]}")
+            return None
+        try:
+            job = orjson.loads(path.read_bytes())
+        except orjson.JSONDecodeError:
+            job = None
+        if not isinstance(job, dict) or job.keys() != _JOB_KEYS:
+            self._refuse_content(f"{self.work.name}/{_JOB_NAME}")
+        return job
+
+    def _resume(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Accept the work of the job ``old`` for ``new``, this one; raise where it is of another."""
+        for known_file in (*old["files"].values(), *new["files"].values()):
+            del known_file["mtime_ns"]  # says only whether to hash again
+        self._accept_changes(old, new)
+        released = self.work / _RELEASED_NAME
+        if released.exists() and differences(old, new):
+            self._drop_work()
+        else:
+            remedy = f"{_REMEDY}, or remove this one"
+            remedy = f"{self._begun}; {remedy}" if self._begun else remedy
+            refuse_difference(self.directory, "half-finished", old, new, remedy)
+        released.unlink(missing_ok=True)
 
     def _accept_changes(self, old: dict[str, Any], new: Mapping[str, Any]) -> None:
         """Make ``old`` equal to ``new`` in what does not keep this job from going on with the work."""
@@ -251,13 +289,11 @@ class Workspace:
                 raise ChangedError(
                     f"{file.path}: changed during the run; remove {self.directory} and run again"
                 )
-        for entry in manifest.outputs:
-            if not entry.is_in(self.directory):
-                raise ChangedError(
-                    f"{self.directory / entry.name}: changed or missing since it was written; "
-                    f"remove {self.directory} and run again"
-                )
+        self._check_written(manifest.outputs, f"remove {self.directory} and run again")
         manifest.write(self.directory)
+        self._remove_work()
+
+    def _remove_work(self) -> None:
         # Renamed first: a work folder that is half removed must not look like one to resume.
         removed = self.directory / _REMOVED_NAME
         shutil.rmtree(removed, ignore_errors=True)
@@ -269,15 +305,10 @@ class Workspace:
         """Remove the directory with all that is in it, where the result of the job is elsewhere."""
         shutil.rmtree(self.directory)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._held is not None:
-            if isinstance(error, Exception) and not self._has_work():
-                # A job that failed before it made anything (a bad record, say) leaves nothing behind
-                # that would refuse the mended one.
-                shutil.rmtree(self.work, ignore_errors=True)
-            elif isinstance(error, RecordsError):
-                (self.work / _RELEASED_NAME).touch()
-            self._held.close()
-        raise_if_full(error, self.directory)
+    def _end(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception) and not self._has_work():
+            # A job that failed before it made anything (a bad record, say) leaves nothing behind
+            # that would refuse the mended one.
+            shutil.rmtree(self.work, ignore_errors=True)
+        elif isinstance(error, RecordsError):
+            (self.work / _RELEASED_NAME).touch()

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, MismatchError, ParameterError
+from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.digests_npy import (
     DIGEST_BYTES,
     DigestRecord,
@@ -17,7 +17,8 @@ from pile_tools.formats.digests_npy import (
     root_of,
     write_digests,
 )
-from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, OrderRecord, parse_record
+from pile_tools.formats.order_json import ORDER_NAME, parse_record
+from pile_tools.jobs.file_group import FileGroup, UnfinishedRows
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.digests import (
     Digests,
@@ -27,10 +28,8 @@ from pile_tools.lookups.digests import (
     digest_steps,
     is_remote,
 )
-from pile_tools.storage.atomic import sweep_partials
 from pile_tools.storage.free_space import require_space
-from pile_tools.storage.locks import DirectoryLock, remove_stray_lock
-from pile_tools.storage.manifest import Manifest, canonical_json
+from pile_tools.storage.manifest import Manifest
 from pile_tools.storage.names import path_inside
 from pile_tools.storage.outputs import refuse_listed
 from pile_tools.storage.store import LocalStore
@@ -39,7 +38,7 @@ from pile_tools.viewer import BatchViewer
 
 __all__ = ["DigestSummary", "digest"]
 
-_PARTIAL: Final = "digests.partial"
+_UNFINISHED: Final = "digests.partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,117 +82,119 @@ def digest(
             f"{stream.name}: its steps have {own.batch_size} samples; digests of steps of "
             f"{stream.batch_size} go elsewhere: name a directory with -o"
         )
-    beside = named is None
-    made = _made_before(stream, directory, record) if beside else None
-    if made is not None:  # nothing to write, so no lock, which a directory that is read-only could not give
-        remove_stray_lock(directory)
-        return made
-    with DirectoryLock(directory):
-        sweep_partials(directory, own=False)
-        return _make_digests(stream, directory, record, beside=beside, progress=progress)
+    with _DigestFiles(stream, directory, record, beside=named is None) as group:
+        return group.summary or _make_digests(group, progress)
 
 
-def _made_before(stream: Stream, directory: Path, record: DigestRecord) -> DigestSummary | None:
-    """Return the digests of ``record`` beside the order, None where anything of them is to be written."""
-    prefix = digest_prefix(LocalStore(directory), record.label)
-    found = read_digests(LocalStore(directory), prefix)
-    if found is None or replace(found[0], root="") != record:
+class _DigestFiles(FileGroup):
+    """The digests of the steps that ``record`` names, ``beside`` the order of ``stream`` or elsewhere.
+
+    ``summary`` is that of digests which are there whole, in the record of the order too.
+    """
+
+    def __init__(self, stream: Stream, directory: Path, record: DigestRecord, *, beside: bool) -> None:
+        super().__init__(directory)
+        self.stream, self.record, self.beside = stream, record, beside
+        self.summary: DigestSummary | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the files begin with."""
+        return digest_prefix(LocalStore(self.directory), self.record.label) if self.beside else ""
+
+    @property
+    def unfinished(self) -> Path:
+        """The file of the digests so far."""
+        return path_inside(self.directory, f"{self.prefix}{_UNFINISHED}")
+
+    def read(self) -> tuple[DigestRecord, Digests] | None:
+        """Return the digests that are there, of this stream or another, None without any."""
+        return read_digests(LocalStore(self.directory), self.prefix)
+
+    def is_finished(self) -> bool:
+        stored = self.read() if self.directory.is_dir() else None
+        if stored is None or replace(stored[0], root="") != self.record or self.unfinished.exists():
+            return False
+        if self.record_without_root(stored[0].root) is not None:
+            return False
+        self.summary = self.summarize(stored[0], existed=True)
+        return True
+
+    def summarize(self, record: DigestRecord, *, existed: bool) -> DigestSummary:
+        return DigestSummary(self.directory / digest_names(self.prefix)[0], record, existed)
+
+    def record_without_root(self, root: str) -> str | None:
+        """Return the name of the order's record where it is to get ``root``, None where it has it.
+
+        A record that a manifest lists, of fetched steps, stays as listed; digests.json has the root.
+        """
+        own = self.stream.record
+        if not self.beside or own is None or own.digests == root:
+            return None
+        for name in (ORDER_NAME, f"{own.label}_{ORDER_NAME}"):
+            content = LocalStore(self.directory).read(name)
+            if content is None or parse_record(content, f"{self.directory}/{name}").label != own.label:
+                continue
+            manifest = Manifest.find(self.directory)
+            listed = manifest is not None and any(entry.name == name for entry in manifest.outputs)
+            return None if listed else name
         return None
-    if (directory / f"{prefix}{_PARTIAL}").exists():
-        return None
-    if _record_without_root(directory, stream.record, found[0].root) is not None:
-        return None
-    return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed=True)
 
 
-def _make_digests(
-    stream: Stream, directory: Path, record: DigestRecord, *, beside: bool, progress: Progress
-) -> DigestSummary:
-    """Make what is not there yet of the digests of ``stream`` in ``directory``, whose lock is held."""
-    prefix = digest_prefix(LocalStore(directory), record.label) if beside else ""
-    found = read_digests(LocalStore(directory), prefix)
-    if found is not None and beside and _is_of_another_storage(stream, found, record, progress):
+def _make_digests(group: _DigestFiles, progress: Progress) -> DigestSummary:
+    """Make what is not there yet of the digests of ``group``, whose directory is held."""
+    stream, record, directory = group.stream, group.record, group.directory
+    stored = group.read()
+    if stored is not None and group.beside and _is_of_another_storage(stream, stored, record, progress):
         if is_remote(stream):
-            record = replace(record, stream=found[0].stream)
+            record = replace(record, stream=stored[0].stream)
         else:
-            found = replace(found[0], stream=record.stream), found[1]
-            write_digests(directory, prefix, *found)
-    if found is not None and replace(found[0], root="") != record:
-        raise MismatchError(
-            f"{directory}: digests of another stream ({differences(found[0], record)}); remove them, or "
+            stored = replace(stored[0], stream=record.stream), stored[1]
+            write_digests(directory, group.prefix, *stored)
+    if stored is not None and replace(stored[0], root="") != record:
+        raise DataError(
+            f"{directory}: digests of another stream ({differences(stored[0], record)}); remove them, or "
             "name another directory with -o"
         )
-    existed = found is not None
-    if found is None:
-        for name in digest_names(prefix):
+    existed = stored is not None
+    if stored is None:
+        for name in digest_names(group.prefix):
             refuse_listed(directory / name)
-        digests = _resumed(stream, path_inside(directory, f"{prefix}{_PARTIAL}"), record, progress)
-        found = replace(record, root=root_of(digests)), digests
-        write_digests(directory, prefix, *found)
-    (directory / f"{prefix}{_PARTIAL}").unlink(missing_ok=True)
-    own = stream.record
-    path = _record_without_root(directory, own, found[0].root) if beside else None
-    if own is not None and path is not None:
-        replace(own, digests=found[0].root).write(path)
-    return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed)
-
-
-def _record_without_root(directory: Path, own: OrderRecord | BlendRecord | None, root: str) -> Path | None:
-    """Return the file in ``directory`` of the record ``own`` that is to get ``root``, None where it has it.
-
-    A record that a manifest lists, of fetched steps, stays as listed; digests.json has the root.
-    """
-    if own is None or own.digests == root:
-        return None
-    for name in (ORDER_NAME, f"{own.label}_{ORDER_NAME}"):
-        content = LocalStore(directory).read(name)
-        if content is None or parse_record(content, f"{directory}/{name}").label != own.label:
-            continue
-        manifest = Manifest.find(directory)
-        listed = manifest is not None and any(entry.name == name for entry in manifest.outputs)
-        return None if listed else directory / name
-    return None
+        digests = _digest_all(stream, group.unfinished, record, progress)
+        stored = replace(record, root=root_of(digests)), digests
+        write_digests(directory, group.prefix, *stored)
+    group.unfinished.unlink(missing_ok=True)
+    order_name = group.record_without_root(stored[0].root)
+    if order_name is not None and stream.record is not None:
+        group.finish(order_name, replace(stream.record, digests=stored[0].root).to_bytes())
+    return group.summarize(stored[0], existed=existed)
 
 
 def _is_of_another_storage(
-    stream: Stream, found: tuple[DigestRecord, Digests], record: DigestRecord, progress: Progress
+    stream: Stream, stored: tuple[DigestRecord, Digests], record: DigestRecord, progress: Progress
 ) -> bool:
-    """Whether ``found``, made where the dataset had another identity, are the digests of ``stream`` too.
+    """Whether ``stored``, made where the dataset had another identity, are the digests of ``stream`` too.
 
     The identity of a dataset behind a URL is not that of a copy of it here; all steps are compared.
     """
-    if found[0].stream == record.stream or replace(found[0], root="", stream=record.stream) != record:
+    if stored[0].stream == record.stream or replace(stored[0], root="", stream=record.stream) != record:
         return False
     try:
-        compare_steps(stream, found, record.first_step, record.steps, progress)
+        compare_steps(stream, stored, record.first_step, record.steps, progress)
     except DataError:
         return False
     return True
 
 
-def _resumed(stream: Stream, path: Path, record: DigestRecord, progress: Progress) -> Digests:
+def _digest_all(stream: Stream, path: Path, record: DigestRecord, progress: Progress) -> Digests:
     """Return all digests, those in the unfinished file ``path`` and, added to it, the others."""
-    header = canonical_json(asdict(record))
     done_bytes = path.stat().st_size if path.exists() else 0
-    total_bytes = (record.steps - record.first_step) * DIGEST_BYTES
+    total = record.steps - record.first_step
+    total_bytes = total * DIGEST_BYTES
     require_space(path.parent, max(0, total_bytes - done_bytes) + total_bytes)  # gone on with, then copied
-    # Its name is known beforehand, for it is gone on with: a link of that name is not followed.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "a+b") as file:
-        file.seek(0)
-        content = file.read()
-        if not content.startswith(header):  # begun for another stream, or not even begun
-            file.truncate(0)
-            file.write(header)
-            content = header
-        done = (len(content) - len(header)) // DIGEST_BYTES
-        file.truncate(len(header) + done * DIGEST_BYTES)
-        total = record.steps - record.first_step
-        progress("digest", done, total)
-        for digests in digest_steps(stream, record.first_step + done, record.steps):
-            file.write(digests.tobytes())
-            file.flush()
-            done += len(digests)
-            progress("digest", done, total)
-        file.seek(len(header))
-        return np.frombuffer(file.read(), np.uint8).reshape(total, DIGEST_BYTES)
+    with UnfinishedRows(path, asdict(record), DIGEST_BYTES) as unfinished:
+        progress("digest", unfinished.rows, total)
+        for digests in digest_steps(stream, record.first_step + unfinished.rows, record.steps):
+            unfinished.append(digests.tobytes())
+            progress("digest", unfinished.rows, total)
+        return np.frombuffer(unfinished.read(), np.uint8).reshape(total, DIGEST_BYTES)

@@ -13,14 +13,9 @@ from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderMaps, Order
 from pile_tools.formats.order_json import OrderRecord
 from pile_tools.formats.overlay_json import OverlayRecord, overlay_at
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.order.order import (
-    OrderSummary,
-    checked_sizes,
-    new_record,
-    order_label,
-    publish_order,
-    stream_length,
-)
+from pile_tools.stages.order.arrays import checked_sizes
+from pile_tools.stages.order.order import OrderSummary, publish_order
+from pile_tools.stages.order.record import new_record, order_label, stream_length
 from pile_tools.storage.store import Store
 
 __all__ = ["OverlayOrder", "make_overlay_order"]

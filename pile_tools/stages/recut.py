@@ -31,7 +31,7 @@ from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import InputFile, Workspace
 from pile_tools.storage.free_space import require_space
 from pile_tools.storage.locks import remove_stray_lock
-from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.storage.manifest import MANIFEST_NAME, UNFINISHED_NAME, FileEntry, Manifest, file_entry
 from pile_tools.storage.names import path_inside
 from pile_tools.storage.sources import MappedFile
 
@@ -110,7 +110,7 @@ def _planned(source: TokenDataset, shard_bytes: int | None) -> Manifest | None:
 
 
 def _is_done(output: Path, planned: Manifest) -> bool:
-    if not (output / MANIFEST_NAME).is_file():
+    if not (output / MANIFEST_NAME).is_file() or (output / UNFINISHED_NAME).exists():
         return False
     found = Manifest.read(output)
     same = replace(found, outputs=planned.outputs) == planned

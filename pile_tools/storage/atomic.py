@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pile_tools.storage.free_space import named_if_full
 from pile_tools.storage.locks import try_lock
 
 __all__ = ["PARTIAL_SUFFIX", "atomic_write", "fsync_directory", "publish", "sweep_partials"]
@@ -54,12 +55,13 @@ def atomic_write(path: str | os.PathLike[str], *, durable: bool = True) -> Itera
         return
     descriptor, partial = _create_partial(path)
     try:
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            yield file
-        if durable:
-            publish(partial, path)
-        else:
-            partial.replace(path)
+        with named_if_full(path):
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                yield file
+            if durable:
+                publish(partial, path)
+            else:
+                partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -3,11 +3,14 @@
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from pile_tools.errors import UnfinishedError
 
-__all__ = ["free_bytes", "raise_if_full", "require_space", "space_warning"]
+__all__ = ["free_bytes", "named_if_full", "raise_if_full", "require_space", "space_warning"]
 
 
 def free_bytes(directory: Path) -> int:
@@ -45,9 +48,27 @@ def space_warning(directory: Path, estimate: int) -> str | None:
     )
 
 
+def _is_full(error: BaseException | None) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def named_if_full(path: Path) -> Iterator[None]:
+    """Name the file ``path``, which the block writes, in an OSError of a full disk that names no file.
+
+    A write to an open file and its flush to the disk know no name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if _is_full(error) and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 def raise_if_full(error: BaseException | None, directory: Path) -> None:
     """Raise UnfinishedError where ``error`` says that the disk of ``directory`` is full."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_full(error):
         name = directory if error.filename is None else os.fsdecode(error.filename)
         raise UnfinishedError(
             f"{name}: no space left on the disk; make room and run the same command again to resume"

@@ -9,24 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, OccupiedError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import SEQUENTIAL
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import ORDER_NAME, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.jobs.progress import Progress, no_progress
+from pile_tools.jobs.workspace import Workspace
 from pile_tools.stages.fetch.origins import write_origins
-from pile_tools.storage.atomic import PARTIAL_SUFFIX, atomic_write, sweep_partials
+from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.free_space import require_space
-from pile_tools.storage.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
-from pile_tools.storage.manifest import (
-    MANIFEST_NAME,
-    UNFINISHED_NAME,
-    FileEntry,
-    Manifest,
-    canonical_json,
-    file_entry,
-)
+from pile_tools.storage.manifest import FileEntry, Manifest, file_entry
 from pile_tools.storage.store import LocalStore
 from pile_tools.viewer import BatchViewer
 
@@ -34,7 +27,6 @@ __all__ = ["Fetched", "fetch_steps", "parse_steps"]
 
 _PREFIX: Final = "document"
 _TOKENIZER_NAME: Final = "tokenizer.json"
-_JOB_NAME: Final = "job.json"
 _CONCURRENT: Final = 4
 
 
@@ -93,56 +85,35 @@ def fetch_steps(
         "dtype": viewer.dtype.name,
         "origins": not tokens_only,
     }
-    finished = _finished(output, parameters)
-    if finished is not None and not (output / UNFINISHED_NAME).exists():
-        remove_stray_lock(output)
-        return Fetched(finished, None)
-    with DirectoryLock(output):
-        finished = _finished(output, parameters)
-        if finished is None:
-            _refuse_foreign(output, output / UNFINISHED_NAME, canonical_json(parameters))
-            if not tokens_only:
-                _check_history(viewer)
-            try:
-                return _fetch(viewer, start, stop, output, parameters, progress, label)
-            except Exception:
-                _remove_empty_work(output / UNFINISHED_NAME)
-                raise
-        if (output / UNFINISHED_NAME).exists():  # killed in its last moment, with all in its place
-            sweep_partials(output, own=True)
-            shutil.rmtree(output / UNFINISHED_NAME)
-        return Fetched(finished, None)
-
-
-def _finished(output: Path, parameters: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest of ``output`` where these very steps were fetched into it, whole."""
-    if not (output / MANIFEST_NAME).is_file():
-        return None
-    manifest = Manifest.read(output)
-    if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
-        raise OccupiedError(f"{output}: holds something else; choose another directory")
-    manifest.check_outputs(output)
-    return manifest
+    with Workspace(
+        output,
+        stage="fetch",
+        parameters=parameters,
+        inputs=[],
+        begun="begun with other steps or another stream",
+    ) as space:
+        if space.finished is not None:
+            return Fetched(space.finished, None)
+        if not tokens_only:
+            _check_history(viewer)
+        _fetch(viewer, start, stop, space, progress, label)
+        return _finish(viewer, start, stop, space, parameters, progress)
 
 
 def _fetch(
     viewer: BatchViewer,
     start: int,
     stop: int,
-    output: Path,
-    parameters: Mapping[str, Any],
+    space: Workspace,
     progress: Progress,
     label: str,
-) -> Fetched:
-    """Fetch the steps that are not in the work directory yet, and put all in their place."""
-    work = output / UNFINISHED_NAME
+) -> None:
+    """Fetch the steps that are not in the work folder yet."""
+    work = space.work
     missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
     # The steps stay beside the data until all of it is in its place.
     step_bytes = viewer.batch_size * (viewer.seq_length + 1) * viewer.dtype.itemsize
-    require_space(output, (len(missing) + stop - start) * step_bytes)
-    work.mkdir(exist_ok=True)
-    with atomic_write(work / _JOB_NAME) as file:
-        file.write(canonical_json(parameters))
+    require_space(space.directory, (len(missing) + stop - start) * step_bytes)
     progress(label, stop - start - len(missing), stop - start)
 
     def one(step: int) -> None:
@@ -159,13 +130,6 @@ def _fetch(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return _finish(viewer, start, stop, output, parameters, progress)
-
-
-def _remove_empty_work(work: Path) -> None:
-    """Remove the work directory where no step is in it, which would refuse other steps."""
-    if not any(work.glob("step-*.bin")):
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _check_history(viewer: BatchViewer) -> None:
@@ -183,41 +147,20 @@ def _part(work: Path, step: int) -> Path:
     return work / f"step-{step}.bin"
 
 
-def _refuse_foreign(output: Path, work: Path, job: bytes) -> None:
-    """Raise OccupiedError unless ``output`` is empty, or holds unfinished work of the same job."""
-    path = work / _JOB_NAME
-    if path.is_file():
-        if path.read_bytes() != job:
-            raise OccupiedError(
-                f"{output}: begun with other steps or another stream; choose another directory"
-            )
-        sweep_partials(output, own=True)
-    elif output.is_dir() and not _is_empty(output, work):
-        raise OccupiedError(f"{output}: holds something else; choose another directory")
-
-
-def _is_empty(output: Path, work: Path) -> bool:
-    """Whether nothing is in ``output``, or only what is left where a run was killed as it began."""
-    found = [path for path in output.iterdir() if path.name != LOCK_NAME]
-    if found == [work]:
-        found = [path for path in work.iterdir() if not path.name.endswith(PARTIAL_SUFFIX)]
-    return not found
-
-
 def _finish(
     viewer: BatchViewer,
     start: int,
     stop: int,
-    output: Path,
+    space: Workspace,
     parameters: Mapping[str, Any],
     progress: Progress,
 ) -> Fetched:
-    """Lay the steps end to end, describe them, and remove the work directory."""
-    work = output / UNFINISHED_NAME
+    """Lay the steps end to end, describe them, and finish ``space``."""
+    output = space.directory
     rows, row_tokens = (stop - start) * viewer.batch_size, viewer.seq_length + 1
     with atomic_write(output / f"{_PREFIX}.bin") as target:
         for step in range(start, stop):
-            part = _part(work, step)
+            part = _part(space.work, step)
             if part.stat().st_size != viewer.batch_size * row_tokens * viewer.dtype.itemsize:
                 raise DataError(f"{part}: not as long as a step; remove it and run again")
             with part.open("rb") as source:
@@ -263,6 +206,5 @@ def _finish(
     ).write(output / ORDER_NAME)
     entries = [file_entry(output / name) for name in (f"{_PREFIX}.bin", f"{_PREFIX}.idx", ORDER_NAME)]
     manifest = Manifest("fetch", parameters, [], [*entries, *others], parents=parents)
-    manifest.write(output)
-    shutil.rmtree(work)
+    space.finish(manifest)
     return Fetched(manifest, reason)

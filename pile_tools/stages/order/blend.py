@@ -1,22 +1,27 @@
 """Make a blend: an order of each of several token datasets, and which sample of the blend is from which."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pile_tools.algorithms.orders.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
 from pile_tools.errors import MismatchError, ParameterError
 from pile_tools.formats.map_files import write_array
-from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, parse_record
+from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.order.order import make_order, stream_length
+from pile_tools.jobs.file_group import FileGroup
+from pile_tools.stages.order.arrays import checked_sizes
+from pile_tools.stages.order.order import OrderFiles, plan_order, publish_order
+from pile_tools.stages.order.record import stream_length
 from pile_tools.stages.overlay_order import OverlayOrder
-from pile_tools.storage.atomic import sweep_partials
-from pile_tools.storage.locks import DirectoryLock
+from pile_tools.storage.free_space import require_space
+from pile_tools.storage.manifest import file_entry
+from pile_tools.storage.names import path_inside
 from pile_tools.storage.urls import is_url
 
 __all__ = ["make_blend"]
@@ -65,53 +70,87 @@ def make_blend(
     for overlay, n_read, size in zip(overlays, read, sizes, strict=True):
         if overlay is not None:
             _check_overlay(overlay, n_read, size, say, **shape)
-    with DirectoryLock(output):
-        sweep_partials(output, own=False)
-        parts = []
-        for index, (location, weight, overlay) in enumerate(zip(data, weights, overlays, strict=True)):
-            if overlay is not None:
-                name, label = overlay.store.name, overlay.order.label
-            else:
-                order = make_order(
-                    location,
-                    batch_size=batch_size,
-                    num_samples=sizes[index],
-                    name=f"train_{index}",
-                    names=names,
-                    output=output / "orders",
-                    **shape,
-                )
-                if order.warning is not None:
-                    say(order.warning)
-                name, label = TokenDataset.open(location).name, order.record.label
-            identity = None if overlay is None else overlay.record.identity
-            parts.append(BlendPart(_seen_from(output, name), label, weight, identity))
-        record = BlendRecord(
-            label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
-            recipe=recipe,
-            seed=seed,
-            seq_length=seq_length,
+    parts: list[BlendPart] = []
+    orders: list[tuple[TokenDataset, OrderRecord]] = []
+    for index, (location, weight, overlay) in enumerate(zip(data, weights, overlays, strict=True)):
+        if overlay is not None:
+            path = _seen_from(output, overlay.store.name)
+            parts.append(BlendPart(path, overlay.order.label, weight, overlay.record.identity))
+            continue
+        dataset, order = plan_order(
+            location,
             batch_size=batch_size,
-            num_samples=num_samples,
-            samples=samples,
-            steps=samples // batch_size,
-            parts=tuple(parts),
-            files=(),
+            num_samples=sizes[index],
+            name=f"train_{index}",
+            names=names,
+            output=output / "orders",
+            **shape,
         )
-        path = output / ORDER_NAME
-        digests = None
-        if path.exists():
-            old = parse_record(path.read_bytes(), str(path))
-            if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != record:
-                raise MismatchError(f"{path}: another order; choose another directory")
-            digests = old.digests
-        files = tuple(
-            write_array(output / f"{record.label}_{name}.npy", array)
-            for name, array in (("dataset_index", dataset_index), ("dataset_sample_index", sample_index))
+        parts.append(BlendPart(_seen_from(output, dataset.name), order.label, weight))
+        orders.append((dataset, order))
+    record = BlendRecord(
+        label=f"blend_{num_samples}ns_{seq_length}sl_{seed}s",
+        recipe=recipe,
+        seed=seed,
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        samples=samples,
+        steps=samples // batch_size,
+        parts=tuple(parts),
+        files=(),
+    )
+    with _BlendFiles(output, record, orders) as group:
+        for dataset, order in orders:
+            summary = publish_order(dataset, checked_sizes(dataset), order, output / "orders")
+            if summary.warning is not None:
+                say(summary.warning)
+        if not group.finished:
+            _write(group, {"dataset_index": dataset_index, "dataset_sample_index": sample_index})
+    return group.record
+
+
+class _BlendFiles(FileGroup):
+    """The blend of ``record`` in ``directory``, whose ``orders`` are in a folder of it.
+
+    ``record`` gets the files and the digests of the blend where it is there, in part or whole.
+    """
+
+    def __init__(
+        self, directory: Path, record: BlendRecord, orders: Sequence[tuple[TokenDataset, OrderRecord]]
+    ) -> None:
+        super().__init__(directory)
+        self.record, self._orders = record, orders
+
+    def is_finished(self) -> bool:
+        path = self.directory / ORDER_NAME
+        if not path.exists():
+            return False
+        old = parse_record(path.read_bytes(), str(path))
+        made = replace(self.record, files=(), digests=None)
+        if not isinstance(old, BlendRecord) or replace(old, files=(), digests=None) != made:
+            raise MismatchError(f"{path}: another order; choose another directory with `-o`")
+        self.record = old
+        orders = (
+            OrderFiles(self.directory / "orders", dataset.prefix, order) for dataset, order in self._orders
         )
-        record = replace(record, files=files, digests=digests)
-        record.write(path)
-    return record
+        arrays = (
+            entry.is_in(self.directory) and file_entry(entry.path(self.directory), entry.name) == entry
+            for entry in old.files
+        )
+        return all(arrays) and all(files.is_finished() for files in orders)
+
+
+def _write(group: _BlendFiles, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write the arrays of the blend and its record, which lists them."""
+    paths = {
+        path_inside(group.directory, f"{group.record.label}_{name}.npy"): array
+        for name, array in arrays.items()
+    }
+    require_space(group.directory, sum(array.nbytes for path, array in paths.items() if not path.exists()))
+    files = tuple(write_array(path, array) for path, array in paths.items())
+    group.record = replace(group.record, files=files)
+    group.finish(ORDER_NAME, group.record.to_bytes(), files)
 
 
 def _check_overlay(

@@ -23,13 +23,9 @@ from pile_tools.formats.index_maps import SEQUENTIAL, OrderMaps, OrderPlace, fin
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, KeptOrder, OrderRecord, parse_record
 from pile_tools.formats.overlay_json import OVERLAY_NAME
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.order.order import (
-    OrderSummary,
-    checked_sizes,
-    order_label,
-    publish_order,
-    stream_length,
-)
+from pile_tools.stages.order.arrays import checked_sizes
+from pile_tools.stages.order.order import OrderSummary, publish_order
+from pile_tools.stages.order.record import new_record, order_label, stream_length
 from pile_tools.storage.sources import SourceFile
 from pile_tools.storage.store import is_url, open_store
 
@@ -106,7 +102,8 @@ def make_order_like(
         apart = old.recipe == "megatron-core" and is_last_apart(
             before.tokens, old.seq_length, old.epochs, old.num_samples
         )
-    record = OrderRecord(
+    record = new_record(
+        dataset,
         label=order_label(dataset, old.recipe, name, num_samples, seq_length, old.seed, names),
         recipe=old.recipe,
         name=name,
@@ -115,16 +112,9 @@ def make_order_like(
         batch_size=batch_size,
         num_samples=num_samples,
         samples=samples,
-        steps=samples // batch_size,
-        epochs=old.epochs,
         documents=old.documents,
         split=old.split,
-        index=dataset.index_identity,
-        dataset=None if dataset.is_remote else dataset.identity,
-        manifest=dataset.manifest.identity if dataset.manifest else None,
-        sequences=dataset.n_sequences,
-        data_bytes=dataset.data_bytes,
-        files=(),
+        epochs=old.epochs,
         like=KeptOrder(old.label, old.identity, old.dataset, old.manifest, apart),
     )
 
