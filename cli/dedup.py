@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from pile_tools.stages.dedup.keep_rules import KEEP_RULES
+
 from . import options
 from .tables import LARGEST, fold_rows, print_table, print_text
 
@@ -25,7 +27,7 @@ from .tables import LARGEST, fold_rows, print_table, print_text
 )
 @click.option(
     "--keep",
-    type=click.Choice(["first", "last", "longest"]),
+    type=click.Choice(list(KEEP_RULES)),
     default=None,
     show_default="first",
     help="Which document of a component stays.",
@@ -117,9 +119,11 @@ def command(
     what stays, under the same names and unchanged record by record, dedup.parquet with a row for
     each removed document and the one that it duplicates, and manifest.json.
     """
+    from pile_tools.corpus.shards import find_corpus
     from pile_tools.stages.dedup.workers import start_workers
 
-    start_workers(inputs, workers, output)  # first of all: it goes on beside the other imports
+    corpus = find_corpus(inputs, leave_out=output, text_field=given["text_field"])
+    start_workers(corpus, workers)  # first of all: it goes on beside the other imports
 
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup.dedup import dedup
@@ -130,7 +134,7 @@ def command(
     job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
     with options.progress_bar() as progress:
         manifest = dedup(
-            inputs,
+            corpus,
             output,
             job,
             against=against,

@@ -7,13 +7,13 @@ from pile_tools.algorithms.dedup.lsh import Bands, datasketch_bands, recall_band
 from pile_tools.algorithms.dedup.minhash import Scheme
 from pile_tools.algorithms.dedup.shingle import MAX_NGRAM
 from pile_tools.algorithms.text.unicode_data import Normalization
-from pile_tools.corpus.reader import BadRecordPolicy
+from pile_tools.corpus.records import BadRecordPolicy
 from pile_tools.errors import ParameterError
+from pile_tools.stages.dedup.keep_rules import find_rule
 
-__all__ = ["RULES", "DedupJob", "Keep", "Preset", "Verify", "resolve_job"]
+__all__ = ["RULES", "DedupJob", "Preset", "Verify", "resolve_job"]
 
 Verify = Literal["exact", "none"]
-Keep = Literal["first", "last", "longest"]
 Preset = Literal["datasketch", "pile-dedupe"]
 
 DEFAULT_THRESHOLD = "0.87"
@@ -41,13 +41,14 @@ PILE_DEDUPE_NOTE = (
 class DedupJob:
     """A resolved job. ``method``: "minhash", "text" (equal texts only) or "pile-dedupe".
 
-    ``threshold`` keeps the digits as they were given, since a manifest holds no floats.
+    ``keep`` is a name of ``KEEP_RULES``. ``threshold`` keeps the digits as they were given, since a
+    manifest holds no floats.
     """
 
     method: Literal["minhash", "text", "pile-dedupe"]
     threshold: str
     verify: Verify
-    keep: Keep
+    keep: str
     preset: Preset | None
     normalize: Normalization
     ngram: int
@@ -124,7 +125,7 @@ def resolve_job(
     *,
     threshold: str | float | None = None,
     verify: Verify | None = None,
-    keep: Keep | None = None,
+    keep: str | None = None,
     preset: Preset | None = None,
     exact: bool = False,
     normalize: Normalization | None = None,
@@ -180,6 +181,8 @@ def resolve_job(
             )
         if num_perm is None:
             perms = _pile_dedupe_num_perm(value)
+    keep = "last" if preset == "pile-dedupe" else keep or "first"
+    find_rule(keep)
     if exact:
         bands = Bands(1, 1)
     elif resolved_verify == "none":
@@ -190,7 +193,7 @@ def resolve_job(
         method="text" if exact else "pile-dedupe" if preset == "pile-dedupe" else "minhash",
         threshold=threshold,
         verify=resolved_verify,
-        keep="last" if preset == "pile-dedupe" else keep or "first",
+        keep=keep,
         preset=preset,
         # A preset takes texts as its model does, as they are.
         normalize=normalize or ("none" if exact or preset else "nfc"),
