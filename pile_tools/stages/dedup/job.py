@@ -121,6 +121,19 @@ def _pile_dedupe_num_perm(threshold: float) -> int:
     return PILE_DEDUPE_NUM_PERM
 
 
+def _check_ranges(ngram: int, num_perm: int | None, seed: int, max_document_bytes: int) -> None:
+    """Raise ParameterError for a value out of range."""
+    for name, value, low, high in (
+        ("ngram", ngram, 1, MAX_NGRAM),
+        ("num_perm", num_perm, 1, MAX_NUM_PERM),
+        ("seed", seed, 0, MAX_SEED),
+        ("max_document_bytes", max_document_bytes, 1, None),
+    ):
+        if value is not None and (value < low or (high is not None and value > high)):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ParameterError(f"{name} {value}: must be {bounds}")
+
+
 def resolve_job(
     *,
     threshold: str | float | None = None,
@@ -159,15 +172,7 @@ def resolve_job(
     threshold = _threshold(str(DEFAULT_THRESHOLD if threshold is None else threshold))
     ngram = DEFAULT_NGRAM if ngram is None else ngram
     seed = DEFAULT_SEED if seed is None else seed
-    for name, number, low, high in (
-        ("ngram", ngram, 1, MAX_NGRAM),
-        ("num_perm", num_perm, 1, MAX_NUM_PERM),
-        ("seed", seed, 0, MAX_SEED),
-        ("max_document_bytes", max_document_bytes, 1, None),
-    ):
-        if number is not None and (number < low or (high is not None and number > high)):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise ParameterError(f"{name} {number}: must be {bounds}")
+    _check_ranges(ngram, num_perm, seed, max_document_bytes)
     if preset and verify == "exact":
         raise ParameterError(f"--preset {preset} verifies nothing: leave out --verify exact")
     resolved_verify: Verify = verify or ("none" if preset else "exact")
