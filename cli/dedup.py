@@ -115,9 +115,10 @@ def command(
 ) -> None:
     """Remove near-duplicate documents from a corpus.
 
-    IN are shards (.jsonl.zst, .jsonl.gz, .jsonl, .parquet), directories of them, or patterns. OUTPUT gets
-    what stays, under the same names and unchanged record by record, dedup.parquet with a row for
-    each removed document and the one that it duplicates, and manifest.json.
+    IN are shards, directories of them, or patterns: JSON lines (.jsonl, .ndjson or .json, also with .gz,
+    .zst, .xz or .bz2 after it), .parquet, .arrow, .txt. OUTPUT gets what stays, unchanged record by
+    record and under the same names (of .xz and .bz2 as .jsonl.zst, of .arrow as .parquet),
+    dedup.parquet with a row for each removed document and the one that it duplicates, and manifest.json.
     """
     from pile_tools.corpus.shards import find_corpus
     from pile_tools.stages.dedup.workers import start_workers

@@ -25,7 +25,8 @@ class ShardFormat:
 
     ``suffix`` in lower case, ``reader`` and ``writer`` the names of their modules, ``kept`` the suffix of
     the shard that keeps some of the records, ``content`` what the first bytes of a file say that it is
-    (see `file_magic`), ``compression`` the part of ``suffix`` that names one. A file with ``one_document`` is
+    (see `file_magic`), ``media_types`` its type and that of its compression, ``loader`` the name by which
+    `datasets` loads it, ``compression`` the part of ``suffix`` that names one. A file with ``one_document`` is
     one: a copy without it is no file, and a search of a directory does not take it for a shard.
     """
 
@@ -33,17 +34,19 @@ class ShardFormat:
     reader: str
     writer: str
     kept: str
-    content: tuple[str, ...] = ("text",)
+    content: tuple[str, ...]
+    media_types: tuple[str, ...]
+    loader: str
     compression: str = ""
     one_document: bool = False
 
 
 _COMPRESSIONS: Final = {
-    "": "text",
-    ".gz": "gzip data",
-    ".zst": "zstd data",
-    ".xz": "xz data",
-    ".bz2": "bzip2 data",
+    "": ("text", ()),
+    ".gz": ("gzip data", ("application/gzip",)),
+    ".zst": ("zstd data", ("application/zstd",)),
+    ".xz": ("xz data", ("application/x-xz",)),
+    ".bz2": ("bzip2 data", ("application/x-bzip2",)),
 }
 # Records kept of these go into zstd frames, where one is reached without the others.
 _REWRITTEN: Final = (".xz", ".bz2")
@@ -52,7 +55,9 @@ _REWRITTEN: Final = (".xz", ".bz2")
 def _json_lines(name: str, compression: str) -> ShardFormat:
     suffix = name + compression
     kept = ".jsonl.zst" if compression in _REWRITTEN else suffix
-    return ShardFormat(suffix, "jsonl", "jsonl", kept, (_COMPRESSIONS[compression],), compression)
+    content, media_types = _COMPRESSIONS[compression]
+    media_types = ("application/jsonlines", *media_types)
+    return ShardFormat(suffix, "jsonl", "jsonl", kept, (content,), media_types, "json", compression)
 
 
 FORMATS: Final = {
@@ -63,9 +68,34 @@ FORMATS: Final = {
             for name in (".jsonl", ".ndjson", ".json")
             for compression in _COMPRESSIONS
         ),
-        ShardFormat(".parquet", "parquet", "parquet_copy", ".parquet", ("a Parquet file",)),
-        ShardFormat(".arrow", "arrow", "arrow", ".parquet", ("an Arrow file", "an Arrow stream")),
-        ShardFormat(".txt", "text_file", "text_file", ".txt", one_document=True),
+        ShardFormat(
+            ".parquet",
+            reader="parquet",
+            writer="parquet_copy",
+            kept=".parquet",
+            content=("a Parquet file",),
+            media_types=("application/x-parquet",),
+            loader="parquet",
+        ),
+        ShardFormat(
+            ".arrow",
+            reader="arrow",
+            writer="arrow",
+            kept=".parquet",
+            content=("an Arrow file", "an Arrow stream"),
+            media_types=("application/vnd.apache.arrow.file",),
+            loader="arrow",
+        ),
+        ShardFormat(
+            ".txt",
+            reader="text_file",
+            writer="text_file",
+            kept=".txt",
+            content=("text",),
+            media_types=("text/plain",),
+            loader="text",
+            one_document=True,
+        ),
     )
 }
 """The shard formats by suffix. Upper and lower case are not told apart."""
