@@ -106,7 +106,8 @@ def _stream_chunks(
                 stream = stream or start()
                 chunk = stream.decompress(data, _CHUNK_BYTES)
                 while chunk or not (stream.needs_input or stream.eof):
-                    yield chunk
+                    if chunk:
+                        yield chunk
                     chunk = b"" if stream.eof else stream.decompress(b"", _CHUNK_BYTES)
                 data, zeros = (stream.unused_data, 0) if stream.eof else (b"", 0)
                 stream = None if stream.eof else stream

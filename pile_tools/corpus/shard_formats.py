@@ -26,8 +26,8 @@ class ShardFormat:
     ``suffix`` in lower case, ``reader`` and ``writer`` the names of their modules, ``kept`` the suffix of
     the shard that keeps some of the records, ``content`` what the first bytes of a file say that it is
     (see `file_magic`), ``media_types`` its type and that of its compression, ``loader`` the name by which
-    `datasets` loads it, ``compression`` the part of ``suffix`` that names one. A file with ``one_document`` is
-    one: a copy without it is no file, and a search of a directory does not take it for a shard.
+    `datasets` loads it, ``compression`` the part of ``suffix`` that names one. A file with ``one_document``
+    is one: a copy without it is no file, and a search of a directory does not take it for a shard.
     """
 
     suffix: str
