@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 
 from pile_tools.algorithms.dedup.minhash import permutations, sign
-from pile_tools.corpus.reader import ReadCounts
+from pile_tools.corpus.records import ReadCounts
 from pile_tools.corpus.shards import Shard
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.formats.signatures import DOCUMENT

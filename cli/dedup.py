@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from pile_tools.stages.dedup.keep_rules import KEEP_RULES
+
 from . import options
 from .tables import LARGEST, fold_rows, print_table, print_text
 
@@ -25,7 +27,7 @@ from .tables import LARGEST, fold_rows, print_table, print_text
 )
 @click.option(
     "--keep",
-    type=click.Choice(["first", "last", "longest"]),
+    type=click.Choice(list(KEEP_RULES)),
     default=None,
     show_default="first",
     help="Which document of a component stays.",
@@ -113,13 +115,16 @@ def command(
 ) -> None:
     """Remove near-duplicate documents from a corpus.
 
-    IN are shards (.jsonl.zst, .jsonl.gz, .jsonl, .parquet), directories of them, or patterns. OUTPUT gets
-    what stays, under the same names and unchanged record by record, dedup.parquet with a row for
-    each removed document and the one that it duplicates, and manifest.json.
+    IN are shards, directories of them, or patterns: JSON lines (.jsonl, .ndjson or .json, also with .gz,
+    .zst, .xz or .bz2 after it), .parquet, .arrow, .txt. OUTPUT gets what stays, unchanged record by
+    record and under the same names (of .xz and .bz2 as .jsonl.zst, of .arrow as .parquet),
+    dedup.parquet with a row for each removed document and the one that it duplicates, and manifest.json.
     """
+    from pile_tools.corpus.shards import find_corpus
     from pile_tools.stages.dedup.workers import start_workers
 
-    start_workers(inputs, workers, output)  # first of all: it goes on beside the other imports
+    corpus = find_corpus(inputs, leave_out=output, text_field=given["text_field"])
+    start_workers(corpus, workers)  # first of all: it goes on beside the other imports
 
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.dedup.dedup import dedup
@@ -130,7 +135,7 @@ def command(
     job = resolve_job(exact=exact, max_document_bytes=parse_bytes(max_document_bytes), **given)
     with options.progress_bar() as progress:
         manifest = dedup(
-            inputs,
+            corpus,
             output,
             job,
             against=against,

@@ -70,8 +70,9 @@ def command(
 ) -> None:
     """Turn a corpus into a token dataset that GPT-NeoX and Megatron can train on.
 
-    IN are files, directories or patterns of .jsonl.zst, .jsonl.gz, .jsonl and .parquet shards. Documents
-    keep the order of the corpus, and documents.parquet says where each of them came from.
+    IN are shards, directories of them, or patterns: JSON lines (.jsonl, .ndjson or .json, also with .gz,
+    .zst, .xz or .bz2 after it), .parquet, .arrow, .txt. Documents keep the order of the corpus, and
+    documents.parquet says where each of them came from.
     """
     from pile_tools.formats.sizes import parse_bytes
     from pile_tools.stages.tokenize.tokenize import tokenize

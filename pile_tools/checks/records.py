@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 from pile_tools.errors import DataError
 from pile_tools.formats.digests_npy import DigestRecord
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME
-from pile_tools.formats.locations_json import LOCATIONS_NAME, parse_locations
+from pile_tools.formats.locations_json import INPUTS_NAME, LOCATIONS_NAME, parse_locations
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.formats.origins_json import ORIGINS_NAME, OriginsRecord
 from pile_tools.formats.overlay_json import OVERLAY_NAME, OverlayRecord
 from pile_tools.formats.parents import PARENTS_NAME
 from pile_tools.stages.dedup.tables import DEDUP_NAME, SKIPPED_NAME
-from pile_tools.stages.dedup.write import INPUTS_NAME
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest
 from pile_tools.storage.names import check_name
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pile_tools.corpus.shard_formats import ShardFormat
 from pile_tools.errors import DataError
 
 __all__ = ["MAGIC_BYTES", "check_magic", "check_text"]
@@ -20,19 +21,23 @@ _BINARY = (
     ("a zip archive", (b"PK\x03\x04", b"PK\x05\x06")),
     ("a Parquet file", (b"PAR1\x15",)),
     ("an Arrow file", (b"ARROW1\0\0",)),
+    ("an Arrow stream", (b"\xff\xff\xff\xff",)),
     ("UTF-32 text", (b"\xff\xfe\0\0", b"\0\0\xfe\xff")),
     ("UTF-16 text", (b"\xff\xfe", b"\xfe\xff")),
 )
 _REMEDIES = {
     "zstd data": "rename the file to end in .jsonl.zst",
     "gzip data": "rename the file to end in .jsonl.gz",
+    "xz data": "rename the file to end in .jsonl.xz",
+    "bzip2 data": "rename the file to end in .jsonl.bz2",
     "a Parquet file": "rename the file to end in .parquet",
+    "an Arrow file": "rename the file to end in .arrow",
+    "an Arrow stream": "rename the file to end in .arrow",
     "UTF-16 text": "convert it to UTF-8",
     "UTF-32 text": "convert it to UTF-8",
     "text": "rename the file to end in .jsonl",
     "a zstd dictionary": "it is no shard; move it away",
 }
-_FORMATS = {".jsonl.zst": "zstd data", ".jsonl.gz": "gzip data", ".parquet": "a Parquet file"}
 
 
 def _kind(head: bytes) -> str | None:
@@ -51,18 +56,18 @@ def _refuse(path: Path, expected: str, kind: str, inside: str = "") -> None:
     raise DataError(f"{path}: {expected} by its name, but holds {kind}{inside}; {remedy}")
 
 
-def check_magic(path: Path, suffix: str) -> None:
-    """Raise DataError where the first bytes of a file are those of another format than ``suffix``."""
+def check_magic(path: Path, shard_format: ShardFormat) -> None:
+    """Raise DataError where the first bytes of a file are those of another format than ``shard_format``."""
     with path.open("rb") as file:
         head = file.read(MAGIC_BYTES)
-    expected = _FORMATS.get(suffix, "text")
     kind = _kind(head)
-    if kind not in (None, expected):
-        _refuse(path, suffix, str(kind))
+    if kind is not None and kind not in shard_format.content:
+        _refuse(path, shard_format.suffix, kind)
 
 
-def check_text(path: Path, suffix: str, head: bytes) -> None:
+def check_text(path: Path, shard_format: ShardFormat, head: bytes) -> None:
     """Raise DataError where ``head``, the first bytes of what a file holds unpacked, are no UTF-8 text."""
     kind = _kind(head)
     if kind not in (None, "text"):
-        _refuse(path, suffix, str(kind), " once it is unpacked" if suffix in _FORMATS else "")
+        inside = " once it is unpacked" if shard_format.compression else ""
+        _refuse(path, shard_format.suffix, str(kind), inside)

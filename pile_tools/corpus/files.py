@@ -15,26 +15,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
-from pile_tools.errors import FileAccessError, ParameterError
+from pile_tools.corpus.json_record import single_value
+from pile_tools.corpus.shard_formats import SUFFIXES_LISTED, find_format
+from pile_tools.errors import DataError, FileAccessError, ParameterError
 
 __all__ = [
-    "DIRECTORY_SUFFIXES",
-    "SHARD_SUFFIXES",
     "PassedOver",
     "check_is_file",
+    "check_is_shard",
     "describe_passed_over",
     "expand_pattern",
+    "is_shard",
     "kind_passed_over",
     "list_directory",
     "refuse_name",
 ]
-
-SHARD_SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".parquet", ".txt")
-"""What a shard's name ends with. A ``.txt`` file is one document."""
-
-# A directory of shards often holds text files that are no documents: those must be asked for by name
-# or pattern.
-DIRECTORY_SUFFIXES = SHARD_SUFFIXES[:-1]
 
 PassedOver = Counter[str]
 """How many files were passed over on purpose, by kind (a key of ``_KINDS``)."""
@@ -53,18 +48,46 @@ _DESCRIPTION = re.compile(
     r"|_success|.*\.(md|md5|sha1|sha256|sha512|crc)",
     re.IGNORECASE,
 )
-_JSON_LINES = re.compile(r"\.(json|jsonl|ndjson|jl)(\.(gz|zstd?))?$", re.IGNORECASE)
+_JSON_LINES = re.compile(r"\.(json|jsonl|ndjson|jl)(\.(gz|zstd?|xz|bz2))?$", re.IGNORECASE)
 _PACKED = re.compile(r"\.(xz|bz2|lz4|lzma|br|zip|7z|tar|tgz|gz|zst|zstd)$", re.IGNORECASE)
 
 
 def kind_passed_over(name: str) -> str | None:
     """Return the kind of a file that a search passes over on purpose; None for any other name.
 
-    A ``.json`` file beside shards is about them as a rule.
+    A ``.json`` file that `is_shard` says is none is about the shards beside it as a rule.
     """
     if _DESCRIPTION.fullmatch(name):
         return "description"
     return "json" if name.lower().endswith(".json") else None
+
+
+def is_shard(path: Path, text_field: str, *, in_directory: bool = False) -> bool:
+    """Whether a file is a shard by its name, and a ``.json`` file also by its first lines.
+
+    With ``in_directory`` only where a search of a directory takes files of that name.
+    """
+    row = find_format(path.name)
+    if row is None or (in_directory and row.one_document):
+        return False
+    check_is_file(path)
+    return row.suffix != ".json" or single_value(path, text_field) is None
+
+
+def check_is_shard(path: Path, text_field: str) -> None:
+    """Raise ParameterError for a file whose name is not that of a shard, DataError for one JSON value."""
+    check_is_file(path)
+    row = find_format(path.name)
+    if row is None:
+        refuse_name(path)
+    content = single_value(path, text_field) if row.suffix == ".json" else None
+    if content not in (None, "nothing"):
+        remedy = (
+            "write its elements into a .jsonl file with `jq -c '.[]'`"
+            if content == "one JSON array"
+            else "name the shards instead, or the field that holds the text by `--text-field`"
+        )
+        raise DataError(f"{path}: {content}, not a JSON record in each line; {remedy}")
 
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
@@ -75,20 +98,17 @@ def describe_passed_over(passed_over: Mapping[str, int]) -> str:
 def refuse_name(path: Path) -> NoReturn:
     """Raise ParameterError for a file whose name is not that of a shard."""
     json_lines, packed = _JSON_LINES.search(path.name), _PACKED.search(path.name)
-    if path.name.endswith(SHARD_SUFFIXES):
+    if find_format(path.name) is not None:
         remedy = "name text files themselves, or by a pattern"
     elif json_lines is not None:
-        compression = {"gz": ".gz", "zst": ".zst", "zstd": ".zst"}.get((json_lines[3] or "").lower(), "")
-        renamed = f"{path.name[: json_lines.start()]}.jsonl{compression}"
+        compression = (json_lines[3] or "").lower().replace("zstd", "zst")
+        renamed = f"{path.name[: json_lines.start()]}.jsonl{compression and '.'}{compression}"
         remedy = f"where it holds a JSON record in each line, rename it to {renamed}"
-    elif path.name.lower().endswith(SHARD_SUFFIXES):
-        suffix = next(suffix for suffix in SHARD_SUFFIXES if path.name.lower().endswith(suffix))
-        remedy = f"rename it to {path.name[: -len(suffix)]}{suffix}"
     elif packed is not None:
         remedy = "unpack it, and compress its lines as .jsonl.zst"
     else:
         remedy = "move it away, or name the shards by a pattern"
-    raise ParameterError(f"{path}: not a shard; its name must end in {', '.join(SHARD_SUFFIXES)}: {remedy}")
+    raise ParameterError(f"{path}: not a shard; its name must end in {SUFFIXES_LISTED}: {remedy}")
 
 
 def check_is_file(path: Path) -> None:
@@ -140,7 +160,9 @@ def _first_visit(directory: Path, visited: set[tuple[int, int]]) -> bool:
     return not known
 
 
-def list_directory(directory: Path, passed_over: PassedOver, stop: Callable[[Path], bool]) -> Iterator[Path]:
+def list_directory(
+    directory: Path, passed_over: PassedOver, stop: Callable[[Path], bool], text_field: str
+) -> Iterator[Path]:
     """Yield the shards in ``directory`` and its folders, counting into ``passed_over``.
 
     A folder for which ``stop`` is true is not searched. A folder that links lead to is searched once,
@@ -162,8 +184,7 @@ def list_directory(directory: Path, passed_over: PassedOver, stop: Callable[[Pat
                 passed_over["hidden"] += 1
             elif _is_folder(entry):
                 (linked if entry.is_symlink() else folders).append(path)
-            elif entry.name.endswith(DIRECTORY_SUFFIXES):
-                check_is_file(path)
+            elif is_shard(path, text_field, in_directory=True):
                 yield path
             elif (kind := kind_passed_over(entry.name)) is not None:
                 passed_over[kind] += 1

@@ -1,18 +1,12 @@
 """The lines of a JSONL shard, compressed or not, in bounded memory."""
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from pile_tools.corpus.shards import Shard
-from pile_tools.corpus.zstd import zstd_chunks
-from pile_tools.errors import DataError
+from pile_tools.corpus.compression import COMPRESSIONS
+from pile_tools.corpus.shard import Shard
 
 __all__ = ["LinePiece", "shard_chunks", "shard_line_groups", "shard_lines"]
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,29 +18,9 @@ class LinePiece:
     end: bool
 
 
-def _file_chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
-
-
-def _gzip_chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-            if file.tell() == 0 and path.stat().st_size == 0:
-                raise DataError(f"{path}: empty file, but a gzip file has a header; fetch the file again")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip data ({error}); fetch the file again") from None
-
-
-_CHUNKS = {".jsonl.zst": zstd_chunks, ".jsonl.gz": _gzip_chunks, ".jsonl": _file_chunks}
-
-
 def shard_chunks(shard: Shard) -> Iterator[bytes]:
     """Yield the bytes of a JSONL shard, decompressed, in pieces of bounded size."""
-    return _CHUNKS[shard.format](shard.path)
+    return COMPRESSIONS[shard.format.compression].chunks(shard.path)
 
 
 def shard_lines(shard: Shard, max_bytes: int | None = None) -> Iterator[LinePiece]:

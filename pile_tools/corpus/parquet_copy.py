@@ -9,8 +9,9 @@ import base64
 import io
 import re
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pile_tools.corpus.parquet import open_parquet_shard
+from pile_tools.corpus.shard import Shard
+from pile_tools.corpus.shard_copy import check_rows
 from pile_tools.errors import DataError
 
-__all__ = ["check_columns", "copy_parquet_rows"]
+__all__ = [
+    "check_copy",
+    "copy_rows",
+    "keep_rows",
+    "open_writer",
+    "refuse_column",
+    "schema_metadata",
+    "try_schema",
+]
 
 _ARROW_SCHEMA: Final = b"ARROW:schema"
 # Annotations that say no more than the physical type, or that Arrow's type says too.
@@ -28,20 +39,23 @@ _PLAIN: Final = {"None", "Int", "String", "Decimal", "Timestamp", "Date", "List"
 _GROUP: Final = re.compile(r"\((\w+)[^()]*\) \{$", re.MULTILINE)
 
 
-def copy_parquet_rows(path: Path, keep: NDArray[np.bool_], target: BinaryIO) -> int:
-    """Write the rows of ``path`` for which ``keep`` (bool, [rows]) is true; return their number.
+def copy_rows(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> int:
+    """Write the rows of ``shard`` for which ``keep`` (bool, [rows]) is true; return how many.
 
     A row group stays one. Raises DataError for damaged data.
     """
-    source = open_parquet_shard(path)
+    source = open_parquet_shard(shard.path)
+    check_rows(shard, source.metadata.num_rows, keep)
     start = copied = 0
-    with _writer(target, source, source.schema_arrow) as writer:
+    with _copy_writer(file, source, source.schema_arrow) as writer:
         for group in range(source.metadata.num_row_groups):
             try:
                 table = source.read_row_group(group)
             except (pa.ArrowException, OSError) as error:
-                raise DataError(f"{path}: damaged Parquet data ({error}); fetch the file again") from None
-            kept = _filter(table, keep[start : start + table.num_rows])
+                raise DataError(
+                    f"{shard.path}: damaged Parquet data ({error}); fetch the file again"
+                ) from None
+            kept = keep_rows(table, keep[start : start + table.num_rows])
             start += table.num_rows
             if kept.num_rows:
                 writer.write_table(kept, row_group_size=kept.num_rows)
@@ -49,31 +63,32 @@ def copy_parquet_rows(path: Path, keep: NDArray[np.bool_], target: BinaryIO) -> 
     return copied
 
 
-def check_columns(path: Path) -> None:
-    """Raise DataError for a column of a Parquet shard that `copy_parquet_rows` would change."""
+def check_copy(path: Path) -> None:
+    """Raise DataError for a column of a Parquet shard that `copy_rows` would change."""
     file = open_parquet_shard(path)
     for index in range(len(file.schema)):
         column = file.schema.column(index)
         if column.physical_type == "INT96":
-            _refuse(path, column.path, "INT96 timestamps, which wrap before 1678 and after 2261")
+            refuse_column(path, column.path, "INT96 timestamps, which wrap before 1678 and after 2261")
     copy = _empty_copy(file, file.schema_arrow)
     if copy is None or not copy.schema_arrow.equals(file.schema_arrow, check_metadata=True):
         for field in file.schema_arrow:
             own = pa.schema([field])
             alone = _empty_copy(file, own)
             if alone is None or not alone.schema_arrow.equals(own):
-                _refuse(path, field.name, str(field.type))
-        _refuse(path, ", ".join(file.schema_arrow.names), "metadata")
+                refuse_column(path, field.name, str(field.type))
+        refuse_column(path, ", ".join(file.schema_arrow.names), "metadata")
     lost = _annotations(file) - _annotations(copy)
     for index in range(len(file.schema)):
         column = file.schema.column(index)
         if _annotation(column) in lost:
-            _refuse(path, column.path, str(column.logical_type))
+            refuse_column(path, column.path, str(column.logical_type))
     if lost:
-        _refuse(path, ", ".join(file.schema_arrow.names), f"groups of type {', '.join(lost)}")
+        refuse_column(path, ", ".join(file.schema_arrow.names), f"groups of type {', '.join(lost)}")
 
 
-def _refuse(path: Path, column: str, kind: str) -> None:
+def refuse_column(path: Path, column: str, kind: str) -> NoReturn:
+    """Raise DataError for a column that would not come back as it was."""
     raise DataError(
         f"{path}: column {column!r} holds {kind}, and its rows cannot be written again as they are; cast the "
         "column or remove it"
@@ -82,12 +97,19 @@ def _refuse(path: Path, column: str, kind: str) -> None:
 
 def _empty_copy(file: pq.ParquetFile, schema: pa.Schema) -> pq.ParquetFile | None:
     """A copy of columns of ``file`` with no rows; None where Arrow cannot filter or write their types."""
+    return try_schema(schema, lambda target: _copy_writer(target, file, schema))
+
+
+def try_schema(
+    schema: pa.Schema, make_writer: Callable[[BinaryIO], pq.ParquetWriter]
+) -> pq.ParquetFile | None:
+    """Return a Parquet file of ``schema`` with no rows; None where Arrow cannot filter or write it."""
     nullable = pa.schema([field.with_nullable(True) for field in schema])
     example = pa.Table.from_arrays([pa.nulls(2, field.type) for field in schema], schema=nullable)
     content = io.BytesIO()
     try:
-        _filter(example, np.array([True, False]))
-        _writer(content, file, schema).close()
+        keep_rows(example, np.array([True, False]))
+        make_writer(content).close()
         content.seek(0)
         return pq.ParquetFile(content)
     except (pa.ArrowException, NotImplementedError):
@@ -108,8 +130,8 @@ def _annotations(file: pq.ParquetFile) -> Counter[str]:
     return Counter({name: count for name, count in both.items() if name and name not in _PLAIN})
 
 
-def _filter(table: pa.Table, keep: NDArray[np.bool_]) -> pa.Table:
-    """The rows of ``table`` for which ``keep`` is true, with view types as the types that stand for them."""
+def keep_rows(table: pa.Table, keep: NDArray[np.bool_]) -> pa.Table:
+    """Return the rows of ``table`` for which ``keep`` is true, views as the types that stand for them."""
     plain = _without_views(table.schema)
     # An unchanged column is not cast at all: pyarrow 26 casts list views that begin at an offset wrongly.
     columns = [
@@ -120,22 +142,34 @@ def _filter(table: pa.Table, keep: NDArray[np.bool_]) -> pa.Table:
     return table if keep.all() else table.filter(pa.array(keep))
 
 
-def _writer(target: BinaryIO, source: pq.ParquetFile, schema: pa.Schema) -> pq.ParquetWriter:
+def _copy_writer(target: BinaryIO, source: pq.ParquetFile, schema: pa.Schema) -> pq.ParquetWriter:
     """A writer of columns of ``source``, which says of their Arrow types what ``source`` says."""
     groups = source.metadata.num_row_groups
     columns = source.metadata.num_columns
     codec = source.metadata.row_group(0).column(0).compression.lower() if groups and columns else "zstd"
+    metadata = dict(source.metadata.metadata or {})
+    if _ARROW_SCHEMA in metadata and not schema.equals(source.schema_arrow):
+        metadata |= schema_metadata(schema)
+    return open_writer(target, schema, metadata, "none" if codec == "uncompressed" else codec)
+
+
+def schema_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
+    """Return the metadata by which a Parquet file says what its Arrow types are."""
+    return {_ARROW_SCHEMA: base64.b64encode(schema.serialize().to_pybytes())}
+
+
+def open_writer(
+    target: BinaryIO, schema: pa.Schema, metadata: Mapping[bytes, bytes], codec: str = "zstd"
+) -> pq.ParquetWriter:
+    """Return a writer of columns ``schema``, for tables of `keep_rows`, whose file has ``metadata`` alone."""
     writer = pq.ParquetWriter(
         target,
         _without_views(schema),
-        compression="none" if codec == "uncompressed" else codec,
+        compression=codec,
         write_page_checksum=True,
+        # Without the schema that Arrow would store, it writes no metadata of its own.
         store_schema=False,
     )
-    # Without the schema that Arrow would store, it writes no metadata of its own.
-    metadata = dict(source.metadata.metadata or {})
-    if _ARROW_SCHEMA in metadata and not schema.equals(source.schema_arrow):
-        metadata[_ARROW_SCHEMA] = base64.b64encode(schema.serialize().to_pybytes())
     if metadata:
         writer.add_key_value_metadata(metadata)
     return writer

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pile_tools.corpus.files import (
-    DIRECTORY_SUFFIXES,
-    SHARD_SUFFIXES,
     PassedOver,
     check_is_file,
+    check_is_shard,
     describe_passed_over,
     expand_pattern,
+    is_shard,
     kind_passed_over,
     list_directory,
     refuse_name,
 )
 from pile_tools.corpus.shard import Shard
+from pile_tools.corpus.shard_formats import DIRECTORY_SUFFIXES
 from pile_tools.errors import (
     DataError,
     EmptyError,
@@ -113,9 +114,13 @@ def _listed(directory: Path, manifest: Manifest, entry: FileEntry) -> Shard:
 
 
 class Search:
-    """A search for the shards of a corpus, which no file in the directory ``leave_out`` is a part of."""
+    """A search for the shards of a corpus, which no file in the directory ``leave_out`` is a part of.
 
-    def __init__(self, leave_out: Path | None) -> None:
+    The texts of their records are under ``text_field``, by which a ``.json`` file of one record is known.
+    """
+
+    def __init__(self, leave_out: Path | None, text_field: str) -> None:
+        self._text_field = text_field
         self._leave_out = None if leave_out is None else leave_out.resolve()
         self._stages = _Stages(self._leave_out)
         self.passed_over: PassedOver = Counter()
@@ -128,8 +133,8 @@ class Search:
         if not os.path.lexists(path):
             return self._pattern(os.fspath(name))
         check_is_file(path)
-        if not path.name.endswith(SHARD_SUFFIXES):
-            refuse_name(path)
+        if not self._is_listed(path):
+            check_is_shard(path, self._text_field)
         member = self._file(path)
         if member is None:
             stage = self._stages.around(path)
@@ -142,6 +147,11 @@ class Search:
             return False
         resolved = self._stages.resolve(path)
         return self._leave_out == resolved or self._leave_out in resolved.parents
+
+    def _is_listed(self, path: Path) -> bool:
+        """Whether a stage's manifest lists the file as a shard, which may have no records left."""
+        listed = self._stages.entry(path)
+        return listed is not None and listed[2].documents is not None
 
     def _file(self, path: Path) -> Member | None:
         """The shard in a file that is named like one; None for a table of a stage."""
@@ -181,7 +191,8 @@ class Search:
                 return True
             return False
 
-        members = [self._file(path) for path in list_directory(directory, self.passed_over, is_output)]
+        paths = list_directory(directory, self.passed_over, is_output, self._text_field)
+        members = [self._file(path) for path in paths]
         for folder in outputs:
             manifest = self._stages.manifest(folder)
             members += [] if manifest is None else self._stage(folder, manifest, ".")
@@ -223,10 +234,10 @@ class Search:
             for name in names:
                 path = below / name
                 if (
-                    name.endswith(DIRECTORY_SUFFIXES)
-                    and not name.startswith(".")
+                    not name.startswith(".")
                     and path.relative_to(directory).as_posix() not in listed
                     and not self._left_out(path)
+                    and is_shard(path, self._text_field, in_directory=True)
                 ):
                     raise OccupiedError(
                         f"{path}: named like a shard, but {directory / MANIFEST_NAME} does not list it; move "
@@ -242,7 +253,7 @@ class Search:
             if path.is_dir():
                 continue
             check_is_file(path)
-            if path.name.endswith(SHARD_SUFFIXES):
+            if self._is_listed(path) or is_shard(path, self._text_field):
                 member = self._file(path)
                 if member is None:
                     self.passed_over["table"] += 1

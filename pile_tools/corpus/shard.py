@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pile_tools.corpus.files import SHARD_SUFFIXES
+from pile_tools.corpus.shard_formats import ShardFormat, find_format, kept_name
+from pile_tools.errors import ParameterError
 from pile_tools.storage.manifest import FileEntry
 
 __all__ = ["Shard", "natural_key", "with_parents"]
@@ -27,9 +28,17 @@ class Shard:
     parent_name: str | None = None
 
     @property
-    def format(self) -> str:
-        """The suffix of ``SHARD_SUFFIXES`` that the name ends with."""
-        return next(suffix for suffix in SHARD_SUFFIXES if self.name.endswith(suffix))
+    def format(self) -> ShardFormat:
+        """The row of ``FORMATS`` whose suffix the name ends with; ParameterError where there is none."""
+        row = find_format(self.name)
+        if row is None:
+            raise ParameterError(f"{self.name}: not the name of a shard")
+        return row
+
+    @property
+    def kept_name(self) -> str:
+        """The name of the shard that keeps some of its records."""
+        return kept_name(self.name)
 
     @property
     def parent_directory(self) -> Path:

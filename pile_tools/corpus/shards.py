@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from pile_tools.corpus.files import SHARD_SUFFIXES
 from pile_tools.corpus.search import Member, Search
 from pile_tools.corpus.shard import Shard, natural_key, with_parents
 from pile_tools.errors import ParameterError
 from pile_tools.storage.names import name_problem
 
-__all__ = ["SHARD_SUFFIXES", "Corpus", "Shard", "find_corpus", "list_shards", "natural_key", "with_parents"]
+__all__ = ["Corpus", "Shard", "find_corpus", "list_shards", "natural_key", "with_parents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +23,27 @@ class Corpus:
     passed_over: dict[str, int]
 
 
-def find_corpus(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | None = None) -> Corpus:
+def find_corpus(
+    inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | None = None, text_field: str = "text"
+) -> Corpus:
     """Find the shards that files, directories and glob patterns stand for, in natural order of names.
 
     A directory is searched through all its folders, and its shards are named relative to it. Files and
     folders whose names begin with a dot are passed over and counted, and so are README files and the
-    like; any other file that is no shard is an error. What `pile-tools dedup` made is known by its
-    manifest wherever it is: the shards are those that the manifest lists. A file's name is its last
-    part, or of a stage's output the name in its manifest. Where two directories have shards of one
-    name, the name of its directory is put before that of each shard. Neither a search nor a pattern
-    looks into the directory ``leave_out``, where the output of a stage may lie inside its input.
+    like; any other file that is no shard is an error. A ``.json`` file is a shard where it has a record in
+    each line; a search passes over and counts one that is one JSON array, or one object without a text
+    under ``text_field``. What `pile-tools dedup` made is known by its manifest wherever it is: the shards
+    are those that the manifest lists. A file's name is its last part, or of a stage's output the name in
+    its manifest. Where two directories have shards of one name, the name of its directory is put before
+    that of each shard. Neither a search nor a pattern looks into the directory ``leave_out``, where the
+    output of a stage may lie inside its input.
 
-    Raises MissingFileError for an input that does not exist, EmptyError for a directory without shards,
-    FileAccessError for what cannot be read, OccupiedError for a stage's directory with other shards in it,
-    ParameterError where a file is no shard, two files would have the same name or one file is reached in two
-    ways, and UnfinishedError for the directory of an unfinished stage.
+    Raises PileToolsError where an input is missing, stands for nothing or cannot be read, ParameterError
+    where a file is no shard, two files would have the same name or one file is reached in two ways,
+    DataError for a ``.json`` file named as an input that is one JSON value, and UnfinishedError for the
+    directory of an unfinished stage.
     """
-    search = Search(leave_out)
+    search = Search(leave_out, text_field)
     members = [member for name in inputs for member in search.find(name)]
     if not members:
         raise ParameterError("no input: name at least one file, directory or pattern")
@@ -60,9 +63,11 @@ def find_corpus(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | N
     return Corpus(shards, dict(sorted(search.passed_over.items())))
 
 
-def list_shards(inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | None = None) -> list[Shard]:
+def list_shards(
+    inputs: Iterable[str | os.PathLike[str]], *, leave_out: Path | None = None, text_field: str = "text"
+) -> list[Shard]:
     """Return the shards of `find_corpus`."""
-    return find_corpus(inputs, leave_out=leave_out).shards
+    return find_corpus(inputs, leave_out=leave_out, text_field=text_field).shards
 
 
 def _refuse_same_file(members: Iterable[Member]) -> None:

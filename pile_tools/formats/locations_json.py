@@ -1,11 +1,12 @@
-"""``locations.json``: where the shards lay when a directory was made from them, relative to it.
+"""``locations.json``: where the shards were when a directory was made from them, relative to it.
 
-A hint for finding a document's source again, and no part of the manifest: what is found there counts
-only if its content is the right one.
+A hint for finding a document's source again, and no part of the manifest: what is there now counts
+only if its content is the right one. `pile-tools dedup` called the file ``inputs.json`` up to version
+0.1.0, which is still read.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,32 +19,51 @@ from pile_tools.storage.manifest import FileEntry, canonical_json
 from pile_tools.storage.names import check_name
 from pile_tools.storage.store import LocalStore, Store
 
-__all__ = ["LOCATIONS_NAME", "ShardFinder", "move_locations", "parse_locations", "write_locations"]
+__all__ = [
+    "INPUTS_NAME",
+    "LOCATIONS_NAME",
+    "ShardFinder",
+    "move_locations",
+    "parse_locations",
+    "read_locations",
+    "write_locations",
+]
 
 LOCATIONS_NAME: Final = "locations.json"
+INPUTS_NAME: Final = "inputs.json"
+"""The former name of the file in the output of `pile-tools dedup`."""
 
 
 def write_locations(shards: Iterable[Shard], directory: Path) -> None:
     """Write the hint into ``directory``."""
-    base = directory.resolve()
-    paths = {shard.name: os.path.relpath(shard.path.resolve(), base) for shard in shards}
-    with atomic_write(directory / LOCATIONS_NAME) as file:
-        file.write(canonical_json(paths))
+    _write({shard.name: shard.path.resolve() for shard in shards}, directory)
 
 
 def move_locations(source: Path, target: Path) -> None:
     """Write the hint of ``source``, if it has one, as it reads from ``target``."""
-    base = target.resolve()
-    hints = _read(LocalStore(source))
-    if hints:
-        paths = {name: os.path.relpath((source / hint).resolve(), base) for name, hint in hints.items()}
-        with atomic_write(target / LOCATIONS_NAME) as file:
-            file.write(canonical_json(paths))
+    locations = read_locations(LocalStore(source))
+    if locations:
+        _write(locations, target)
 
 
-def _read(store: Store) -> dict[str, str]:
-    content = store.read(LOCATIONS_NAME) if store.path is not None else None
-    return {} if content is None else parse_locations(content, f"{store.name}/{LOCATIONS_NAME}")
+def _write(locations: Mapping[str, Path], directory: Path) -> None:
+    base = directory.resolve()
+    paths = {name: os.path.relpath(path, base) for name, path in locations.items()}
+    with atomic_write(directory / LOCATIONS_NAME) as file:
+        file.write(canonical_json(paths))
+
+
+def read_locations(store: Store) -> dict[str, Path]:
+    """Return where the shards that ``store`` was made from were, by name; none where it does not say."""
+    if store.path is None:
+        return {}
+    # The paths in the former file led from the directory as it was named, links in its name included.
+    for name, base in ((LOCATIONS_NAME, store.path.resolve()), (INPUTS_NAME, store.path)):
+        content = store.read(name)
+        if content is not None:
+            hints = parse_locations(content, f"{store.name}/{name}")
+            return {shard: Path(os.path.normpath(base / hint)) for shard, hint in hints.items()}
+    return {}
 
 
 def parse_locations(content: bytes, name: str) -> dict[str, str]:
@@ -66,32 +86,33 @@ def parse_locations(content: bytes, name: str) -> dict[str, str]:
 
 
 class ShardFinder:
-    """Find shards by name: in the corpora given, or else where the directory ``store`` says that they lay."""
+    """Find shards by name: in ``corpora``, or else where the directory ``store`` says that they were."""
 
-    def __init__(self, store: Store, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
-        self._directory = store.path or Path()
-        given = list_shards(corpora) if corpora else []
-        self._given = {shard.name: shard for shard in given}
+    def __init__(
+        self, store: Store, corpora: Sequence[str | os.PathLike[str]] = (), text_field: str = "text"
+    ) -> None:
+        shards = list_shards(corpora, text_field=text_field) if corpora else []
+        self._by_name = {shard.name: shard for shard in shards}
         # One output of several that were tokenized together has the names of its own manifest.
-        self._by_content = {shard.sha256: shard for shard in given if shard.sha256 is not None}
-        self._hints = _read(store)
+        self._by_content = {shard.sha256: shard for shard in shards if shard.sha256 is not None}
+        self._locations = {} if corpora else read_locations(store)
 
     def find(self, entry: FileEntry) -> Shard:
         """Return the shard that ``entry`` describes.
 
         Raises MissingFileError where it is not found and DataError where its length is another.
         """
-        if self._given:
-            shard = self._given.get(entry.name) or self._by_content.get(entry.sha256)
+        if self._by_name:
+            shard = self._by_name.get(entry.name) or self._by_content.get(entry.sha256)
             if shard is None:
                 raise MissingFileError(
-                    f"{entry.name}: not among the {len(self._given)} shards of the corpus given"
+                    f"{entry.name}: not among the {len(self._by_name)} shards of the corpus given"
                 )
         else:
-            hint = self._hints.get(entry.name)
-            shard = None if hint is None else Shard(self._directory / hint, entry.name)
+            path = self._locations.get(entry.name)
+            shard = None if path is None else Shard(path, entry.name)
             if shard is None or not shard.path.is_file():
-                where = f" at {self._directory / hint}" if hint is not None else ""
+                where = f" at {path}" if path is not None else ""
                 raise MissingFileError(f"{entry.name}: no longer{where}; name the corpus with `--corpus`")
         size = shard.path.stat().st_size
         if size != entry.bytes:

@@ -182,9 +182,9 @@ class History:
         return cls(store, own, ancestors)
 
     def maker_of(self, manifest: Manifest, shard: str) -> tuple[Manifest, str] | None:
-        """Return the ancestor whose output the input ``shard`` of ``manifest`` is, and its name there.
+        """Return the ancestor whose output the input ``shard`` of ``manifest`` is, and its name in the input.
 
-        None where none is known.
+        None where none is known. The name is that of the ancestor's input whose records the output has.
 
         Raises DataError where ``manifest`` has no such input.
         """
@@ -194,8 +194,9 @@ class History:
         name = entry.parent_name or shard
         for identity in manifest.parents if entry.parent is None else (entry.parent,):
             maker = self.ancestors.get(identity)
-            if maker and any((out.name, out.sha256) == (name, entry.sha256) for out in maker.outputs):
-                return maker, name
+            for output in maker.outputs if maker is not None else ():
+                if maker is not None and (output.name, output.sha256) == (name, entry.sha256):
+                    return maker, output.input or name
         return None
 
     def removed(self, identity: str, shard: str) -> npt.NDArray[np.int64]:

@@ -129,7 +129,7 @@ class SourceTexts:
         self._manifest = manifest
         file: Any = SourceFile(dataset.open_beside(PROVENANCE_NAME))
         self._provenance = Provenance(file, f"{store.name}/{PROVENANCE_NAME}")
-        self._finder = ShardFinder(store, corpora)
+        self._finder = ShardFinder(store, corpora, manifest.parameters["text_field"])
         self._entries = {entry.name: entry for entry in manifest.inputs}
         self._tokenizer = read_tokenizer(tokenizer or str(store.path), allow_id_gaps=True).load()
         self._name = dataset.name

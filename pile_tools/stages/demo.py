@@ -10,10 +10,10 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pile_tools import __version__
-from pile_tools.corpus.lines import shard_lines
+from pile_tools.corpus.row_lookup import read_text
 from pile_tools.corpus.shards import Shard
 from pile_tools.corpus.zstd import RowFrameWriter
-from pile_tools.errors import EmptyError, OutOfRangeError
+from pile_tools.errors import EmptyError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.stages.demo_themes import theme
@@ -119,11 +119,7 @@ def make_demo_corpus(
 
 def demo_file(corpus: Path, shard: str, row: int) -> str:
     """Name of the library's file that became row ``row`` of ``shard`` of a corpus made of the demo's."""
-    for number, piece in enumerate(shard_lines(Shard(corpus / shard, shard))):
-        if number == row:
-            name: str = orjson.loads(piece.data)["meta"]["file"]
-            return name
-    raise OutOfRangeError(f"{corpus / shard}: no row {row}")
+    return read_text(Shard(corpus / shard, shard), row, "meta.file").decode()
 
 
 def demo_steps(tokens: int, seq_length: int, batch_size: int) -> int:

@@ -65,7 +65,8 @@ class FileEntry:
     """One file named by a manifest: ``name`` relative to its directory, with "/" between parts.
 
     Of an input, ``parent`` and ``parent_name`` say which parent's output it is and its name there; None
-    where the only parent has an output of this name, or where no stage of ours made it.
+    where the only parent has an output of this name, or where no stage of ours made it. Of an output,
+    ``input`` names the input whose records it has; None where that has the same name, or there is none.
     """
 
     name: str
@@ -74,6 +75,7 @@ class FileEntry:
     documents: int | None = None
     parent: str | None = None
     parent_name: str | None = None
+    input: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
@@ -81,6 +83,8 @@ class FileEntry:
             entry["documents"] = self.documents
         if self.parent is not None:
             entry |= {"parent": self.parent, "parent_name": self.parent_name}
+        if self.input is not None:
+            entry["input"] = self.input
         return entry
 
     def path(self, directory: Path) -> Path:
@@ -95,7 +99,7 @@ class FileEntry:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any], record: str) -> Self:
         """Return an entry of the file ``record``; DataError for a name that is not inside of a directory."""
-        parent_name = entry.get("parent_name")
+        parent_name, input_name = entry.get("parent_name"), entry.get("input")
         return cls(
             check_name(entry["name"], record),
             int(entry["bytes"]),
@@ -103,6 +107,7 @@ class FileEntry:
             entry.get("documents"),
             entry.get("parent"),
             None if parent_name is None else check_name(parent_name, record),
+            None if input_name is None else check_name(input_name, record),
         )
 
 

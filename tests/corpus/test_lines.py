@@ -43,7 +43,7 @@ def test_lines_for_every_chunk_and_limit(
     path = tmp_path_factory.mktemp("lines") / "x.jsonl"
     path.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pile_tools.corpus.lines._CHUNK_BYTES", chunk)
+        patch.setattr("pile_tools.corpus.compression._CHUNK_BYTES", chunk)
         pieces = list(shard_lines(Shard(path, path.name), limit))
     # Every line in order, from a piece that starts it to one that ends it.
     lines: list[bytes] = []

@@ -11,7 +11,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pile_tools.corpus.reader import ShardReader, repair_utf8
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.records import repair_utf8
 from pile_tools.corpus.row_lookup import read_text
 from pile_tools.corpus.shards import Shard
 from pile_tools.errors import DataError

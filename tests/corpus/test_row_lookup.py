@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pile_tools.corpus import row_lookup, zstd
+from pile_tools.corpus import jsonl, zstd
 from pile_tools.corpus.reader import ShardReader
 from pile_tools.corpus.row_lookup import read_text
 from pile_tools.corpus.shard_copy import copy_rows
@@ -24,13 +24,13 @@ TEXTS = ["one", "", "zw\u00f6lf\nlines", "x" * 3000, "\u2028\r", "last"]
 
 def write(path: Path, texts: list[str], *, newline_at_end: bool = True) -> Shard:
     shard = Shard(path, path.name)
-    if shard.format == ".parquet":
+    if shard.format.suffix == ".parquet":
         pq.write_table(pa.table({"text": texts}), path, row_group_size=2)
         return shard
     lines = "\n".join(json.dumps({"text": text}) for text in texts).encode() + b"\n" * newline_at_end
-    if shard.format == ".jsonl.gz":
+    if shard.format.suffix == ".jsonl.gz":
         lines = gzip.compress(lines)
-    elif shard.format == ".jsonl.zst":
+    elif shard.format.suffix == ".jsonl.zst":
         lines = zstandard.compress(lines)
     path.write_bytes(lines)
     return shard
@@ -68,8 +68,8 @@ def test_rows_are_found_across_frames_and_chunks(
     source = write(directory / "a.jsonl", texts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zstd, "FRAME_BYTES", frame_bytes)
-        patch.setattr("pile_tools.corpus.shard_copy.FRAME_BYTES", frame_bytes)
-        patch.setattr("pile_tools.corpus.lines._CHUNK_BYTES", chunk_bytes)
+        patch.setattr("pile_tools.corpus.jsonl.FRAME_BYTES", frame_bytes)
+        patch.setattr("pile_tools.corpus.compression._CHUNK_BYTES", chunk_bytes)
         framed = Shard(directory / "b.jsonl.zst", "b.jsonl.zst")
         copy_rows(Shard(source.path, "b.jsonl"), np.ones(len(texts), np.bool_), directory / "plain.jsonl")
         foreign = Shard(directory / "c.jsonl.zst", "c.jsonl.zst")
@@ -88,7 +88,7 @@ def test_only_the_frame_of_the_row_is_read(tmp_path: Path, monkeypatch: pytest.M
     def whole(shard: Shard) -> None:
         raise AssertionError("read from its beginning")
 
-    monkeypatch.setattr(row_lookup, "shard_chunks", whole)
+    monkeypatch.setattr(jsonl, "shard_chunks", whole)
     content = bytearray(framed.path.read_bytes())
     index = zstd.read_frame_index(framed.path)
     assert index is not None

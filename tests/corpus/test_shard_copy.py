@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pile_tools.corpus import shard_copy
+from pile_tools.corpus import jsonl
 from pile_tools.corpus.shard_copy import copy_rows
 from pile_tools.corpus.shards import Shard
 from pile_tools.corpus.zstd import RowFrameWriter, zstd_chunks
@@ -40,7 +40,7 @@ def content_of(path: Path) -> bytes:
 def test_kept_lines_pass_byte_for_byte(
     tmp_path: Path, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_copy, "FRAME_BYTES", limit)  # 100: the long line goes through in pieces
+    monkeypatch.setattr(jsonl, "FRAME_BYTES", limit)  # 100: the long line goes through in pieces
     shard = make(tmp_path / name)
     outputs = [tmp_path / str(number) / name for number in range(2)]
     for out in outputs:

@@ -106,18 +106,12 @@ def test_one_folder_given_in_two_ways(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("b.json.gz", "rename it to b.jsonl.gz"),
-        ("b.ndjson", "rename it to b.jsonl"),
-        ("b.NDJSON.zst", "rename it to b.jsonl.zst"),
         ("b.jsonl.zstd", "rename it to b.jsonl.zst"),
-        ("B.JSONL", "rename it to B.jsonl"),
-        ("b.Parquet", "rename it to b.parquet"),
-        ("b.jsonl.xz", "unpack it"),
-        ("b.jsonl.bz2", "unpack it"),
+        ("b.jl", "rename it to b.jsonl"),
+        ("b.JL.xz", "rename it to b.jsonl.xz"),
         ("b.tar", "unpack it"),
         ("b.txt", "by a pattern"),
         ("b.csv", "move it away"),
-        ("README.json.gz", "rename it to README.jsonl.gz"),
         ("b", "move it away"),
     ],
 )

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from pile_tools_cli.main import run
 
-from pile_tools.corpus.parquet_copy import check_columns, copy_parquet_rows
+from pile_tools.corpus.parquet_copy import check_copy, copy_rows
+from pile_tools.corpus.shards import Shard
 from pile_tools.errors import DataError
 
 N = 40
@@ -181,10 +182,10 @@ def test_views_in_lists_of_structs_as_others_write_them(tmp_path: Path) -> None:
     kind = pa.struct([("a", VIEW), ("b", pa.list_(pa.struct([("x", VIEW)])))])
     column = pa.array([values_of(kind, i) for i in range(N)], kind)
     as_others_write_it(column, tmp_path / "a.parquet")
-    check_columns(tmp_path / "a.parquet")
+    check_copy(tmp_path / "a.parquet")
     copy = io.BytesIO()
     keep = np.arange(N) % 3 > 0
-    assert copy_parquet_rows(tmp_path / "a.parquet", keep, copy) == keep.sum()
+    assert copy_rows(Shard(tmp_path / "a.parquet", "a.parquet"), keep, copy) == keep.sum()
     assert_same(copy, tmp_path / "a.parquet", np.flatnonzero(keep).tolist())
 
 
@@ -221,9 +222,9 @@ def test_annotations_that_arrow_does_not_know_are_refused_by_name(
     others = "uuid() as u, '{}'::JSON as j, 'a'::enum('a', 'b') as e, map{'a': 1} as m, 1::utinyint as n"
     for name, more in (("good", ""), ("bad", f", {value} as c")):
         duckdb.sql(f"copy (select 'one two' as text, {others}{more}) to '{tmp_path}/{name}.parquet'")
-    check_columns(tmp_path / "good.parquet")
+    check_copy(tmp_path / "good.parquet")
     copy = io.BytesIO()
-    copy_parquet_rows(tmp_path / "good.parquet", np.array([True]), copy)
+    copy_rows(Shard(tmp_path / "good.parquet", "good.parquet"), np.array([True]), copy)
     assert_same(copy, tmp_path / "good.parquet", [0])
     assert f"column 'c' holds {kind}" in refused(tmp_path / "bad.parquet", capsys)
 
@@ -234,13 +235,13 @@ def test_a_table_that_polars_wrote(kind: str, tmp_path: Path) -> None:
     column = {"large": ["x", None], "categorical": polars.Series(["x", None], dtype=polars.Categorical)}[kind]
     frame = polars.DataFrame({"text": ["one", "two"], "c": column, "nested": [[{"a": "b"}], None]})
     frame.write_parquet(tmp_path / "a.parquet")
-    check_columns(tmp_path / "a.parquet")
+    check_copy(tmp_path / "a.parquet")
     copy = io.BytesIO()
-    copy_parquet_rows(tmp_path / "a.parquet", np.array([False, True]), copy)
+    copy_rows(Shard(tmp_path / "a.parquet", "a.parquet"), np.array([False, True]), copy)
     assert_same(copy, tmp_path / "a.parquet", [1])
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1\x15 and no more")
     with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
-        check_columns(tmp_path / "a.parquet")
+        check_copy(tmp_path / "a.parquet")

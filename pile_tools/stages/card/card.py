@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from pile_tools.corpus.shard_formats import find_format
 from pile_tools.errors import OccupiedError
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.lookups.lineage import Link, lineage
@@ -22,8 +23,6 @@ __all__ = ["CARD_NAME", "chain_table", "description_header", "markdown_table", "
 CARD_NAME: Final = "README.md"
 _MARK: Final = "<!-- written by `pile-tools card` from manifest.json -->"
 _TABLE: Final = re.compile(r"documents(-\d+)?\.parquet")
-# The Hub loads files of one kind together.
-_KINDS: Final = {".parquet": "parquet", ".txt": "text"}
 _SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 
 
@@ -96,15 +95,15 @@ def _header(manifest: Manifest, files: Sequence[FileEntry]) -> dict[str, Any]:
 
 
 def _data_configs(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
-    """The shards of a corpus as configurations of the Hub, one for each kind of file.
+    """The shards of a corpus as configurations of the Hub, which loads files of one kind together.
 
     Their names are glob patterns there, in which a colon ends the name of a protocol.
     """
     kinds: dict[str, list[str]] = {}
     for entry in files:
-        if entry.documents is not None:
-            kind = _KINDS.get(Path(entry.name).suffix, "json")
-            kinds.setdefault(kind, []).append(glob.escape(entry.name).replace(":", "[:]"))
+        row = None if entry.documents is None else find_format(entry.name)
+        if row is not None:
+            kinds.setdefault(row.loader, []).append(glob.escape(entry.name).replace(":", "[:]"))
     names = {kind: "default" if len(kinds) == 1 else kind for kind in kinds}
     return [{"config_name": names[kind], "data_files": shards} for kind, shards in kinds.items()]
 

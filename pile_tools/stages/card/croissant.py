@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from pile_tools.corpus.shard_formats import find_format
 from pile_tools.storage.manifest import FileEntry, Manifest
 
 __all__ = ["CROISSANT_NAME", "Description", "croissant"]
@@ -38,14 +39,6 @@ _CONTEXT: Final[dict[str, Any]] = {
     "name": {"@container": "@language"},
     **{alias: f"cr:{alias}" for alias in _ALIASES},
 }
-_TYPES: Final = (
-    (".parquet", ["application/x-parquet"]),
-    (".jsonl.zst", ["application/jsonlines", "application/zstd"]),
-    (".jsonl.gz", ["application/jsonlines", "application/gzip"]),
-    (".jsonl", ["application/jsonlines"]),
-    (".json", ["application/json"]),
-    (".txt", ["text/plain"]),
-)
 _RECORDS: Final = {
     "documents.parquet": (
         "documents",
@@ -146,14 +139,17 @@ def _identifier(name: str) -> str:
 
 
 def _file_object(entry: FileEntry) -> dict[str, Any]:
-    types = next((types for suffix, types in _TYPES if entry.name.endswith(suffix)), None)
+    row = find_format(entry.name)
+    types = ("application/octet-stream",) if row is None else row.media_types
+    if entry.documents is None and entry.name.endswith(".json"):
+        types = ("application/json",)  # a record, and no lines
     return {
         "@type": "cr:FileObject",
         "@id": _identifier(entry.name),
         "name": entry.name,
         "contentUrl": entry.name,
         "contentSize": f"{entry.bytes} B",
-        "encodingFormat": types or ["application/octet-stream"],
+        "encodingFormat": list(types),
         "sha256": entry.sha256,
     }
 

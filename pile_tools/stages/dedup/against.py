@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.text.unicode_data import UNICODE_VERSION
-from pile_tools.corpus.reader import ReadCounts
+from pile_tools.corpus.records import ReadCounts
 from pile_tools.corpus.shards import Shard, list_shards
 from pile_tools.errors import DataError, ParameterError, UnsupportedError
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy

@@ -14,7 +14,8 @@ from pile_tools.algorithms.dedup.most_similar import update_best
 from pile_tools.errors import DefectError, ParameterError, UnsupportedError
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.stages.dedup.group import read_pairs
-from pile_tools.stages.dedup.job import DedupJob, Keep
+from pile_tools.stages.dedup.job import DedupJob
+from pile_tools.stages.dedup.keep_rules import find_rule
 from pile_tools.stages.dedup.work_files import CorpusFiles
 from pile_tools.storage.atomic import atomic_write
 
@@ -105,7 +106,7 @@ def _edge_pairs(paths: list[Path]) -> Iterator[NDArray[np.int64]]:
 
 
 def link_documents(
-    files: CorpusFiles, keep: Keep, same_parts: int, edge_files: list[Path], memory: int
+    files: CorpusFiles, keep: str, same_parts: int, edge_files: list[Path], memory: int
 ) -> None:
     """Tie the documents together that have the same words or an edge in ``edge_files``: write ``Linked``.
 
@@ -136,8 +137,9 @@ def link_documents(
         unite(parent, np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1]))
     roots = component_roots(parent)
     fixed = int(np.searchsorted(ids, files.n_against))
-    weights = files.gather(ids, "bytes") if keep == "longest" else None
-    kept = representatives(roots, fixed=fixed, take_last=keep == "last", weights=weights)
+    rule = find_rule(keep)
+    weights = None if rule.weight is None else files.gather(ids, rule.weight)
+    kept = representatives(roots, fixed=fixed, take_last=rule.take_last, weights=weights)
     # A component of documents that all belong to the other corpus removes nothing.
     own = np.zeros(len(ids), dtype=np.bool_)
     own[roots[fixed:]] = True

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +15,11 @@ import zstandard
 
 from pile_tools import __version__
 from pile_tools.algorithms.text.unicode_data import UNICODE_VERSION
-from pile_tools.corpus.parquet_copy import check_columns
-from pile_tools.corpus.shards import find_corpus, with_parents
+from pile_tools.corpus.shard_copy import check_copy
+from pile_tools.corpus.shards import Corpus, Shard, find_corpus, with_parents
 from pile_tools.errors import DefectError, ParameterError
-from pile_tools.formats.parents import carry_history
+from pile_tools.formats.locations_json import INPUTS_NAME, LOCATIONS_NAME
+from pile_tools.formats.parents import PARENTS_NAME, carry_history
 from pile_tools.jobs.executor import TaskPool
 from pile_tools.jobs.machine import default_workers, memory_bytes
 from pile_tools.jobs.progress import Progress, no_progress
@@ -33,13 +35,27 @@ from pile_tools.stages.dedup.workers import start_workers
 from pile_tools.stages.dedup.write import Written
 from pile_tools.stages.skipped_records import ANY_SHARE
 from pile_tools.storage.free_space import space_warning
-from pile_tools.storage.manifest import UNFINISHED_NAME, FileEntry, Manifest, file_entry
+from pile_tools.storage.manifest import MANIFEST_NAME, UNFINISHED_NAME, FileEntry, Manifest, file_entry
 
 __all__ = ["dedup", "task_budget"]
 
 _PROCESS_BYTES = 200 << 20  # Python, NumPy, Arrow, the compiled kernels, one batch of text
 _LEAST_MEMORY = 2 * _PROCESS_BYTES
 _LEAST_BUDGET = 32 << 20
+# Names of tables and records that a directory may hold beside its shards.
+_RESERVED = (
+    DEDUP_NAME,
+    SKIPPED_NAME,
+    MANIFEST_NAME,
+    LOCATIONS_NAME,
+    INPUTS_NAME,
+    "croissant.json",
+    "*order.json",
+    "*digests.json",
+    "overlay.json",
+    "origins.json",
+    f"{PARENTS_NAME}/*.json",
+)
 
 
 def task_budget(memory: int, workers: int) -> int:
@@ -98,8 +114,24 @@ def _versions(job: DedupJob) -> dict[str, str]:
     }
 
 
+def _check_names(shards: Sequence[Shard]) -> None:
+    """Raise ParameterError where two shards, or a shard and a record, would be written under one name."""
+    names: dict[str, Shard] = {}
+    for shard in shards:
+        name = shard.kept_name
+        if any(fnmatchcase(name, pattern) for pattern in _RESERVED):
+            raise ParameterError(
+                f"{shard.path}: a shard of this name would collide with the table or record {name}; rename it"
+            )
+        other = names.setdefault(name, shard)
+        if other is not shard:
+            raise ParameterError(
+                f"{other.path} and {shard.path}: what is kept of both would be called {name}; rename one"
+            )
+
+
 def dedup(
-    inputs: Sequence[str | os.PathLike[str]],
+    inputs: Sequence[str | os.PathLike[str]] | Corpus,
     output: str | os.PathLike[str],
     job: DedupJob,
     *,
@@ -112,11 +144,13 @@ def dedup(
 ) -> Manifest:
     """Write the corpus ``inputs`` without its duplicates into the directory ``output``; return its manifest.
 
+    ``inputs`` are files, directories and patterns, or what `find_corpus` makes of them.
+
     What is like a document in one of the directories ``against``, which an earlier call made, is a
     duplicate too. Their text is not read where they hold the signatures that ``job`` would make.
 
-    ``output`` gets a shard for each input shard, under its name, ``dedup.parquet`` with a row for each
-    removed document, and ``manifest.json``. A run that was stopped is resumed by the same call; a
+    ``output`` gets a shard for each input shard, under its `Shard.kept_name`, ``dedup.parquet`` with a row
+    for each removed document, and ``manifest.json``. A run that was stopped is resumed by the same call; a
     finished one is left as it is. No byte depends on ``workers`` (processes, default one for each
     core) or ``memory`` (bytes, default half of the machine's or
     the cgroup's).
@@ -136,9 +170,14 @@ def dedup(
         raise ParameterError("--preset pile-dedupe knows no other corpus: leave out --against")
     if job.method == "pile-dedupe":
         load_word_tokenizer()
-    start_workers(inputs, workers, output)
-    corpus = find_corpus(inputs, leave_out=output)
+    corpus = (
+        inputs
+        if isinstance(inputs, Corpus)
+        else find_corpus(inputs, leave_out=output, text_field=job.text_field)
+    )
+    start_workers(corpus, workers)
     shards = corpus.shards
+    _check_names(shards)
     others = find_against([Path(directory) for directory in against], job, [shard.name for shard in shards])
     memory = memory_bytes() // 2 if memory is None else memory
     if memory < _LEAST_MEMORY:
@@ -149,12 +188,7 @@ def dedup(
     if others:
         parameters["against"] = list(dict.fromkeys(other.label for other in others))
     for shard in shards:
-        if shard.name in (DEDUP_NAME, SKIPPED_NAME):
-            raise ParameterError(
-                f"{shard.path}: a shard of this name would collide with the table {shard.name}"
-            )
-        if shard.format == ".parquet":
-            check_columns(shard.path)
+        check_copy(shard)
     files_of_shards = [
         *(other.inputs() for other in others),
         *([InputFile(shard.path, shard.name, shard.sha256)] for shard in shards),

@@ -1,19 +1,19 @@
 """Texts of the inputs of a finished deduplication, read where they are now."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.records import NoDocumentError
+from pile_tools.corpus.row_lookup import read_text
 from pile_tools.corpus.shards import Shard, list_shards
 from pile_tools.errors import MismatchError, OutOfRangeError, ParameterError, TextGoneError
-from pile_tools.formats.locations_json import parse_locations
+from pile_tools.formats.locations_json import read_locations
 from pile_tools.formats.parents import History
 from pile_tools.formats.signatures import SIGNATURES_NAME
-from pile_tools.stages.dedup.write import INPUTS_NAME
 from pile_tools.storage.manifest import FileEntry, sha256_file
+from pile_tools.storage.store import LocalStore
 
 __all__ = ["InputTexts"]
 
@@ -82,9 +82,7 @@ class InputTexts:
                 yield outputs[own_name], maker.parameters
 
     def _where(self, name: str) -> Path | None:
-        hints = self.output / INPUTS_NAME
-        where = parse_locations(hints.read_bytes(), str(hints)) if hints.exists() else {}
-        return Path(os.path.normpath(self.output / where[name])) if name in where else None
+        return read_locations(LocalStore(self.output)).get(name)
 
     def _paths(self, name: str) -> list[Path]:
         """Files that may be the shard, the likeliest first."""
@@ -94,13 +92,16 @@ class InputTexts:
         label, own_name = self._own_name(name)
         labels = self.history.own.parameters.get("against", ())
         expected = (label,) if label is not None else ()
-        given = sorted(
+        directories = sorted(
             self.corpus,
             key=lambda path: (path.resolve().name in labels) != (path.resolve().name in expected),
         )
-        shards = [shard for path in given for shard in list_shards([path])]
-        if len(given) > 1 and not any(shard.name in (name, own_name) for shard in shards):
-            shards = list_shards(given)  # their names tell apart shards of one name
+        text_field = self.history.own.parameters["text_field"]
+        shards = [shard for path in directories for shard in list_shards([path], text_field=text_field)]
+        if len(directories) > 1 and not any(shard.name in (name, own_name) for shard in shards):
+            shards = list_shards(
+                directories, text_field=text_field
+            )  # their names tell apart shards of one name
         return [shard.path for shard in shards if shard.name in (name, own_name)]
 
 
@@ -125,16 +126,7 @@ def _choose(
 def _text(shard: Shard, row: int, parameters: Mapping[str, Any]) -> str:
     if row < 0:
         raise OutOfRangeError(f"{shard.path}: row {row}; rows are numbered from 0")
-    reader = ShardReader(
-        shard,
-        text_field=parameters["text_field"],
-        source_field=parameters["source_field"],
-        on_bad_record=parameters["on_bad_record"],
-        max_record_bytes=parameters["max_document_bytes"],
-        batch_bytes=1,
-        only_rows=row,
-    )
-    batch = next(iter(reader), None)
-    if batch is None:
-        raise OutOfRangeError(f"{shard.path}: no document in row {row}")
-    return batch.texts()[0]
+    try:
+        return read_text(shard, row, parameters["text_field"], parameters["max_document_bytes"]).decode()
+    except NoDocumentError:
+        raise OutOfRangeError(f"{shard.path}: no document in row {row}") from None

@@ -7,13 +7,13 @@ from pile_tools.algorithms.dedup.lsh import Bands, datasketch_bands, recall_band
 from pile_tools.algorithms.dedup.minhash import Scheme
 from pile_tools.algorithms.dedup.shingle import MAX_NGRAM
 from pile_tools.algorithms.text.unicode_data import Normalization
-from pile_tools.corpus.reader import BadRecordPolicy
+from pile_tools.corpus.records import BadRecordPolicy
 from pile_tools.errors import ParameterError
+from pile_tools.stages.dedup.keep_rules import find_rule
 
-__all__ = ["RULES", "DedupJob", "Keep", "Preset", "Verify", "resolve_job"]
+__all__ = ["RULES", "DedupJob", "Preset", "Verify", "resolve_job"]
 
 Verify = Literal["exact", "none"]
-Keep = Literal["first", "last", "longest"]
 Preset = Literal["datasketch", "pile-dedupe"]
 
 DEFAULT_THRESHOLD = "0.87"
@@ -41,13 +41,14 @@ PILE_DEDUPE_NOTE = (
 class DedupJob:
     """A resolved job. ``method``: "minhash", "text" (equal texts only) or "pile-dedupe".
 
-    ``threshold`` keeps the digits as they were given, since a manifest holds no floats.
+    ``keep`` is a name of ``KEEP_RULES``. ``threshold`` keeps the digits as they were given, since a
+    manifest holds no floats.
     """
 
     method: Literal["minhash", "text", "pile-dedupe"]
     threshold: str
     verify: Verify
-    keep: Keep
+    keep: str
     preset: Preset | None
     normalize: Normalization
     ngram: int
@@ -120,11 +121,24 @@ def _pile_dedupe_num_perm(threshold: float) -> int:
     return PILE_DEDUPE_NUM_PERM
 
 
+def _check_ranges(ngram: int, num_perm: int | None, seed: int, max_document_bytes: int) -> None:
+    """Raise ParameterError for a value out of range."""
+    for name, value, low, high in (
+        ("ngram", ngram, 1, MAX_NGRAM),
+        ("num_perm", num_perm, 1, MAX_NUM_PERM),
+        ("seed", seed, 0, MAX_SEED),
+        ("max_document_bytes", max_document_bytes, 1, None),
+    ):
+        if value is not None and (value < low or (high is not None and value > high)):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ParameterError(f"{name} {value}: must be {bounds}")
+
+
 def resolve_job(
     *,
     threshold: str | float | None = None,
     verify: Verify | None = None,
-    keep: Keep | None = None,
+    keep: str | None = None,
     preset: Preset | None = None,
     exact: bool = False,
     normalize: Normalization | None = None,
@@ -158,15 +172,7 @@ def resolve_job(
     threshold = _threshold(str(DEFAULT_THRESHOLD if threshold is None else threshold))
     ngram = DEFAULT_NGRAM if ngram is None else ngram
     seed = DEFAULT_SEED if seed is None else seed
-    for name, number, low, high in (
-        ("ngram", ngram, 1, MAX_NGRAM),
-        ("num_perm", num_perm, 1, MAX_NUM_PERM),
-        ("seed", seed, 0, MAX_SEED),
-        ("max_document_bytes", max_document_bytes, 1, None),
-    ):
-        if number is not None and (number < low or (high is not None and number > high)):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise ParameterError(f"{name} {number}: must be {bounds}")
+    _check_ranges(ngram, num_perm, seed, max_document_bytes)
     if preset and verify == "exact":
         raise ParameterError(f"--preset {preset} verifies nothing: leave out --verify exact")
     resolved_verify: Verify = verify or ("none" if preset else "exact")
@@ -180,6 +186,8 @@ def resolve_job(
             )
         if num_perm is None:
             perms = _pile_dedupe_num_perm(value)
+    keep = "last" if preset == "pile-dedupe" else keep or "first"
+    find_rule(keep)
     if exact:
         bands = Bands(1, 1)
     elif resolved_verify == "none":
@@ -190,7 +198,7 @@ def resolve_job(
         method="text" if exact else "pile-dedupe" if preset == "pile-dedupe" else "minhash",
         threshold=threshold,
         verify=resolved_verify,
-        keep="last" if preset == "pile-dedupe" else keep or "first",
+        keep=keep,
         preset=preset,
         # A preset takes texts as its model does, as they are.
         normalize=normalize or ("none" if exact or preset else "nfc"),

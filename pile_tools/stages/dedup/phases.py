@@ -16,6 +16,7 @@ from typing import Any
 
 from pile_tools.corpus.shards import Shard
 from pile_tools.errors import EmptyError
+from pile_tools.formats.locations_json import write_locations
 from pile_tools.formats.npy import NpyFile
 from pile_tools.jobs.executor import Task, TaskPool
 from pile_tools.jobs.progress import Progress
@@ -49,7 +50,7 @@ from pile_tools.stages.dedup.verify import (
 )
 from pile_tools.stages.dedup.work_files import CorpusFiles, read_info
 from pile_tools.stages.dedup.workers import SMALL_BYTES
-from pile_tools.stages.dedup.write import Written, write_inputs, write_kept
+from pile_tools.stages.dedup.write import Written, write_kept
 from pile_tools.stages.skipped_records import SkippedRecords, check_skipped
 
 __all__ = ["DedupRun"]
@@ -267,7 +268,7 @@ class DedupRun:
         self._shard_tasks("write", tasks)
         names = [shard.name for shard in self.shards]
         write_removed(files, names, self.output / DEDUP_NAME)
-        write_inputs(self.shards, self.output)
+        write_locations(self.shards, self.output)
         if self.job.on_bad_record == "skip":
             write_skipped(files, names, self.output / SKIPPED_NAME)
 

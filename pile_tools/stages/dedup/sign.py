@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pile_tools.algorithms.dedup.lsh import band_keys
 from pile_tools.algorithms.dedup.minhash import permutations
 from pile_tools.algorithms.dedup.shingle import sign_documents
-from pile_tools.corpus.reader import DocumentBatch, ReadCounts, ShardReader
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.records import DocumentBatch, ReadCounts
 from pile_tools.corpus.shards import Shard
 from pile_tools.formats.npy import NpyWriter
 from pile_tools.formats.signatures import DOCUMENT

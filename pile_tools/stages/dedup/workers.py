@@ -3,11 +3,7 @@
 Imported where those modules are not, so it imports little itself.
 """
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
-
-from pile_tools.corpus.shards import list_shards
+from pile_tools.corpus.shards import Corpus
 from pile_tools.jobs.executor import start_server
 from pile_tools.jobs.machine import default_workers
 
@@ -17,13 +13,8 @@ SMALL_BYTES = 16 << 20
 """Size of shards that are read sooner than a process starts."""
 
 
-def start_workers(
-    inputs: Sequence[str | os.PathLike[str]], workers: int | None, output: Path | None = None
-) -> None:
-    """Start what worker processes are forked from, where the corpus ``inputs`` is worth some.
-
-    A directory ``output`` inside the corpus is no part of it. Raises what `list_shards` does.
-    """
-    size = sum(shard.path.stat().st_size for shard in list_shards(inputs, leave_out=output))
+def start_workers(corpus: Corpus, workers: int | None) -> None:
+    """Start what worker processes are forked from, where ``corpus`` is worth some."""
+    size = sum(shard.path.stat().st_size for shard in corpus.shards)
     if size >= SMALL_BYTES and (workers or default_workers()) > 1:
         start_server("pile_tools.stages.dedup.warm")

@@ -1,8 +1,7 @@
 """Write what a deduplication leaves of each shard."""
 
-import os
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -20,10 +19,7 @@ from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, canonical_json, file_entry
 from pile_tools.storage.names import path_inside
 
-__all__ = ["INPUTS_NAME", "Written", "write_inputs", "write_kept"]
-
-INPUTS_NAME = "inputs.json"
-"""Where the inputs were, as paths relative to the output directory: a help to people, and in no manifest."""
+__all__ = ["Written", "write_kept"]
 
 
 def _removed_of_shard(files: CorpusFiles, index: int) -> NDArray[np.bool_]:
@@ -69,7 +65,8 @@ def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, outp
     keep = np.ones(info["rows"], dtype=np.bool_)
     keep[np.array([row for row, _ in info["skipped"]], dtype=np.int64)] = False
     keep[rows[removed]] = False
-    target = path_inside(output, shard.name)
+    name = shard.kept_name
+    target = path_inside(output, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     copied = copy_rows(shard, keep, target)
     kept = len(removed) - int(removed.sum())
@@ -80,10 +77,13 @@ def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, outp
             "pile-tools"
         )
     # A .txt shard whose one document was removed is no file.
-    entries = [file_entry(target, shard.name, copied - info["blank_lines"])] if target.exists() else []
+    entries = []
+    if target.exists():
+        entry = file_entry(target, name, copied - info["blank_lines"])
+        entries = [entry if name == shard.name else replace(entry, input=shard.name)]
     if job.save_signatures:
         new_rows = np.where(removed, -1, np.cumsum(keep)[rows] - 1)
-        for path in save_signatures(files, job, index, shard.name, output, new_rows):
+        for path in save_signatures(files, job, index, name, output, new_rows):
             entries.append(file_entry(path, path.relative_to(output).as_posix()))
     record = {
         "entries": [entry.to_json() for entry in entries],
@@ -109,10 +109,3 @@ class Written:
         value = read_info(path)
         entries = [FileEntry.from_json(entry, str(path)) for entry in value["entries"]]
         return cls(entries, value["kept"], value["removed"], value["sources"])
-
-
-def write_inputs(shards: list[Shard], output: Path) -> None:
-    """Write ``inputs.json``."""
-    where = {shard.name: os.path.relpath(shard.path, output) for shard in shards}
-    with atomic_write(output / INPUTS_NAME) as file:
-        file.write(canonical_json(where))

@@ -13,7 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pile_tools.corpus.reader import BadRecordPolicy, DocumentBatch, ShardReader
+from pile_tools.corpus.reader import ShardReader
+from pile_tools.corpus.records import BadRecordPolicy, DocumentBatch
 from pile_tools.corpus.shards import Shard
 from pile_tools.errors import BulkEncoderError, DataError, RecordsError
 from pile_tools.formats.documents_parquet import ProvenanceWriter, provenance_table, text_digest

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 
 from pile_tools import __version__
-from pile_tools.corpus.reader import BadRecordPolicy
+from pile_tools.corpus.records import BadRecordPolicy
 from pile_tools.corpus.shards import Shard, find_corpus, with_parents
 from pile_tools.errors import BulkEncoderError, OccupiedError, ParameterError, RecordsError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
@@ -88,7 +88,7 @@ def tokenize(
     two, DataError for input that cannot be read, RecordsError for records that are no documents, and
     what `Workspace` raises.
     """
-    corpus = find_corpus(inputs, leave_out=Path(output))
+    corpus = find_corpus(inputs, leave_out=Path(output), text_field=text_field)
     shards = corpus.shards
     checked = read_tokenizer(tokenizer, allow_id_gaps=allow_id_gaps)
     encoding = Encoding(
@@ -160,7 +160,7 @@ def tokenize(
 def _estimated_bytes(shards: list[Shard], itemsize: int) -> int:
     """Estimate how many bytes the tokens of ``shards`` take: a token is about four bytes of text."""
     sizes = [
-        shard.path.stat().st_size * (1 if shard.format in (".jsonl", ".txt") else _COMPRESSION)
+        shard.path.stat().st_size * (1 if shard.format.content == ("text",) else _COMPRESSION)
         for shard in shards
     ]
     return sum(sizes) * itemsize // 4

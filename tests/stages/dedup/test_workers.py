@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pile_tools.corpus.shards import find_corpus
 from pile_tools.stages.dedup import workers as dedup_workers
 from pile_tools.stages.dedup.workers import start_workers
 
@@ -27,10 +28,10 @@ def test_processes_start_where_there_is_work_for_them(
     monkeypatch.setattr(dedup_workers, "SMALL_BYTES", 100)
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x" * 99)
-    start_workers([path], 2)
+    start_workers(find_corpus([path]), 2)
     path.write_bytes(b"x" * 100)
-    start_workers([path], 1)
+    start_workers(find_corpus([path]), 1)
     assert started == []
-    start_workers([path], 2)
+    start_workers(find_corpus([path]), 2)
     # A server that cannot import what it is told to goes on without it: the name must be right.
     assert [importlib.util.find_spec(name) is not None for name in started] == [True]
