@@ -1,4 +1,4 @@
-"""`pile-tools trace` and `pile-tools lineage` as they are typed."""
+"""`pile-tools trace` as it is typed."""
 
 import json
 from pathlib import Path

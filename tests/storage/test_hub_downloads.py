@@ -1,8 +1,8 @@
 """Downloads by huggingface_hub: waits that the Hub asks for, and any other error as it is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
-import httpx
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -10,10 +10,12 @@ from pile_tools.storage.hub_downloads import downloaded
 
 
 def refusal(status: int, **headers: str) -> HfHubHTTPError:
-    request = httpx.Request("GET", "https://example.org/a")
-    response = httpx.Response(status, headers={name.replace("_", "-"): headers[name] for name in headers})
-    response.request = request
-    return HfHubHTTPError(f"{status}", response=response)
+    """An error of huggingface_hub with the parts of a response that we look at, whatever its HTTP library."""
+    error = HfHubHTTPError.__new__(HfHubHTTPError)
+    error.response = SimpleNamespace(
+        status_code=status, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+    return error
 
 
 @pytest.mark.parametrize("behind_a_miss_of_the_cache", [False, True])

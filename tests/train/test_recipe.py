@@ -33,7 +33,7 @@ def test_a_model_is_made_again_of_its_shape(tmp_path: Path) -> None:
         shape, rate = model_shape(name, 12)
         assert rate is None
         assert shape_of(build_model(shape)) == shape
-    with pytest.raises(ParameterError, match=r"neither a size \(14m, .*nor a config\.json"):
+    with pytest.raises(ParameterError, match=r"neither a size \(1m, 14m, .*nor a config\.json"):
         model_shape("15m", 12)
 
 
