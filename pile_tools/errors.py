@@ -23,6 +23,7 @@ __all__ = [
     "MismatchError",
     "MissingExtraError",
     "MissingFileError",
+    "NoDocumentError",
     "NonFiniteError",
     "OccupiedError",
     "OutOfRangeError",
@@ -102,6 +103,10 @@ class DataError(PileToolsError):
 
 class RecordsError(DataError):
     """Records of a corpus are no documents as it is read; other options may read them."""
+
+
+class NoDocumentError(DataError):
+    """A row of a shard that does not exist, or has no document in it."""
 
 
 class MismatchError(DataError):

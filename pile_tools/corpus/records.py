@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.corpus.shard import Shard
-from pile_tools.errors import DataError, RecordsError
+from pile_tools.errors import NoDocumentError, RecordsError
 
 __all__ = [
     "BadRecordPolicy",
     "DocumentBatch",
-    "NoDocumentError",
     "ReadCounts",
     "RecordReader",
     "repair_utf8",
@@ -28,10 +27,6 @@ __all__ = [
 BadRecordPolicy = Literal["error", "skip"]
 
 _SHOWN_NAMES = 12
-
-
-class NoDocumentError(DataError):
-    """A row of a shard that does not exist, or has no document in it."""
 
 
 def repair_utf8(data: bytes) -> tuple[str, int]:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pile_tools.corpus.records import NoDocumentError
 from pile_tools.corpus.row_lookup import read_text
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import MismatchError, OutOfRangeError, ParameterError, TextGoneError
+from pile_tools.errors import MismatchError, NoDocumentError, OutOfRangeError, ParameterError, TextGoneError
 from pile_tools.formats.locations_json import read_locations
 from pile_tools.formats.parents import History
 from pile_tools.formats.signatures import SIGNATURES_NAME

@@ -122,31 +122,21 @@ def tokenize(
             warn(warning)
         parts = [Part.of(space.work, number) for number in range(len(shards))]
         because = None if encoder == "auto" else "it was asked for"
-        because = _encode(
-            space,
-            shards,
-            parts,
-            encoding,
-            because,
-            workers=workers,
-            progress=progress,
-            start_method=start_method,
-        )
+        pool: dict[str, Any] = {"workers": workers, "progress": progress, "start_method": start_method}
+        because = _encode(space, shards, parts, encoding, because, **pool)
         summaries = [part.read_summary() for part in parts]
         _check_documents(shards, summaries, max_skipped)
         outputs = _place(space, parts, summaries, encoding, shard_bytes, progress)
         outputs += carry_history(shards, space.directory)
         write_locations(shards, space.directory)
+        read = [
+            replace(entry, documents=summary.documents)
+            for entry, summary in zip(space.input_entries, summaries, strict=True)
+        ]
         manifest = Manifest(
             stage="tokenize",
             parameters=parameters,
-            inputs=with_parents(
-                [
-                    replace(entry, documents=summary.documents)
-                    for entry, summary in zip(space.input_entries, summaries, strict=True)
-                ],
-                shards,
-            ),
+            inputs=with_parents(read, shards),
             outputs=[file_entry(space.directory / name, name) for name in outputs],
             counts=_counts(summaries, because)
             | ({"passed_over": corpus.passed_over} if corpus.passed_over else {}),
