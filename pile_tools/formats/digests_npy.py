@@ -10,19 +10,20 @@ Beside an order that is not the one in ``order.json``, both names begin with the
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.map_files import read_array
+from pile_tools.formats.mmidx import TOKEN_DTYPES
 from pile_tools.formats.npy import write_npy
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json
-from pile_tools.storage.names import check_name, path_inside
+from pile_tools.storage.names import path_inside
+from pile_tools.storage.records import RecordKind, fields, file_name, integer, one_of, text
 from pile_tools.storage.sources import MissingFileError
 from pile_tools.storage.store import LocalStore, Store
 
@@ -64,20 +65,32 @@ class DigestRecord:
         return canonical_json(asdict(self) | {"format": _FORMAT})
 
     @classmethod
-    def parse(cls, content: bytes, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> "DigestRecord":
         """Return the record in ``content``, the bytes of the file ``name``; DataError for anything else."""
-        try:
-            value: dict[str, Any] = orjson.loads(content)
-            if value.pop("format") != _FORMAT:
-                raise DataError(f"{name}: not digests that this version reads ({_FORMAT!r})")
-            record = cls(**value)
-            check_name(record.label, name, nested=False)
-            same = record.to_bytes() == content and 0 <= record.first_step < record.steps
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{name}: not a record of digests ({error}); make them again") from None
-        if not same:
-            raise DataError(f"{name}: edited by hand or damaged; make the digests again")
-        return record
+        return _DIGESTS.read(content, name)
+
+
+_DIGESTS: Final = RecordKind[DigestRecord](
+    "a record of digests",
+    "make the digests again",
+    {
+        _FORMAT: fields(
+            {
+                "label": file_name(nested=False),
+                "stream": text(),
+                "batch_size": integer(1),
+                "seq_length": integer(1),
+                "dtype": one_of([dtype.name for dtype in TOKEN_DTYPES]),
+                "first_step": integer(),
+                "steps": integer(1),
+                "root": text(),
+            },
+            DigestRecord,
+        )
+    },
+    DigestRecord.to_bytes,
+    lambda record: record.first_step < record.steps,
+)
 
 
 def root_of(digests: Digests) -> str:

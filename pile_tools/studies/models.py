@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, needs_extra
-from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 from pile_tools.storage.manifest import sha256_file
 from pile_tools.studies.greedy import greedy_continuation

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 from pile_tools.storage.names import name_problem, path_inside
 from pile_tools.train.checkpoint_files import CONFIG_NAME, WEIGHTS_NAME, prove_files
