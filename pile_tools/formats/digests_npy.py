@@ -10,15 +10,15 @@ Beside an order that is not the one in ``order.json``, both names begin with the
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.map_files import read_array
 from pile_tools.formats.mmidx import TOKEN_DTYPES
-from pile_tools.formats.npy import write_npy
+from pile_tools.formats.npy import read_array, write_npy
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json
@@ -37,6 +37,7 @@ __all__ = [
     "read_digests",
     "read_digests_of",
     "root_of",
+    "step_digest",
     "write_digests",
 ]
 
@@ -91,6 +92,11 @@ _DIGESTS: Final = RecordKind[DigestRecord](
     DigestRecord.to_bytes,
     lambda record: record.first_step < record.steps,
 )
+
+
+def step_digest(batch: npt.NDArray[Any]) -> bytes:
+    """Return XXH3-128 of the bytes of a step's ``batch`` (C order, little endian), 16 bytes."""
+    return xxhash.xxh3_128_digest(np.ascontiguousarray(batch).data)
 
 
 def root_of(digests: Digests) -> str:

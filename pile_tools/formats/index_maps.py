@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.names import name_problem

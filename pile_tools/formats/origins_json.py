@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from pile_tools.errors import DataError
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.storage.manifest import FILE_ENTRY, FileEntry, canonical_json
 from pile_tools.storage.recorded_files import hash_claim, listed_entry, open_recorded
 from pile_tools.storage.records import (

@@ -22,12 +22,22 @@ from pile_tools.storage.manifest import (
     canonical_json,
     file_entry,
 )
+from pile_tools.storage.records import fields, integer, mapping, read_json_file, section, text
 
 __all__ = ["InputFile", "Workspace"]
 
 _REMOVED_NAME = ".finished"
 _JOB_NAME = "job.json"
 _RELEASED_NAME = "released"
+_INPUT = fields({"bytes": integer(), "mtime_ns": integer(-(1 << 63)), "sha256": text()})
+_JOB = fields(
+    {
+        "stage": text(),
+        "parameters": section({}),
+        "files": mapping(text(), _INPUT),
+        "versions": mapping(text(), text()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +191,7 @@ class Workspace:
     def _begin_or_resume(self) -> None:
         path = self.work / _JOB_NAME
         sweep_partials(self.directory, own=True)
-        old = orjson.loads(path.read_bytes()) if path.exists() else None
+        old = self._read_job() if path.exists() else None
         known = {} if old is None else old["files"]
         files: dict[str, dict[str, Any]] = {}
         for file in self._inputs:
@@ -214,6 +224,12 @@ class Workspace:
         with atomic_write(path) as target:
             target.write(canonical_json(job))
 
+    def _read_job(self) -> dict[str, Any]:
+        """Return the job that is under way; DataError where its record is damaged."""
+        remedy = f"remove {self.directory} and run the command again"
+        job: dict[str, Any] = read_json_file(self.work / _JOB_NAME, _JOB, "the record of a job", remedy)
+        return job
+
     def _accept_changes(self, old: dict[str, Any], new: Mapping[str, Any]) -> None:
         """Make ``old`` equal to ``new`` in what does not keep this job from going on with the work."""
         if old["parameters"] in self._like:
@@ -243,7 +259,7 @@ class Workspace:
 
         Raises PileToolsError where an input changed meanwhile, or an output is not what the manifest lists.
         """
-        stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
+        stamps = self._read_job()["files"]
         for file, recorded in zip(self._inputs, self.input_entries, strict=True):
             status = file.path.stat()
             touched = status.st_mtime_ns != stamps[file.name]["mtime_ns"]

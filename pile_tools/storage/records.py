@@ -12,6 +12,7 @@ the field and its value, and the remedy.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import orjson
@@ -34,8 +35,11 @@ __all__ = [
     "mapping",
     "one_of",
     "optional",
+    "pair",
     "parse_json",
     "read_json",
+    "read_json_file",
+    "read_value",
     "section",
     "text",
 ]
@@ -187,6 +191,19 @@ def items(kind: Kind, low: int = 0, high: int | None = None, make: Callable[[Any
     return check
 
 
+def pair(first: Kind, second: Kind) -> Kind:
+    """Return the kind of lists of one value of ``first`` and one of ``second``, read as tuples."""
+    kinds = (first, second)
+
+    def check(value: object) -> tuple[Any, Any]:
+        if not isinstance(value, list) or len(value) != len(kinds):
+            raise Mismatch(value, "a list of 2 values")
+        left, right = (_inside(index, kinds[index], item) for index, item in enumerate(value))
+        return left, right
+
+    return check
+
+
 def mapping(key: Kind, kind: Kind) -> Kind:
     """Return the kind of objects whose keys are of the kind ``key`` and whose values are of ``kind``."""
 
@@ -289,10 +306,7 @@ class RecordKind(Generic[T]):
         if not isinstance(form, str) or form not in self.formats:
             known = " or ".join(map(repr, self.formats))
             raise DataError(f"{name}: not {self.what} that this version reads ({known}); {self.remedy}")
-        try:
-            record: T = self.formats[form](value)
-        except Mismatch as mismatch:
-            raise mismatch.error(name, self.what, self.remedy) from None
+        record: T = read_value(value, name, self.formats[form], self.what, self.remedy)
         if not self.is_sound(record) or self.to_bytes(record) != content:
             raise DataError(f"{name}: edited by hand or damaged; {self.remedy}")
         return record
@@ -300,7 +314,21 @@ class RecordKind(Generic[T]):
 
 def read_json(content: bytes, name: str, kind: Kind, what: str, remedy: str) -> Any:
     """Return the value of ``kind`` in ``content``, the bytes of the file ``name``; DataError for others."""
+    return read_value(parse_json(content, name, what, remedy), name, kind, what, remedy)
+
+
+def read_value(value: object, name: str, kind: Kind, what: str, remedy: str) -> Any:
+    """Return ``value``, which the file ``name`` holds, as one of ``kind``; DataError where it is none."""
     try:
-        return kind(parse_json(content, name, what, remedy))
+        return kind(value)
     except Mismatch as mismatch:
         raise mismatch.error(name, what, remedy) from None
+
+
+def read_json_file(path: Path, kind: Kind, what: str, remedy: str) -> Any:
+    """Return the value of ``kind`` in the file ``path``, which should be ``what``; DataError without it."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise DataError(f"{path}: missing; {remedy}") from None
+    return read_json(content, str(path), kind, what, remedy)

@@ -16,7 +16,7 @@ from pile_tools.formats.index_maps import (
     list_orders,
     unlisted_order,
 )
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.overlay_json import PARENT_NAME, OverlayRecord, ParentPlace, overlay_at
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset

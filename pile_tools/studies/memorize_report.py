@@ -3,7 +3,7 @@
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.jobs.resumable_table import read_description
+from pile_tools.storage.records import fields, integer, items, optional, read_value, text
 from pile_tools.studies.exposure import times_seen
 from pile_tools.studies.plots import figure
 from pile_tools.studies.poisson import PoissonFit, fit_poisson
 from pile_tools.studies.steps_read import check_lineage
-from pile_tools.train.record import Segment
+from pile_tools.train.record import SEGMENT
 from pile_tools.viewer import BatchViewer
 
 __all__ = [
@@ -30,6 +31,20 @@ __all__ = [
     "read_shares",
     "report_to_json",
 ]
+
+_REMEDY: Final = "run `pile-tools memorize` again"
+_PARAMETERS: Final = fields(
+    {
+        "stream": text(),
+        "batch_size": integer(1),
+        "start": integer(),
+        "stop": integer(),
+        "checkpoint_steps": optional(integer()),
+        "digest": optional(text()),
+        "lineage": optional(items(SEGMENT, 1)),
+    },
+    others=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +103,7 @@ def memorize_report(
     if not 0 < threshold <= 1:
         raise ParameterError(f"threshold {threshold} is not above 0 and at most 1")
     parameters = read_description(Path(path))["parameters"]
+    read_value(parameters, str(path), _PARAMETERS, "a table of `pile-tools memorize`", _REMEDY)
     if "share" not in pq.read_schema(path).names:
         raise DataError(f"{path}: not a table of `pile-tools memorize`")
     table = _read(path, "step", "row", "share", "source")
@@ -152,7 +168,7 @@ def _by_times_seen(
             raise ParameterError(
                 f"{path}: its checkpoint records {recorded} steps, not {until}; leave --checkpoint-steps out"
             )
-        lineage = [Segment.of(segment) for segment in parameters["lineage"]]
+        lineage = [SEGMENT(segment) for segment in parameters["lineage"]]
         check_lineage(viewer, lineage, parameters["digest"])
     if until is None:
         raise ParameterError(

@@ -10,7 +10,8 @@ import pytest
 import xxhash
 
 from pile_tools.errors import DataError
-from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
+from pile_tools.formats.digests_npy import step_digest
+from pile_tools.train.record import DataRecord, Segment, Stream
 from tests.train.small import make_stream
 
 A = Stream("a" * 64, ("d" * 64,), "order_a", 20, 6)

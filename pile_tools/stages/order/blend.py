@@ -10,7 +10,7 @@ import numpy as np
 
 from pile_tools.algorithms.orders.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
 from pile_tools.errors import DataError, ParameterError
-from pile_tools.formats.map_files import write_array
+from pile_tools.formats.npy import write_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order.order import make_order, stream_length

@@ -19,7 +19,7 @@ from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.repack import Piece, cut, exchange, fill, rebuild
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.index_maps import find_order
-from pile_tools.formats.map_files import write_array
+from pile_tools.formats.npy import write_array
 from pile_tools.formats.overlay_json import (
     DOCUMENTS_NAME,
     OVERLAY_NAME,
