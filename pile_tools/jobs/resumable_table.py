@@ -29,7 +29,8 @@ METADATA_KEY: Final = b"pile_tools"
 _FORMAT: Final = "pile-tools study 1"
 _REMEDY: Final = "name the table that the study wrote, or make it again"
 _DESCRIPTION: Final = fields(
-    {"format": one_of([_FORMAT]), "study": text(), "parameters": section({}), "version": text()}
+    {"format": one_of([_FORMAT]), "study": text(), "parameters": section({})},
+    absent={"version": text()},
 )
 
 
@@ -96,7 +97,7 @@ def _join(parts: Sequence[Part], output: Path, content: bytes) -> None:
     with atomic_write(output) as file:
         writer: pq.ParquetWriter | None = None
         for part in parts:
-            table = pq.read_table(part.path)
+            table = pq.read_table(part.path, page_checksum_verification=True)
             if writer is None:
                 schema = table.schema.with_metadata({METADATA_KEY: content})
                 writer = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
@@ -108,7 +109,7 @@ def _join(parts: Sequence[Part], output: Path, content: bytes) -> None:
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a part, whole or not at all."""
     with atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def read_description(path: Path) -> dict[str, Any]:
