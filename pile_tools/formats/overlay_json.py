@@ -9,15 +9,13 @@ the parent does not have are numbered after its own, and are a token dataset in 
 """
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from pile_tools.errors import DataError, UnfinishedError
+from pile_tools.errors import DataError
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.block_cache import BlockCache
-from pile_tools.storage.manifest import FILE_ENTRY, MANIFEST_NAME, FileEntry, canonical_json
+from pile_tools.storage.manifest import FILE_ENTRY, FileEntry, canonical_json
 from pile_tools.storage.records import (
     RecordKind,
     fields,
@@ -28,7 +26,7 @@ from pile_tools.storage.records import (
     read_json,
     text,
 )
-from pile_tools.storage.store import Io, Store, is_url, joined, open_store
+from pile_tools.storage.store import joined
 
 __all__ = [
     "ADDED_NAME",
@@ -40,7 +38,6 @@ __all__ = [
     "SAMPLES_NAME",
     "OverlayRecord",
     "ParentPlace",
-    "overlay_at",
 ]
 
 OVERLAY_NAME: Final = "overlay.json"
@@ -146,23 +143,3 @@ class ParentPlace:
         kind = fields({"location": location(), "order": optional(location())}, cls)
         parent: Self = read_json(content, name, kind, what, _PARENT_REMEDY)
         return parent
-
-
-def overlay_at(
-    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
-) -> tuple[Store, OverlayRecord, ParentPlace] | None:
-    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
-    name = os.fspath(location)
-    if not is_url(name) and not os.path.isdir(name):
-        return None
-    store = open_store(name, io=io, cache=cache)
-    names = store.list()
-    if names is not None and OVERLAY_NAME not in names:
-        return None
-    content = store.read(OVERLAY_NAME)
-    if content is None:
-        return None
-    if store.read(MANIFEST_NAME) is None:
-        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
-    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
-    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")

@@ -41,7 +41,7 @@ from pile_tools.storage.sources import (
 from pile_tools.storage.store import Io, Store, open_store
 from pile_tools.storage.urls import child, is_url, split_last, without_credentials
 
-__all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
+__all__ = ["DatasetLayout", "MissingStreamError", "TokenDataset", "find_dataset", "sampled_sha256"]
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})\.bin\Z")
 # The stages whose manifests list a token dataset.
@@ -97,18 +97,24 @@ def sampled_sha256(total: int, read: Callable[[int, int], bytes]) -> str:
     return state.hexdigest()
 
 
+class MissingStreamError(PileToolsError):
+    """No token dataset is where one was asked for."""
+
+
 def find_dataset(
     location: str | os.PathLike[str],
     *,
     io: Io = "mmap",
     cache: BlockCache | None = None,
     near: Store | None = None,
+    store: Store | None = None,
 ) -> tuple[Store, str]:
     """Return the store and the prefix of the token dataset at ``location``.
 
     ``location`` is a directory or URL that holds one ``.idx`` file, an ``.idx`` or ``.bin`` file or the
     prefix itself. Raises PileToolsError where there is none, ParameterError where there are several and
-    UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
+    UnfinishedError for what a command has not finished. ``near``: see ``open_store``; ``store`` is that of a
+    directory or URL that is open already.
     """
     name = os.fspath(location).rstrip("/") or "/"
     folder, last = split_last(name) if is_url(name) else os.path.split(name)
@@ -116,12 +122,12 @@ def find_dataset(
     # Megatron-Core keeps its maps in a directory that is called as the prefix beside which it is.
     is_folder = Path(name).is_dir() and not Path(f"{name}.idx").is_file()
     if prefix == last and (is_url(name) or is_folder):
-        found = _prefix_in(store := open_store(name, io=io, cache=cache, near=near))
+        found = _prefix_in(store := store or open_store(name, io=io, cache=cache, near=near))
         if found is not None:
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
             where = "the current directory" if name == "." else name
-            raise PileToolsError(
+            raise MissingStreamError(
                 f"{without_credentials(where)}: no .idx file in it, so no token dataset; name the directory "
                 "or prefix of one (--data, or $PILE_TOOLS_DATA)"
             )
@@ -131,10 +137,12 @@ def find_dataset(
         return store, prefix
     if is_url(name):
         stem = without_credentials(child(folder, prefix))
-        raise PileToolsError(f"{stem}.idx: no such file; name the folder or the prefix of a token dataset")
+        raise MissingStreamError(
+            f"{stem}.idx: no such file; name the folder or the prefix of a token dataset"
+        )
     if Path(name).is_file():
-        raise PileToolsError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
-    raise PileToolsError(
+        raise MissingStreamError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
+    raise MissingStreamError(
         f"{name}: no such directory, and {os.path.join(folder, prefix)}.idx: no such file; name the "
         "directory or the prefix of a token dataset (one on the Hub is hf://datasets/OWNER/NAME)"
     )

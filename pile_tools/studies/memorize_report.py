@@ -236,7 +236,9 @@ def _columns(path: str | os.PathLike[str]) -> set[str]:
 
 def _read(path: str | os.PathLike[str], *columns: str) -> pa.Table:
     """Read columns of the table at ``path``; DataError where it is damaged, or lacks one of them."""
-    schema = pa.schema([MEMORIZE_SCHEMA.field(name) for name in columns])
+    # Sources may also be written without a dictionary.
+    source = pa.field("source", pa.string())
+    schema = pa.schema([source if name == source.name else MEMORIZE_SCHEMA.field(name) for name in columns])
     return read_table(path, schema, remedy=_REMEDY)
 
 
