@@ -98,7 +98,7 @@ def _split_range(description: Any, part: str, n_documents: int) -> tuple[int, in
     try:
         start, stop = description["split_matrix"][_SPLIT_PARTS.index(part)]
         return round(start * float(n_documents)), round(stop * float(n_documents))
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return None
 
 

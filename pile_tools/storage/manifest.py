@@ -20,7 +20,6 @@ from pile_tools.storage.names import path_inside
 from pile_tools.storage.records import (
     RecordKind,
     Section,
-    anything,
     boolean,
     fields,
     file_name,
@@ -241,6 +240,7 @@ _PARAMETERS: Final = section(
 )
 _STAGE_COUNTS: Final = section(
     {name: integer() for name in ("documents", "kept", "max_id", "removed", "tokens")}
+    | {"components": _COUNTS, "similarities": _COUNTS, "without_source": _COUNTS}
     | {"sources": mapping(text(), _COUNTS)}
 )
 _MANIFEST: Final = RecordKind[Manifest](
@@ -255,7 +255,7 @@ _MANIFEST: Final = RecordKind[Manifest](
                 "outputs": items(FILE_ENTRY, make=list),
                 "counts": _STAGE_COUNTS,
                 "parents": items(file_name(nested=False), make=list),
-                "versions": mapping(text(), anything),
+                "versions": mapping(text(), text()),
             },
             Manifest,
         )
