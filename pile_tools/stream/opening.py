@@ -157,10 +157,10 @@ def open_location(
                 f"{without_credentials(named)!r}"
             )
         return _open_blend(stream.store, stream.blend, io, cache)
-    prefix = stream.prefix or ""
+    dataset = stream.open_dataset()
     if not isinstance(order, OrderPlace):
-        order = find_order(stream.store, prefix, order, io=io, cache=cache)
-    return open_component(TokenDataset(stream.store, prefix), order)
+        order = find_order(dataset.store, dataset.prefix, order, io=io, cache=cache)
+    return open_component(dataset, order)
 
 
 def _own_order(store: Store, order: str | os.PathLike[str] | None) -> OrderPlace | None:

@@ -252,10 +252,8 @@ def _is_pythias(config: Path) -> bool:
     except FileNotFoundError:
         raise PileToolsError(f"{config}: no such file, so no model is in this directory") from None
     shape = fields({}, absent={"model_type": text()}, others=True)
-    kind = read_json(content, str(config), shape, "a model's config", "fetch the model again").get(
-        "model_type"
-    )
-    if kind != "gpt_neox":
+    read = read_json(content, str(config), shape, "a model's config", "fetch the model again")
+    if read.get("model_type") != "gpt_neox":
         return False
     try:
         with torch.device("meta"):
