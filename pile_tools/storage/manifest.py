@@ -239,7 +239,8 @@ _PARAMETERS: Final = section(
     }
 )
 _STAGE_COUNTS: Final = section(
-    {name: integer() for name in ("documents", "kept", "max_id", "removed", "tokens")}
+    {"max_id": integer(-1)}
+    | {name: integer() for name in ("documents", "kept", "removed", "tokens")}
     | {"components": _COUNTS, "similarities": _COUNTS, "without_source": _COUNTS}
     | {"sources": mapping(text(), _COUNTS)}
 )
