@@ -8,12 +8,11 @@ import click
 
 from pile_tools.errors import ParameterError
 from pile_tools.formats.index_maps import PACKINGS
-from pile_tools.formats.overlay_json import overlay_at
-from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order.blend import make_blend
 from pile_tools.stages.order.like import make_order_like
 from pile_tools.stages.order.order import RECIPES, make_order
 from pile_tools.stages.overlay_order import make_overlay_order
+from pile_tools.stream.opening import find_stream
 
 from . import options
 from .streams import cache_bytes_option, cache_option, open_cache, suite_option
@@ -148,12 +147,12 @@ def command(
         found = load_suite(suite)
         parameters = {**found.order_parameters(parameters), "names": parameters["names"]}
         dataset = open_suite_dataset(found, cache=blocks)
-    elif overlay_at(place, "mmap", blocks) is not None:
+    elif (stream := find_stream(place, cache=blocks)).overlay is not None:
         _refuse("an overlay keeps that of the order that it changes", "recipe", "seed", "split", "part")
         _report(make_overlay_order(place, output=output, **_given(parameters)), as_json)
         return
     else:
-        dataset = TokenDataset.open(place, cache=blocks)
+        dataset = stream.open_dataset()
     _report(make_order(dataset, output=output, **parameters), as_json)
 
 

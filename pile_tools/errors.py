@@ -23,6 +23,7 @@ __all__ = [
     "MismatchError",
     "MissingExtraError",
     "MissingFileError",
+    "MissingStreamError",
     "NoDocumentError",
     "NonFiniteError",
     "OccupiedError",
@@ -81,6 +82,10 @@ class OutOfRangeError(PileToolsError, IndexError):
 
 class MissingFileError(PileToolsError):
     """A file or directory does not exist, here or behind a URL, or does not hold what is named."""
+
+
+class MissingStreamError(MissingFileError):
+    """No token dataset is where one was asked for."""
 
 
 class TextGoneError(MissingFileError):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,17 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.array_types import Int64Array, Tokens
-from pile_tools.errors import MissingFileError, ParameterError
+from pile_tools.errors import MissingStreamError, ParameterError, PileToolsError
 from pile_tools.formats.index_maps import OrderPlace
-from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, parse_record
-from pile_tools.formats.overlay_json import OVERLAY_NAME, overlay_at
-from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.storage.block_cache import BlockCache
-from pile_tools.storage.store import Io, open_store
+from pile_tools.storage.store import Io
 from pile_tools.storage.urls import is_url, without_credentials
 from pile_tools.stream.components import UNKNOWN
 from pile_tools.stream.document_table import Pieces
+from pile_tools.stream.opening import find_stream
 from pile_tools.stream.stream import Stream
 from pile_tools.stream.torch_data import StreamDataset
 from pile_tools.suites import Suite
@@ -517,17 +517,21 @@ def open_named(name: str, data: str | None, *, order: str | None = None, **optio
     Without ``data`` it may be an order of the dataset in the current directory. Raises MissingFileError
     for what is none of these.
     """
-    if _is_stream(name):
-        return BatchViewer.open(name, order=order, **options)
-    if data is None:
-        if not _is_stream("."):
-            absent = "" if is_url(name) or os.path.exists(name) else " (there is no such file or directory)"
-            raise MissingFileError(
-                f"{without_credentials(name)}: no token dataset; if it is an order of one, name that dataset "
-                f"with --data{absent}"
-            )
-        data = "."
-    return BatchViewer.open(data, order=name, **options)
+    try:
+        find_stream(name)
+    except MissingStreamError:
+        if data is None:
+            try:
+                find_stream(".")
+            except MissingStreamError:
+                is_there = is_url(name) or os.path.exists(name)
+                absent = "" if is_there else " (there is no such file or directory)"
+                raise MissingStreamError(
+                    f"{without_credentials(name)}: no token dataset; if it is an order of one, name that "
+                    f"dataset with --data{absent}"
+                ) from None
+        return BatchViewer.open(data or ".", order=name, **options)
+    return BatchViewer.open(name, order=order, **options)
 
 
 def common_batch_size(names: Sequence[str]) -> int | None:
@@ -535,23 +539,9 @@ def common_batch_size(names: Sequence[str]) -> int | None:
 
     None where no overlay is among them, or overlays of several batch sizes.
     """
-    overlays = [found[1] for name in names if (found := overlay_at(name, "mmap", None)) is not None]
-    sizes = {record.batch_size for record in overlays}
+    sizes = set()
+    for name in names:
+        with suppress(PileToolsError):  # what is none is an order, or is named when it is opened
+            if (overlay := find_stream(name).overlay) is not None:
+                sizes.add(overlay.batch_size)
     return sizes.pop() if len(sizes) == 1 else None
-
-
-def _is_stream(name: str) -> bool:
-    if is_url(name) or os.path.isdir(name):
-        store = open_store(name)
-        if store.read(OVERLAY_NAME) is not None:
-            return True
-        content = store.read(ORDER_NAME)
-        if content is not None and isinstance(
-            parse_record(content, f"{store.name}/{ORDER_NAME}"), BlendRecord
-        ):
-            return True
-    try:
-        find_dataset(name)
-    except (MissingFileError, ParameterError):
-        return False
-    return True

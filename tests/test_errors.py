@@ -36,6 +36,7 @@ EXIT_CODES = {
     "MismatchError": 3,
     "MissingExtraError": 1,
     "MissingFileError": 1,
+    "MissingStreamError": 1,
     "NoDocumentError": 3,
     "NonFiniteError": 1,
     "OccupiedError": 1,

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pile_tools.algorithms.orders.check_maps import check_maps
 from pile_tools.checks.order import verify_blend, verify_recipe
 from pile_tools.checks.origins import check_origins, has_origins
@@ -22,9 +19,11 @@ from pile_tools.errors import DataError, EmptyError, MismatchError, MissingFileE
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_json import BlendRecord
 from pile_tools.formats.parents import PARENTS_NAME, History
+from pile_tools.formats.tables import open_table
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.jobs.machine import default_workers
 from pile_tools.jobs.progress import Progress, no_progress
+from pile_tools.stages.dedup.tables import DEDUP_SCHEMA
 from pile_tools.storage.manifest import UNFINISHED_NAME, FileEntry, Manifest, sha256_file
 from pile_tools.storage.store import LocalStore
 
@@ -108,11 +107,8 @@ def _check_history(directory: Path, progress: Progress) -> str:
 def _check_dedup(directory: Path, progress: Progress) -> str:
     manifest = Manifest.read(directory)
     path = directory / "dedup.parquet"
-    try:
-        rows = pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path}: not readable ({reason}); make {directory} again") from None
+    with open_table(path, DEDUP_SCHEMA, str(path), f"make {directory} again") as file:
+        rows = file.metadata.num_rows
     if rows != manifest.counts["removed"]:
         raise DataError(f"{path}: {rows} rows, but {manifest.counts['removed']} documents were removed")
     return f"{rows:,} removed documents"

@@ -7,9 +7,11 @@ from pile_tools.errors import (
     DataError,
     MismatchError,
     MissingFileError,
+    MissingStreamError,
     OutOfRangeError,
     ParameterError,
     PileToolsError,
+    UnfinishedError,
 )
 from pile_tools.formats.digests_npy import (
     DigestRecord,
@@ -21,13 +23,12 @@ from pile_tools.formats.digests_npy import (
 )
 from pile_tools.formats.index_maps import find_order, list_orders
 from pile_tools.formats.order_json import BlendRecord
-from pile_tools.formats.overlay_json import OVERLAY_NAME
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.lookups.digests import compare_steps, stored_digests
 from pile_tools.storage.proofs import Proofs, use_proofs
 from pile_tools.storage.store import LocalStore
-from pile_tools.stream.opening import open_component
+from pile_tools.stream.opening import find_stream, open_component
 from pile_tools.stream.steps import step_range
 from pile_tools.stream.stream import Stream
 
@@ -51,12 +52,13 @@ def _labels(directory: Path) -> list[str]:
 
 def is_stream(directory: Path) -> bool:
     """Whether there is a token dataset, a blend or an overlay in ``directory``."""
-    places = list_orders(LocalStore(directory), None)
-    return (
-        any(directory.glob("*.idx"))
-        or (directory / OVERLAY_NAME).exists()
-        or any(isinstance(place.record, BlendRecord) for place in places)
-    )
+    try:
+        find_stream(directory)
+    except MissingStreamError:
+        return False
+    except (ParameterError, UnfinishedError):  # several datasets, or one that is being made
+        return True
+    return True
 
 
 def _name_changed_step(

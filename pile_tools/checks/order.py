@@ -9,7 +9,7 @@ from pile_tools.algorithms.orders.blend import blend_indices, normalized_weights
 from pile_tools.algorithms.orders.recipes import neox_order
 from pile_tools.errors import DataError, MismatchError, ParameterError
 from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, list_orders
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.formats.order_json import BlendPart, BlendRecord, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order.arrays import remake

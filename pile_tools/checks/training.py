@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pile_tools.errors import DataError, MissingFileError
+from pile_tools.formats.digests_npy import step_digest
 from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest
 from pile_tools.train.checkpoint_files import (
     DATA_NAME,
@@ -18,7 +19,7 @@ from pile_tools.train.checkpoint_files import (
     list_checkpoints,
     read_layout,
 )
-from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
+from pile_tools.train.record import DataRecord, Segment, Stream
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer

@@ -10,19 +10,20 @@ Beside an order that is not the one in ``order.json``, both names begin with the
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import orjson
+import xxhash
 
 from pile_tools.errors import DataError, MissingFileError, ParameterError
-from pile_tools.formats.map_files import read_array
-from pile_tools.formats.npy import write_npy
+from pile_tools.formats.mmidx import TOKEN_DTYPES
+from pile_tools.formats.npy import read_array, write_npy
 from pile_tools.formats.order_json import ORDER_NAME, parse_record
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json
-from pile_tools.storage.names import check_name, path_inside
+from pile_tools.storage.names import path_inside
+from pile_tools.storage.records import RecordKind, fields, file_name, integer, one_of, text
 from pile_tools.storage.store import LocalStore, Store
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "read_digests",
     "read_digests_of",
     "root_of",
+    "step_digest",
     "write_digests",
 ]
 
@@ -63,20 +65,37 @@ class DigestRecord:
         return canonical_json(asdict(self) | {"format": _FORMAT})
 
     @classmethod
-    def parse(cls, content: bytes, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> "DigestRecord":
         """Return the record in ``content``, the bytes of the file ``name``; DataError for anything else."""
-        try:
-            value: dict[str, Any] = orjson.loads(content)
-            if value.pop("format") != _FORMAT:
-                raise DataError(f"{name}: not digests that this version reads ({_FORMAT!r})")
-            record = cls(**value)
-            check_name(record.label, name, nested=False)
-            same = record.to_bytes() == content and 0 <= record.first_step < record.steps
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{name}: not a record of digests ({error}); make them again") from None
-        if not same:
-            raise DataError(f"{name}: edited by hand or damaged; make the digests again")
-        return record
+        return _DIGESTS.read(content, name)
+
+
+_DIGESTS: Final = RecordKind[DigestRecord](
+    "a record of digests",
+    "make the digests again",
+    {
+        _FORMAT: fields(
+            {
+                "label": file_name(nested=False),
+                "stream": text(),
+                "batch_size": integer(1),
+                "seq_length": integer(1),
+                "dtype": one_of([dtype.name for dtype in TOKEN_DTYPES]),
+                "first_step": integer(),
+                "steps": integer(1),
+                "root": text(),
+            },
+            DigestRecord,
+        )
+    },
+    DigestRecord.to_bytes,
+    lambda record: record.first_step < record.steps,
+)
+
+
+def step_digest(batch: npt.NDArray[Any]) -> bytes:
+    """Return XXH3-128 of the bytes of a step's ``batch`` (C order, little endian), 16 bytes."""
+    return xxhash.xxh3_128_digest(np.ascontiguousarray(batch).data)
 
 
 def root_of(digests: Digests) -> str:

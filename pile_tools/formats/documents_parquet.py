@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError
-from pile_tools.storage.names import check_name
+from pile_tools.formats.tables import check_names, check_values, open_table, readable
 
 __all__ = [
     "PROVENANCE_NAME",
@@ -52,6 +52,7 @@ PROVENANCE_SCHEMA: Final = pa.schema(
 )
 _ADDRESS = ("shard", "row", "source", "n_tokens")
 _KEPT_GROUPS = 8
+_REMEDY: Final = "make or fetch it again"
 
 
 def text_digest(text: bytes) -> bytes:
@@ -184,17 +185,9 @@ class Provenance:
     def __init__(self, source: Path | BinaryIO, name: str | None = None) -> None:
         self.name = name or str(source)
         try:
-            self._file = pq.ParquetFile(source, page_checksum_verification=True)
-            found = self._file.schema_arrow
-        except FileNotFoundError:
+            self._file = open_table(source, self._schema, self.name, _REMEDY)
+        except MissingFileError:
             raise MissingFileError(f"{self.name}: no such file; the dataset has no provenance") from None
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from None
-        for field in self._schema:
-            index = found.get_field_index(field.name)
-            if index < 0 or found.field(index).type != field.type:
-                problem = "is missing" if index < 0 else f"holds {found.field(index).type}"
-                raise DataError(f"{self.name}: column {field.name!r} {problem}, not {field.type}")
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -203,31 +196,33 @@ class Provenance:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def _damaged(self, error: Exception) -> DataError:
-        reason = str(error).split("\n")[0].rstrip(".")
-        return DataError(f"{self.name}: not a readable Parquet file ({reason}); make or fetch it again")
-
     def _group(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         key = (group, columns)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        try:
-            table = self._file.read_row_group(group, columns=list(columns), use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from None
-        self._check_shards(table)
+        table = self._read_group(group, columns, use_threads=False)
         self._kept[key] = table
         if len(self._kept) > _KEPT_GROUPS:
             self._kept.popitem(last=False)
         return table
 
-    def _check_shards(self, table: pa.Table) -> None:
-        """Raise DataError for a shard in ``table`` whose name could not be one."""
-        if "shard" in table.column_names:
-            for chunk in table.column("shard").chunks:
-                for name in chunk.dictionary.to_pylist():
-                    check_name(name, self.name)
+    def _read_group(self, group: int, columns: tuple[str, ...], *, use_threads: bool) -> pa.Table:
+        """Read columns of a row group; DataError for values that no such file has."""
+        with readable(self.name, _REMEDY):
+            table = self._file.read_row_group(group, columns=list(columns), use_threads=use_threads)
+        if table.num_rows != self._starts[group + 1] - self._starts[group]:
+            raise DataError(f"{self.name}: {table.num_rows} rows in row group {group}; {_REMEDY}")
+        check_values(table, self._schema, self.name, _REMEDY)
+        check_names(table, [name for name in ("shard",) if name in columns], self.name)
+        return table
+
+    def _statistics(self, group: int, column: str) -> Any:
+        """Return the statistics of ``column`` in a row group, None where there are none with bounds."""
+        with readable(self.name, _REMEDY):
+            index = self._file.schema_arrow.names.index(column)
+            statistics = self._file.metadata.row_group(group).column(index).statistics
+            return statistics if statistics is not None and statistics.has_min_max else None
 
     def lookup(self, documents: npt.ArrayLike, columns: Sequence[str] = _ADDRESS) -> pa.Table:
         """Return the rows of ``documents`` (document numbers, any order, repeats allowed), in their order.
@@ -264,23 +259,20 @@ class Provenance:
         """Yield all rows in order, a table for each row group."""
         chosen = tuple(columns or self._schema.names)
         for group in range(self._file.metadata.num_row_groups):
-            try:
-                table = self._file.read_row_group(group, columns=list(chosen))
-            except (pa.ArrowException, OSError) as error:
-                raise self._damaged(error) from None
-            self._check_shards(table)
-            yield table
+            yield self._read_group(group, chosen, use_threads=True)
 
     def document_of(self, shard: str, row: int) -> int | None:
         """Return the number of the document at (``shard``, ``row``); None where there is none.
 
         The statistics of the row groups say which of them can hold it, so few are read.
         """
-        metadata = self._file.metadata
-        for group in range(metadata.num_row_groups):
-            names, rows = (metadata.row_group(group).column(place).statistics for place in (0, 1))
-            if _excludes(names, shard) or _excludes(rows, row):
-                continue
+        for group in range(self._file.metadata.num_row_groups):
+            with readable(self.name, _REMEDY):
+                if any(
+                    _excludes(self._statistics(group, column), value)
+                    for column, value in (("shard", shard), ("row", row))
+                ):
+                    continue
             table = self._group(group, ("shard", "row"))
             for place in np.flatnonzero(integers(table, "row") == row).tolist():
                 if table.column("shard")[place].as_py() == shard:
@@ -293,4 +285,4 @@ class Provenance:
 
 def _excludes(statistics: Any, value: str | int) -> bool:
     """Whether a column chunk cannot hold ``value``; without statistics it can."""
-    return statistics is not None and statistics.has_min_max and not statistics.min <= value <= statistics.max
+    return statistics is not None and not statistics.min <= value <= statistics.max

@@ -30,7 +30,6 @@ ORIGIN_SCHEMA: Final = pa.schema(
         pa.field("document", pa.int64(), nullable=False),
     ]
 )
-_DOCUMENT: Final = ORIGIN_SCHEMA.get_field_index("document")
 
 
 class OriginDocuments(Provenance):
@@ -43,11 +42,10 @@ class OriginDocuments(Provenance):
 
     def _find(self, documents: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         # The statistics of a row group name its last document, so that only the groups in question are read.
-        metadata = self._file.metadata
-        lasts = np.empty(metadata.num_row_groups, np.int64)
+        lasts = np.empty(self._file.metadata.num_row_groups, np.int64)
         for group in range(len(lasts)):
-            statistics = metadata.row_group(group).column(_DOCUMENT).statistics
-            if statistics is None or not statistics.has_min_max:
+            statistics = self._statistics(group, "document")
+            if statistics is None:
                 raise DataError(f"{self.name}: no statistics of its documents; fetch the steps again")
             lasts[group] = statistics.max
         groups = np.searchsorted(lasts, documents)

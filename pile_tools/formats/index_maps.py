@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, MissingFileError, ParameterError, UnfinishedError, UnsupportedError
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.names import name_problem
@@ -98,7 +98,7 @@ def _split_range(description: Any, part: str, n_documents: int) -> tuple[int, in
     try:
         start, stop = description["split_matrix"][_SPLIT_PARTS.index(part)]
         return round(start * float(n_documents)), round(stop * float(n_documents))
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return None
 
 

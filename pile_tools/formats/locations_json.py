@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from pile_tools.corpus.shards import Shard, list_shards
-from pile_tools.errors import DataError, MismatchError, MissingFileError
+from pile_tools.errors import MismatchError, MissingFileError
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import FileEntry, canonical_json
-from pile_tools.storage.names import check_name
+from pile_tools.storage.records import file_name, location, mapping, read_json
 from pile_tools.storage.store import LocalStore, Store
 
 __all__ = [
@@ -72,16 +70,10 @@ def parse_locations(content: bytes, name: str) -> dict[str, str]:
     A location may be anywhere and is only read from. Raises DataError for content of another form and for a
     shard's name that could not be one.
     """
-    try:
-        hints: dict[str, str] = orjson.loads(content)
-        if not all(isinstance(location, str) and "\0" not in location for location in hints.values()):
-            raise TypeError("a location is a path")
-    except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
-        raise DataError(
-            f"{name}: not {{name: location}} ({error}); remove it and name the corpus instead"
-        ) from None
-    for shard in hints:
-        check_name(shard, name)
+    kind = mapping(file_name(), location())
+    hints: dict[str, str] = read_json(
+        content, name, kind, "{name: location}", "remove it and name the corpus instead"
+    )
     return hints
 
 

@@ -28,6 +28,7 @@ from pile_tools.storage.atomic import atomic_write
 
 __all__ = [
     "HEADER_BYTES",
+    "TOKEN_DTYPES",
     "WHOLE_CHECK",
     "IndexHeader",
     "MMapIndex",
@@ -54,6 +55,8 @@ _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     8: np.dtype("<u2"),
 }
 _CODES: Final = {dtype: code for code, dtype in _DTYPES.items()}
+TOKEN_DTYPES: Final = tuple(_CODES)
+"""The types of tokens that a token dataset can have, little endian."""
 # An index up to this long is checked whole when it is opened (some 20 ms); a longer one at its ends,
 # the rest where it is read and by `verify`.
 WHOLE_CHECK: Final = 1 << 20

@@ -5,18 +5,24 @@ datasets with an order each, and two arrays that say for each sample which of th
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
-import orjson
-
-from pile_tools.errors import DataError
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.manifest import FileEntry, canonical_json
-from pile_tools.storage.names import check_name
+from pile_tools.storage.manifest import FILE_ENTRY, FileEntry, canonical_json
+from pile_tools.storage.records import (
+    RecordKind,
+    boolean,
+    fields,
+    file_name,
+    integer,
+    items,
+    location,
+    optional,
+    text,
+)
 
 __all__ = ["ORDER_NAME", "BlendPart", "BlendRecord", "KeptOrder", "OrderRecord", "parse_record"]
 
@@ -38,14 +44,6 @@ class KeptOrder:
     dataset: str | None
     manifest: str | None
     last_apart: bool
-
-    def _is_sound(self) -> bool:
-        return (
-            all(isinstance(text, str) for text in (self.label, self.record))
-            and isinstance(self.dataset, str | None)
-            and isinstance(self.manifest, str | None)
-            and isinstance(self.last_apart, bool)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,33 +112,13 @@ class OrderRecord:
             pairs.append((self.dataset[:12], dataset.identity[:12]))
         return next((pair for pair in pairs if pair[0] != pair[1]), None)
 
-    @classmethod
-    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
-        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
-        start, stop = value["documents"]
-        like = KeptOrder(**value["like"]) if "like" in value else None
-        return cls(**{**value, "files": files, "documents": (start, stop), "like": like})
-
-    def _labels(self) -> list[str]:
-        """Return what names of files begin with."""
-        return [self.label, self.name, *([] if self.like is None else [self.like.label])]
-
-    def _is_sound(self) -> bool:
-        counts = (self.seq_length, self.batch_size, self.num_samples, self.samples, self.epochs)
-        places = (self.first_sample, self.steps, *self.documents, self.sequences, self.data_bytes, self.seed)
-        texts = (self.label, self.recipe, self.name, self.index)
+    def is_sound(self) -> bool:
+        """Whether its numbers agree with each other."""
+        start, stop = self.documents
         return (
-            all(type(number) is int and number > 0 for number in counts)
-            and all(type(number) is int and number >= 0 for number in places)
-            and all(isinstance(text, str) for text in texts)
-            and isinstance(self.dataset, str | None)
-            and isinstance(self.manifest, str | None)
-            and isinstance(self.split, str | None)
-            and isinstance(self.digests, str | None)
-            and (self.like is None or self.like._is_sound())
-            and isinstance(self.origins, str | None)
-            and self.first_sample + self.samples <= self.num_samples
+            self.first_sample + self.samples <= self.num_samples
             and self.steps == self.samples // self.batch_size
+            and start <= stop
         )
 
 
@@ -182,28 +160,9 @@ class BlendRecord:
         with atomic_write(path) as file:
             file.write(self.to_bytes())
 
-    @classmethod
-    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
-        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
-        return cls(**{**value, "files": files, "parts": tuple(BlendPart(**part) for part in value["parts"])})
-
-    def _labels(self) -> list[str]:
-        """Return what names of files begin with."""
-        return [self.label, *(part.order for part in self.parts)]
-
-    def _is_sound(self) -> bool:
-        counts = (self.seq_length, self.batch_size, self.num_samples, self.samples)
-        texts = [self.label, self.recipe]
-        texts += [text for part in self.parts for text in asdict(part).values() if text is not None]
-        return (
-            all(type(number) is int and number > 0 for number in counts)
-            and all(isinstance(text, str) for text in texts)
-            and len(self.parts) > 0
-            and len(self.files) == 2
-            and self.samples <= self.num_samples
-            and self.steps == self.samples // self.batch_size
-            and isinstance(self.digests, str | None)
-        )
+    def is_sound(self) -> bool:
+        """Whether its numbers agree with each other."""
+        return self.samples <= self.num_samples and self.steps == self.samples // self.batch_size
 
 
 def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
@@ -219,28 +178,66 @@ def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
     return canonical_json(value)
 
 
+_LABEL: Final = file_name(nested=False)
+"""The shape of what names of files begin with."""
+_COMMON: Final = {
+    "label": _LABEL,
+    "recipe": text(),
+    "seed": integer(),
+    "seq_length": integer(1),
+    "batch_size": integer(1),
+    "num_samples": integer(1),
+    "samples": integer(1),
+    "steps": integer(),
+}
+_KEPT: Final = fields(
+    {
+        "label": _LABEL,
+        "record": text(),
+        "dataset": optional(text()),
+        "manifest": optional(text()),
+        "last_apart": boolean(),
+    },
+    KeptOrder,
+)
+_ORDER: Final = fields(
+    _COMMON
+    | {
+        "name": _LABEL,
+        "epochs": integer(1),
+        "documents": items(integer(), 2, 2),
+        "split": optional(text()),
+        "index": text(),
+        "dataset": optional(text()),
+        "manifest": optional(text()),
+        "sequences": integer(),
+        "data_bytes": integer(),
+        "files": items(FILE_ENTRY),
+        "first_sample": integer(),
+    },
+    OrderRecord,
+    absent={"digests": text(), "like": _KEPT, "origins": text()},
+)
+_PART: Final = fields(
+    {"data": location(), "order": _LABEL, "weight": text()}, BlendPart, absent={"overlay": text()}
+)
+_BLEND: Final = fields(
+    _COMMON | {"parts": items(_PART, 1), "files": items(FILE_ENTRY, 2, 2)},
+    BlendRecord,
+    absent={"digests": text()},
+)
+_RECORD: Final = RecordKind[OrderRecord | BlendRecord](
+    "an order",
+    "remove it and run `pile-tools order` again",
+    {_ORDER_FORMAT: _ORDER, _BLEND_FORMAT: _BLEND},
+    lambda record: record.to_bytes(),
+    lambda record: record.is_sound(),
+)
+
+
 def parse_record(content: bytes, name: str) -> OrderRecord | BlendRecord:
     """Return the record that ``content``, the bytes of the file ``name``, holds.
 
     Raises DataError for anything but what ``write`` wrote.
     """
-    record: OrderRecord | BlendRecord
-    try:
-        value: dict[str, Any] = orjson.loads(content)
-        kind = value.pop("format")
-        if kind == _ORDER_FORMAT:
-            record = OrderRecord._of(value, name)
-        elif kind == _BLEND_FORMAT:
-            record = BlendRecord._of(value, name)
-        else:
-            raise DataError(f"{name}: not an order that this version reads ({_ORDER_FORMAT!r})")
-        for label in record._labels():
-            check_name(label, name, nested=False)
-        same = record.to_bytes() == content and record._is_sound()
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"{name}: not an order ({error}); remove it and run `pile-tools order` again"
-        ) from None
-    if not same:
-        raise DataError(f"{name}: edited by hand or damaged; remove it and run `pile-tools order` again")
-    return record
+    return _RECORD.read(content, name)

@@ -15,17 +15,23 @@ doc_idx a piece is from, −1 where it is from none; document and offset are −
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
-
-import orjson
+from typing import Final
 
 from pile_tools.errors import DataError, MismatchError
-from pile_tools.formats.map_files import read_array
-from pile_tools.storage.manifest import FileEntry, canonical_json
-from pile_tools.storage.names import check_name
+from pile_tools.formats.npy import read_array
+from pile_tools.storage.manifest import FILE_ENTRY, FileEntry, canonical_json
 from pile_tools.storage.recorded_files import hash_claim, listed_entry, open_recorded
+from pile_tools.storage.records import (
+    RecordKind,
+    boolean,
+    fields,
+    file_name,
+    integer,
+    items,
+    optional,
+    text,
+)
 from pile_tools.storage.sources import ArrayView, Source
 from pile_tools.storage.store import Store
 
@@ -76,18 +82,6 @@ class OriginDataset:
     packed_anew: bool
     sources: tuple[str | None, ...] | None = None
 
-    def is_sound(self, number: int) -> bool:
-        counts = (self.tokens, self.samples, *([] if self.documents is None else [self.documents]))
-        return (
-            all(type(count) is int and count >= 0 for count in counts)
-            and isinstance(self.addresses, bool)
-            and isinstance(self.packed_anew, bool)
-            and isinstance(self.manifest, str | None)
-            and all(isinstance(name, str | None) for name in self.sources or ())
-            and type(self.first) is int
-            and 0 <= self.first <= number
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class OriginsRecord:
@@ -111,43 +105,16 @@ class OriginsRecord:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
-    def parse(cls, content: bytes, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> "OriginsRecord":
         """Return what the bytes of the file ``name`` say; DataError for anything but what was written."""
-        try:
-            value: dict[str, Any] = orjson.loads(content)
-            if value.pop("format") != _FORMAT:
-                raise DataError(f"{name}: not origins that this version reads ({_FORMAT!r})")
-            record = cls._of(value, name)
-            for dataset in record.datasets:
-                if dataset.manifest is not None:
-                    check_name(dataset.manifest, name, nested=False)
-            sound = record.to_bytes() == content and record._is_sound()
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{name}: no record of origins ({error}); fetch the steps again") from None
-        if not sound:
-            raise DataError(f"{name}: edited by hand or damaged; fetch the steps again")
-        return record
+        return _ORIGINS.read(content, name)
 
-    @classmethod
-    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
-        datasets = tuple(
-            OriginDataset(
-                **dataset | ({"sources": tuple(dataset["sources"])} if "sources" in dataset else {})
-            )
-            for dataset in value["datasets"]
-        )
-        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
-        return cls(**{**value, "datasets": datasets, "files": files})
-
-    def _is_sound(self) -> bool:
+    def is_sound(self) -> bool:
+        """Whether its datasets and files agree with each other."""
         names = {entry.name for entry in self.files}
         return (
-            type(self.sequences) is int
-            and self.sequences > 0
-            and isinstance(self.blend, bool)
-            and len(self.datasets) > 0
-            and (self.blend or len(self.datasets) == 1)
-            and all(dataset.is_sound(number) for number, dataset in enumerate(self.datasets))
+            (self.blend or len(self.datasets) == 1)
+            and all(dataset.first <= number for number, dataset in enumerate(self.datasets))
             and {STARTS_NAME, PIECES_NAME} <= names
             and (DATASETS_NAME in names) == self.blend
         )
@@ -155,6 +122,38 @@ class OriginsRecord:
     def entry(self, name: str) -> FileEntry | None:
         """Return the entry of a file, None where there is none of that name."""
         return next((entry for entry in self.files if entry.name == name), None)
+
+
+_DATASET: Final = fields(
+    {
+        "documents": optional(integer()),
+        "tokens": integer(),
+        "samples": integer(),
+        "addresses": boolean(),
+        "manifest": optional(file_name(nested=False)),
+        "first": integer(),
+        "packed_anew": boolean(),
+    },
+    OriginDataset,
+    absent={"sources": items(optional(text()))},
+)
+_ORIGINS: Final = RecordKind[OriginsRecord](
+    "a record of origins",
+    _REMEDY,
+    {
+        _FORMAT: fields(
+            {
+                "sequences": integer(1),
+                "blend": boolean(),
+                "datasets": items(_DATASET, 1),
+                "files": items(FILE_ENTRY),
+            },
+            OriginsRecord,
+        )
+    },
+    OriginsRecord.to_bytes,
+    OriginsRecord.is_sound,
+)
 
 
 class OriginFiles:

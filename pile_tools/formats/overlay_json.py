@@ -9,18 +9,24 @@ the parent does not have are numbered after its own, and are a token dataset in 
 """
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
-import orjson
-
-from pile_tools.errors import DataError, UnfinishedError
+from pile_tools.errors import DataError
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.block_cache import BlockCache
-from pile_tools.storage.manifest import MANIFEST_NAME, FileEntry, canonical_json
-from pile_tools.storage.store import Io, Store, is_url, joined, open_store
+from pile_tools.storage.manifest import FILE_ENTRY, FileEntry, canonical_json
+from pile_tools.storage.records import (
+    RecordKind,
+    fields,
+    integer,
+    items,
+    location,
+    optional,
+    read_json,
+    text,
+)
+from pile_tools.storage.store import joined
 
 __all__ = [
     "ADDED_NAME",
@@ -32,7 +38,6 @@ __all__ = [
     "SAMPLES_NAME",
     "OverlayRecord",
     "ParentPlace",
-    "overlay_at",
 ]
 
 OVERLAY_NAME: Final = "overlay.json"
@@ -78,30 +83,36 @@ class OverlayRecord:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
-    def parse(cls, content: bytes, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> "OverlayRecord":
         """Return what the bytes of the file ``name`` say; DataError for anything but what was written."""
-        try:
-            value: dict[str, Any] = orjson.loads(content)
-            if value.pop("format") != _FORMAT:
-                raise DataError(f"{name}: not an overlay that this version reads ({_FORMAT!r})")
-            files = tuple(FileEntry.from_json(entry, name) for entry in value.pop("files"))
-            swaps = tuple((int(one), int(two)) for one, two in value.pop("swaps"))
-            batch_size = value.pop("batch_size", None)
-            record = cls(**value, batch_size=batch_size, swaps=swaps, files=files)
-            sound = (
-                record.to_bytes() == content
-                and 0 <= record.first_sample < record.last_sample
-                and (batch_size is None or (type(batch_size) is int and batch_size > 0))
-            )
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{name}: not an overlay ({error}); run `pile-tools intervene` again") from None
-        if not sound:
-            raise DataError(f"{name}: edited by hand or damaged; run `pile-tools intervene` again")
-        return record
+        return _OVERLAY.read(content, name)
 
     def entry(self, name: str) -> FileEntry | None:
         """Return the entry of a file, None where the overlay has none of that name."""
         return next((entry for entry in self.files if entry.name == name), None)
+
+
+_OVERLAY: Final = RecordKind[OverlayRecord](
+    "an overlay",
+    "run `pile-tools intervene` again",
+    {
+        _FORMAT: fields(
+            {
+                "parent": text(),
+                "first_sample": integer(),
+                "last_sample": integer(1),
+                "swaps": items(items(integer(), 2, 2)),
+                "added_documents": integer(),
+                "files": items(FILE_ENTRY),
+            },
+            lambda batch_size=None, **values: OverlayRecord(batch_size=batch_size, **values),
+            absent={"batch_size": integer(1)},
+        )
+    },
+    OverlayRecord.to_bytes,
+    lambda record: record.first_sample < record.last_sample,
+)
+_PARENT_REMEDY: Final = "write there where the overlay's parent is, or run `pile-tools intervene` again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,31 +139,7 @@ class ParentPlace:
         """Return what the bytes of the file ``name`` say; DataError where they do not name a parent."""
         if content is None:
             raise DataError(f"{name}: missing, so the overlay's parent is not known")
-        try:
-            value = orjson.loads(content)
-            location, order = value["location"], value["order"]
-            if not isinstance(location, str) or not (order is None or isinstance(order, str)):
-                raise TypeError("location and order are texts")
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f'{name}: not {{"location": …, "order": …}} ({error})') from None
-        return cls(location, order)
-
-
-def overlay_at(
-    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
-) -> tuple[Store, OverlayRecord, ParentPlace] | None:
-    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
-    name = os.fspath(location)
-    if not is_url(name) and not os.path.isdir(name):
-        return None
-    store = open_store(name, io=io, cache=cache)
-    names = store.list()
-    if names is not None and OVERLAY_NAME not in names:
-        return None
-    content = store.read(OVERLAY_NAME)
-    if content is None:
-        return None
-    if store.read(MANIFEST_NAME) is None:
-        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
-    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
-    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")
+        what = '{"location": …, "order": …}'
+        kind = fields({"location": location(), "order": optional(location())}, cls)
+        parent: Self = read_json(content, name, kind, what, _PARENT_REMEDY)
+        return parent

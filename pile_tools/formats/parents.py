@@ -9,7 +9,7 @@ knows the whole chain.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -21,18 +21,19 @@ import pyarrow.parquet as pq
 
 from pile_tools.corpus.shards import Shard
 from pile_tools.errors import DataError, MissingFileError, UnfinishedError
+from pile_tools.formats.tables import read_table
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest
 from pile_tools.storage.names import path_inside
 from pile_tools.storage.store import LocalStore, Store
 
-__all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest", "check_carried"]
+__all__ = ["PARENTS_NAME", "REMOVED_SCHEMA", "History", "carry_history", "carry_manifest", "check_carried"]
 
 PARENTS_NAME: Final = "parents"
 _REMOVED_NAME: Final = "removed.parquet"
 # The tables of `dedup` that list records of its input, by shard and row.
 _DEDUP_TABLES: Final = ("dedup.parquet", "skipped.parquet")
-_REMOVED_SCHEMA: Final = pa.schema(
+REMOVED_SCHEMA: Final = pa.schema(
     [pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
 )
 _GROUP_ROWS: Final = 1 << 20
@@ -107,7 +108,7 @@ def _write_removed(output: Path, identity: str, directory: Path, manifest: Manif
         atomic_write(path) as file,
         pq.ParquetWriter(
             file,
-            _REMOVED_SCHEMA,
+            REMOVED_SCHEMA,
             compression="zstd",
             use_dictionary=["shard"],
             column_encoding={"row": "DELTA_BINARY_PACKED"},
@@ -115,25 +116,27 @@ def _write_removed(output: Path, identity: str, directory: Path, manifest: Manif
         ) as writer,
     ):
         for entry in manifest.inputs:
-            rows = np.unique(np.concatenate([np.empty(0, np.int64), *_rows_of(tables, entry.name)]))
+            listed = [_rows_of(table, str(table), entry.name) for table in tables]
+            rows = np.unique(np.concatenate([np.empty(0, np.int64), *listed]))
             for start in range(0, len(rows), _GROUP_ROWS):
                 part = rows[start : start + _GROUP_ROWS]
                 shards = pa.array([entry.name], pa.string()).take(pa.array(np.zeros(len(part), np.int32)))
-                writer.write_table(pa.Table.from_arrays([shards, pa.array(part)], schema=_REMOVED_SCHEMA))
+                writer.write_table(pa.Table.from_arrays([shards, pa.array(part)], schema=REMOVED_SCHEMA))
     return path.relative_to(output).as_posix()
 
 
-def _rows_of(tables: Iterable[Path | pa.BufferReader], shard: str) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of ``shard`` in each table; the statistics of row groups keep the others unread."""
-    for table in tables:
-        try:
-            found = pq.read_table(
-                table, columns=["row"], filters=[("shard", "==", shard)], page_checksum_verification=True
-            )
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).split("\n")[0]
-            raise DataError(f"{table}: not readable ({reason}); make it again") from None
-        yield found.column("row").to_numpy().astype(np.int64)
+def _rows_of(table: Path | pa.BufferReader, name: str, shard: str) -> npt.NDArray[np.int64]:
+    """Return the rows of ``shard`` that the table ``name`` of records lists.
+
+    The statistics of row groups keep those of other shards unread.
+    """
+    remedy = "make or copy it again"
+    filters = [("shard", "==", shard)]
+    listed = read_table(table, REMOVED_SCHEMA, name=name, columns=["row"], filters=filters, remedy=remedy)
+    rows: npt.NDArray[np.int64] = listed.column("row").to_numpy()
+    if len(rows) and rows.min() < 0:
+        raise DataError(f"{name}: row {rows.min()} of {shard}; {remedy}")
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +210,7 @@ class History:
             content = self.store.read(name)
             if content is None:
                 raise DataError(f"{self.store.name}/{name}: missing; copy or make the dataset again")
-            self._removed[key] = next(_rows_of([pa.BufferReader(content)], shard))
+            self._removed[key] = _rows_of(pa.BufferReader(content), f"{self.store.name}/{name}", shard)
         return self._removed[key]
 
 

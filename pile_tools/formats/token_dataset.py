@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, MissingFileError, ParameterError, UnfinishedError
+from pile_tools.errors import DataError, MissingFileError, MissingStreamError, ParameterError, UnfinishedError
 from pile_tools.formats.mmidx import (
     HEADER_BYTES,
     WHOLE_CHECK,
@@ -96,12 +96,14 @@ def find_dataset(
     io: Io = "mmap",
     cache: BlockCache | None = None,
     near: Store | None = None,
+    store: Store | None = None,
 ) -> tuple[Store, str]:
     """Return the store and the prefix of the token dataset at ``location``.
 
     ``location`` is a directory or URL that holds one ``.idx`` file, an ``.idx`` or ``.bin`` file or the
-    prefix itself. Raises MissingFileError where there is none, ParameterError where there are several and
-    UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
+    prefix itself. Raises PileToolsError where there is none, ParameterError where there are several and
+    UnfinishedError for what a command has not finished. ``near``: see ``open_store``; ``store`` is that of a
+    directory or URL that is open already.
     """
     name = os.fspath(location).rstrip("/") or "/"
     folder, last = split_last(name) if is_url(name) else os.path.split(name)
@@ -109,12 +111,12 @@ def find_dataset(
     # Megatron-Core keeps its maps in a directory that is called as the prefix beside which it is.
     is_folder = Path(name).is_dir() and not Path(f"{name}.idx").is_file()
     if prefix == last and (is_url(name) or is_folder):
-        found = _prefix_in(store := open_store(name, io=io, cache=cache, near=near))
+        found = _prefix_in(store := store or open_store(name, io=io, cache=cache, near=near))
         if found is not None:
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
             where = "the current directory" if name == "." else name
-            raise MissingFileError(
+            raise MissingStreamError(
                 f"{without_credentials(where)}: no .idx file in it, so no token dataset; name the directory "
                 "or prefix of one (--data, or $PILE_TOOLS_DATA)"
             )
@@ -124,10 +126,12 @@ def find_dataset(
         return store, prefix
     if is_url(name):
         stem = without_credentials(child(folder, prefix))
-        raise MissingFileError(f"{stem}.idx: no such file; name the folder or the prefix of a token dataset")
+        raise MissingStreamError(
+            f"{stem}.idx: no such file; name the folder or the prefix of a token dataset"
+        )
     if Path(name).is_file():
-        raise MissingFileError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
-    raise MissingFileError(
+        raise MissingStreamError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
+    raise MissingStreamError(
         f"{name}: no such directory, and {os.path.join(folder, prefix)}.idx: no such file; name the "
         "directory or the prefix of a token dataset (one on the Hub is hf://datasets/OWNER/NAME)"
     )

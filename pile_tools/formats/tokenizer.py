@@ -18,7 +18,7 @@ import orjson
 import tokenizers
 
 from pile_tools.errors import DataError, MissingFileError, RemoteError
-from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 
 __all__ = ["MAX_TOKENIZER_BYTES", "TOKENIZER_NAME", "TokenizerFile", "parse_tokenizer", "read_tokenizer"]

@@ -22,11 +22,17 @@ from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json
 from pile_tools.storage.outputs import refuse_output
+from pile_tools.storage.records import fields, one_of, read_json, section, text
 
 __all__ = ["METADATA_KEY", "Part", "make_table", "read_description", "step_parts", "write_table"]
 
 METADATA_KEY: Final = b"pile_tools"
 _FORMAT: Final = "pile-tools study 1"
+_REMEDY: Final = "name the table that the study wrote, or make it again"
+_DESCRIPTION: Final = fields(
+    {"format": one_of([_FORMAT]), "study": text(), "parameters": section({})},
+    absent={"version": text()},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def _join(parts: Sequence[Part], output: Path, content: bytes) -> None:
     with atomic_write(output) as file:
         writer: pq.ParquetWriter | None = None
         for part in parts:
-            table = pq.read_table(part.path)
+            table = pq.read_table(part.path, page_checksum_verification=True)
             if writer is None:
                 schema = table.schema.with_metadata({METADATA_KEY: content})
                 writer = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
@@ -123,21 +129,21 @@ def _join(parts: Sequence[Part], output: Path, content: bytes) -> None:
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a part, whole or not at all."""
     with atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def read_description(path: Path) -> dict[str, Any]:
     """Return what the metadata of a study's file says; DataError for any other file."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-        value: dict[str, Any] = orjson.loads(metadata[METADATA_KEY])
-        if value["format"] != _FORMAT:
-            raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
+        content = (pq.read_schema(path).metadata or {})[METADATA_KEY]
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file") from None
-    except (pa.ArrowException, KeyError, TypeError, ValueError):
-        raise DataError(f"{path}: not a table of a study of pile-tools") from None
-    return value
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        raise DataError(f"{path}: not a table of a study of pile-tools; {_REMEDY}") from None
+    description: dict[str, Any] = read_json(
+        content, str(path), _DESCRIPTION, "a table of a study of pile-tools", _REMEDY
+    )
+    return description
 
 
 def step_parts(start: int, stop: int, steps: int) -> Iterator[tuple[int, int]]:

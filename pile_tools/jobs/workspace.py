@@ -48,6 +48,7 @@ from pile_tools.storage.manifest import (
     canonical_json,
     file_entry,
 )
+from pile_tools.storage.records import fields, integer, mapping, read_json_file, section, text
 
 __all__ = ["InputFile", "Workspace"]
 
@@ -56,6 +57,15 @@ _JOB_NAME = "job.json"
 _JOB_KEYS: Final = {"stage", "parameters", "files", "versions"}
 _RELEASED_NAME = "released"
 _REMEDY: Final = "choose another directory with `-o`"
+_INPUT = fields({"bytes": integer(), "mtime_ns": integer(-(1 << 63)), "sha256": text()})
+_JOB = fields(
+    {
+        "stage": text(),
+        "parameters": section({}),
+        "files": mapping(text(), _INPUT),
+        "versions": mapping(text(), text()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +240,11 @@ class Workspace(HeldDirectory):
             if names:
                 self._refuse_content(f"{self.work.name}/{names[0]}")
             return None
-        try:
-            job = orjson.loads(path.read_bytes())
-        except orjson.JSONDecodeError:
-            job = None
-        if not isinstance(job, dict) or job.keys() != _JOB_KEYS:
-            self._refuse_content(f"{self.work.name}/{_JOB_NAME}")
+        return self._read_record()
+
+    def _read_record(self) -> dict[str, Any]:
+        remedy = f"remove {self.directory} and run the command again"
+        job: dict[str, Any] = read_json_file(self.work / _JOB_NAME, _JOB, "the record of a job", remedy)
         return job
 
     def _resume(self, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -281,7 +290,7 @@ class Workspace(HeldDirectory):
 
         Raises ChangedError where an input changed meanwhile, or an output is not what the manifest lists.
         """
-        stamps = orjson.loads((self.work / _JOB_NAME).read_bytes())["files"]
+        stamps = self._read_record()["files"]
         for file, recorded in zip(self._inputs, self.input_entries, strict=True):
             status = file.path.stat()
             touched = status.st_mtime_ns != stamps[file.name]["mtime_ns"]

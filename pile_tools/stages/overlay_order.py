@@ -11,12 +11,13 @@ from pile_tools.algorithms.orders.recipes import Order, count_epochs, is_last_ap
 from pile_tools.errors import ParameterError
 from pile_tools.formats.index_maps import SEQUENTIAL, MapNames, OrderMaps, OrderPlace, find_order
 from pile_tools.formats.order_json import OrderRecord
-from pile_tools.formats.overlay_json import OverlayRecord, overlay_at
+from pile_tools.formats.overlay_json import OverlayRecord
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order.arrays import checked_sizes
 from pile_tools.stages.order.order import OrderSummary, publish_order
 from pile_tools.stages.order.record import new_record, order_label, stream_length
 from pile_tools.storage.store import Store
+from pile_tools.stream.opening import find_stream
 
 __all__ = ["OverlayOrder", "make_overlay_order"]
 
@@ -36,18 +37,16 @@ class OverlayOrder:
 
         That the overlay is one of this very order is proved when it is opened.
         """
-        overlay = first = overlay_at(location, "mmap", None)
-        if first is None:
+        first = stream = find_stream(location)
+        if first.overlay is None:
             return None
         order: str | None = None
-        below = os.fspath(location)
-        while overlay is not None:
-            store, _, parent = overlay
-            below, own = parent.seen_from(store.location)
+        while stream.parent is not None:
+            below, own = stream.parent.seen_from(stream.store.location)
             order = order or own
-            overlay = overlay_at(below, "mmap", None)
-        dataset = TokenDataset.open(below)
-        return cls(first[0], first[1], dataset, find_order(dataset.store, dataset.prefix, order))
+            stream = find_stream(below)
+        dataset = stream.open_dataset()
+        return cls(first.store, first.overlay, dataset, find_order(dataset.store, dataset.prefix, order))
 
     @property
     def seq_length(self) -> int | None:

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from pile_tools.errors import DataError, DeniedError, MissingFileError, RemoteError, UnsupportedError
 from pile_tools.storage.remote import RemoteSource
-from pile_tools.storage.retry import TryAgain, asked_wait, retried
+from pile_tools.storage.retry import RETRIED_STATUSES, TryAgain, asked_wait, retried
 from pile_tools.storage.urls import CREDENTIALS_VARIABLE, redacted, without_credentials
 
 __all__ = ["IDENTITY", "HttpSource", "Response", "get_range", "is_encoded", "transport"]
 
 _TIMEOUT: Final = 30.0
-_RETRIED: Final = {408, 425, 429, 500, 502, 503, 504}
 # Range units are compared without regard to case (RFC 9110, 14.1).
 _CONTENT_RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
 
@@ -127,7 +126,7 @@ def _check_status(status: int, headers: Any, name: str, start: int, length: int)
         )
     if status == 416:
         raise DataError(f"{name}: ends before byte {start + length}; it is not the file that was expected")
-    if status in _RETRIED:
+    if status in RETRIED_STATUSES:
         raise TryAgain(f"the server says {status}", asked_wait(headers))
     if status in (401, 403):
         raise DeniedError(

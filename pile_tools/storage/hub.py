@@ -1,9 +1,14 @@
-"""Files of a repository on the Hub, by ranges, all of the commit that was there when the first was opened."""
+"""Files of the Hub: by ranges, all of the commit that was there when the first was opened, or downloaded.
+
+Downloads are huggingface_hub's, into its own cache: limits of the Hub are obeyed, bars are on terminals only.
+"""
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -18,10 +23,10 @@ from pile_tools.errors import (
 from pile_tools.storage.http_range import IDENTITY, Response, get_range, is_encoded, transport
 from pile_tools.storage.names import check_name
 from pile_tools.storage.remote import RemoteSource
-from pile_tools.storage.retry import TryAgain, asked_wait, retried
+from pile_tools.storage.retry import RETRIED_STATUSES, TryAgain, asked_wait, retried
 from pile_tools.storage.urls import redacted, without_credentials
 
-__all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource"]
+__all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource", "downloaded"]
 
 _TIMEOUT: Final = 30.0
 _MOST_MOVES: Final = 5
@@ -249,7 +254,52 @@ def _explained(name: str, revision: str | None) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise RemoteError(f"{name}: {redacted(str(error))}") from None
     except errors.HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        if status in (408, 429) or status >= 500:
-            raise TryAgain(f"the Hub says {status}", asked_wait(error.response.headers)) from None
+        if error.response is not None and error.response.status_code in RETRIED_STATUSES:
+            raise _try_again(error.response) from None
         raise RemoteError(f"{name}: {' '.join(redacted(str(error)).split())[:200]}") from None
+
+
+def _try_again(response: Any) -> TryAgain:
+    """Return the other try that the Hub's ``response``, one of ``RETRIED_STATUSES``, asks for."""
+    return TryAgain(f"the Hub says {response.status_code}", asked_wait(response.headers))
+
+
+def downloaded(name: str, download: Callable[[], str]) -> Path:
+    """Return the path that ``download`` gives, a call of huggingface_hub that fetches what ``name`` names.
+
+    Raises what the call raises; where the Hub asks for a wait, as ``retried`` does.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def once() -> Path:
+        try:
+            return Path(download())
+        except (HfHubHTTPError, OSError) as error:
+            # Without a copy in its cache huggingface_hub says so, and what the Hub said is the cause.
+            cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
+            response = getattr(cause, "response", None)
+            if response is None or response.status_code not in RETRIED_STATUSES:
+                raise
+            raise _try_again(response) from None
+
+    with _bars_on_terminals():
+        return retried(once, name)
+
+
+@contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """Let huggingface_hub draw its bars on a terminal only."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

@@ -8,17 +8,31 @@ manifest names its parents.
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final
 
 import orjson
 
 from pile_tools.errors import DataError, MissingFileError, UnfinishedError
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.names import check_name, path_inside
+from pile_tools.storage.names import path_inside
+from pile_tools.storage.records import (
+    RecordKind,
+    Section,
+    boolean,
+    fields,
+    file_name,
+    integer,
+    items,
+    mapping,
+    optional,
+    section,
+    text,
+)
 
 __all__ = [
+    "FILE_ENTRY",
     "MANIFEST_NAME",
     "UNFINISHED_NAME",
     "FileEntry",
@@ -96,19 +110,18 @@ class FileEntry:
         path = self.path(directory)
         return path.is_file() and path.stat().st_size == self.bytes
 
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any], record: str) -> Self:
-        """Return an entry of the file ``record``; DataError for a name that is not inside of a directory."""
-        parent_name, input_name = entry.get("parent_name"), entry.get("input")
-        return cls(
-            check_name(entry["name"], record),
-            int(entry["bytes"]),
-            str(entry["sha256"]),
-            entry.get("documents"),
-            entry.get("parent"),
-            None if parent_name is None else check_name(parent_name, record),
-            None if input_name is None else check_name(input_name, record),
-        )
+
+FILE_ENTRY: Final = fields(
+    {"name": file_name(), "bytes": integer(), "sha256": text()},
+    FileEntry,
+    absent={
+        "documents": integer(),
+        "parent": text(),
+        "parent_name": optional(file_name()),
+        "input": optional(file_name()),
+    },
+)
+"""The shape of an entry in a record."""
 
 
 def file_entry(path: Path, name: str | None = None, documents: int | None = None) -> FileEntry:
@@ -167,7 +180,7 @@ class Manifest:
                 )
 
     @classmethod
-    def find(cls, directory: Path) -> Self | None:
+    def find(cls, directory: Path) -> "Manifest | None":
         """Read the manifest of ``directory``; None where there is none, or one that is not of pile-tools."""
         try:
             content = (directory / MANIFEST_NAME).read_bytes()
@@ -176,7 +189,7 @@ class Manifest:
         return cls.find_in(content, str(directory / MANIFEST_NAME))
 
     @classmethod
-    def find_in(cls, content: bytes | None, name: str) -> Self | None:
+    def find_in(cls, content: bytes | None, name: str) -> "Manifest | None":
         """Return the manifest that the bytes of the file ``name`` hold; None where they are another tool's.
 
         Bytes that name our format and are damaged are a DataError.
@@ -184,7 +197,7 @@ class Manifest:
         return cls.parse(content, name) if content and b'"pile-tools manifest ' in content else None
 
     @classmethod
-    def read(cls, directory: Path) -> Self:
+    def read(cls, directory: Path) -> "Manifest":
         """Read the manifest of ``directory``.
 
         Raises UnfinishedError where there is none and DataError where its bytes are not a manifest
@@ -202,29 +215,60 @@ class Manifest:
         return cls.parse(content, str(path))
 
     @classmethod
-    def parse(cls, content: bytes, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> "Manifest":
         """Return the manifest that ``content``, the bytes of the file ``name``, holds.
 
         Raises DataError where they are not a manifest in canonical form.
         """
-        try:
-            value = orjson.loads(content)
-            if value["format"] != _FORMAT:
-                raise DataError(f"{name}: format {value['format']!r}, but this version reads {_FORMAT!r}")
-            manifest = cls(
-                stage=value["stage"],
-                parameters=value["parameters"],
-                inputs=[FileEntry.from_json(entry, name) for entry in value["inputs"]],
-                outputs=[FileEntry.from_json(entry, name) for entry in value["outputs"]],
-                counts=value["counts"],
-                parents=[check_name(identity, name, nested=False) for identity in value["parents"]],
-                versions=value["versions"],
-            )
-            same = manifest.to_bytes() == content
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{name}: not a pile-tools manifest ({error}); make its directory again"
-            ) from None
-        if not same:
-            raise DataError(f"{name}: edited by hand or damaged; make its directory again")
-        return manifest
+        manifest = _MANIFEST.read(content, name)
+        remedy = _MANIFEST.remedy
+        return replace(
+            manifest,
+            parameters=Section(manifest.parameters, name, remedy),
+            counts=Section(manifest.counts, name, remedy),
+        )
+
+
+_COUNTS: Final = mapping(text(), integer())
+_TOKENIZER: Final = section({"name": text(), "sha256": text()})
+# The parameters and counts that the stages that come later read, where a manifest has them.
+_PARAMETERS: Final = section(
+    {
+        "against": items(text()),
+        "dtype": text(),
+        "eod_id": optional(integer()),
+        "eod_token": optional(text()),
+        "machine": section({}),
+        "method": text(),
+        "ngram": integer(1),
+        "normalize": text(),
+        "recipe": section({"model": section({}), "optimizer": section({})}),
+        "save_signatures": boolean(),
+        "tokenizer": _TOKENIZER,
+    }
+)
+_STAGE_COUNTS: Final = section(
+    {"max_id": integer(-1)}
+    | {name: integer() for name in ("documents", "kept", "removed", "tokens")}
+    | {"components": _COUNTS, "similarities": _COUNTS, "without_source": _COUNTS}
+    | {"sources": mapping(text(), _COUNTS)}
+)
+_MANIFEST: Final = RecordKind[Manifest](
+    "a pile-tools manifest",
+    "make its directory again",
+    {
+        _FORMAT: fields(
+            {
+                "stage": text(),
+                "parameters": _PARAMETERS,
+                "inputs": items(FILE_ENTRY, make=list),
+                "outputs": items(FILE_ENTRY, make=list),
+                "counts": _STAGE_COUNTS,
+                "parents": items(file_name(nested=False), make=list),
+                "versions": mapping(text(), text()),
+            },
+            Manifest,
+        )
+    },
+    Manifest.to_bytes,
+)

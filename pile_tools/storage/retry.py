@@ -9,13 +9,15 @@ from typing import Final, TypeVar
 
 from pile_tools.errors import PileToolsError, RemoteError, UnfinishedError
 
-__all__ = ["ATTEMPTS", "PATIENCE", "TryAgain", "asked_wait", "retried"]
+__all__ = ["ATTEMPTS", "PATIENCE", "RETRIED_STATUSES", "TryAgain", "asked_wait", "retried"]
 
 T = TypeVar("T")
 
 ATTEMPTS: Final = 6
 PATIENCE: Final = 300.0
 """Seconds that one read waits in all because a server asks for it."""
+RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+"""HTTP statuses of failures by chance: of a server that is busy, or of a proxy that does not reach it."""
 _FIRST_WAIT: Final = 0.5
 # Ten years: what a server asks for may be any number, and a date has a last year.
 _LONGEST: Final = 315_360_000.0

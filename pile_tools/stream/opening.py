@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pile_tools.errors import DataError, MismatchError, ParameterError
+from pile_tools.errors import DataError, MismatchError, MissingStreamError, ParameterError, UnfinishedError
 from pile_tools.formats.index_maps import (
     SEQUENTIAL,
     OrderMaps,
@@ -16,12 +16,12 @@ from pile_tools.formats.index_maps import (
     list_orders,
     unlisted_order,
 )
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, OrderRecord, parse_record
-from pile_tools.formats.overlay_json import PARENT_NAME, OverlayRecord, ParentPlace, overlay_at
+from pile_tools.formats.overlay_json import OVERLAY_NAME, PARENT_NAME, OverlayRecord, ParentPlace
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.storage.block_cache import BlockCache
-from pile_tools.storage.manifest import canonical_json
+from pile_tools.storage.manifest import MANIFEST_NAME, canonical_json
 from pile_tools.storage.proofs import Claim
 from pile_tools.storage.recorded_files import hash_claim
 from pile_tools.storage.store import Io, Store, open_listed, open_store
@@ -31,7 +31,7 @@ from pile_tools.stream.components import Component, MapsComponent, SequentialCom
 from pile_tools.stream.origins import Origins
 from pile_tools.stream.overlay import OverlayComponent
 
-__all__ = ["OpenedStream", "open_component", "open_location"]
+__all__ = ["FoundStream", "OpenedStream", "find_stream", "open_component", "open_location"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,75 @@ class OpenedStream:
         return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def open_location(
+@dataclass(frozen=True, slots=True)
+class FoundStream:
+    """What is at a location, as ``find_stream`` finds it in ``store``; only its records have been read.
+
+    A token dataset has a ``prefix``, a blend a ``record``, an overlay a ``record`` and the place of its
+    ``parent``.
+    """
+
+    store: Store
+    prefix: str | None = None
+    record: OverlayRecord | BlendRecord | None = None
+    parent: ParentPlace | None = None
+
+    @property
+    def overlay(self) -> OverlayRecord | None:
+        """The record of the overlay, if it is one."""
+        return self.record if isinstance(self.record, OverlayRecord) else None
+
+    @property
+    def blend(self) -> BlendRecord | None:
+        """The record of the blend, if it is one."""
+        return self.record if isinstance(self.record, BlendRecord) else None
+
+    def open_dataset(self) -> TokenDataset:
+        """Open the token dataset; ParameterError for an overlay or a blend, which has no documents."""
+        if self.overlay is not None:
+            raise ParameterError(
+                f"{self.store.name}: an overlay, which has no documents of its own; name its parent"
+            )
+        if self.prefix is None:
+            raise ParameterError(
+                f"{self.store.name}: a blend of several datasets; name one dataset with an order"
+            )
+        return TokenDataset(self.store, self.prefix)
+
+
+def find_stream(
     location: str | os.PathLike[str],
+    *,
+    io: Io = "mmap",
+    cache: BlockCache | None = None,
+    near: Store | None = None,
+) -> FoundStream:
+    """Return what is at ``location``: an overlay, a blend or a token dataset, here or behind a URL.
+
+    Its store is opened once. Raises PileToolsError where nothing is there, ParameterError for several token
+    datasets, UnfinishedError for what a command has not finished and DataError for a damaged record.
+    """
+    name = os.fspath(location)
+    store: Store | None = None
+    if is_url(name) or os.path.isdir(name):
+        store = open_store(name, io=io, cache=cache, near=near)
+        names = store.list()
+        content = store.read(OVERLAY_NAME) if names is None or OVERLAY_NAME in names else None
+        if content is not None:
+            if store.read(MANIFEST_NAME) is None:
+                raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
+            overlay = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
+            parent = ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")
+            return FoundStream(store, record=overlay, parent=parent)
+        content = store.read(ORDER_NAME) if names is None or ORDER_NAME in names else None
+        record = parse_record(content, f"{store.name}/{ORDER_NAME}") if content else None
+        if isinstance(record, BlendRecord):
+            return FoundStream(store, record=record)
+    return FoundStream(*find_dataset(location, io=io, cache=cache, near=near, store=store))
+
+
+def open_location(
+    location: str | os.PathLike[str] | FoundStream,
     order: str | os.PathLike[str] | OrderPlace | None,
     io: Io,
     cache: BlockCache | None,
@@ -78,23 +145,21 @@ def open_location(
 
     ``order`` is the order itself where it was found above the dataset, with an overlay.
     """
-    overlay = overlay_at(location, io, cache)
-    if overlay is not None:
-        own = order if isinstance(order, OrderPlace) else _own_order(overlay[0], order)
-        return _open_overlay(*overlay, own or order, io, cache)
-    blend = _blend_at(location, io, cache)
-    if blend is not None:
+    stream = location if isinstance(location, FoundStream) else find_stream(location, io=io, cache=cache)
+    if stream.overlay is not None:
+        own = order if isinstance(order, OrderPlace) else _own_order(stream.store, order)
+        return _open_overlay(stream, own or order, io, cache)
+    if stream.blend is not None:
         named = order.label if isinstance(order, OrderPlace) else order
-        if named is not None and os.fspath(named) != blend[1].label:
+        if named is not None and os.fspath(named) != stream.blend.label:
             raise ParameterError(
-                f"{without_credentials(location)}: a blend, whose order is {blend[1].label}, and not "
+                f"{stream.store.name}: a blend, whose order is {stream.blend.label}, and not "
                 f"{without_credentials(named)!r}"
             )
-        return _open_blend(*blend, io, cache)
-    store, prefix = find_dataset(location, io=io, cache=cache)
-    dataset = TokenDataset(store, prefix)
+        return _open_blend(stream.store, stream.blend, io, cache)
+    dataset = stream.open_dataset()
     if not isinstance(order, OrderPlace):
-        order = find_order(store, prefix, order, io=io, cache=cache)
+        order = find_order(dataset.store, dataset.prefix, order, io=io, cache=cache)
     return open_component(dataset, order)
 
 
@@ -138,15 +203,16 @@ def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | N
 
 
 def _open_overlay(
-    store: Store,
-    record: OverlayRecord,
-    parent_place: ParentPlace,
+    overlay: FoundStream,
     order: str | os.PathLike[str] | OrderPlace | None,
     io: Io,
     cache: BlockCache | None,
 ) -> OpenedStream:
-    """Open an overlay in ``order``, by default that which ``parent_place`` names."""
-    location, named = parent_place.seen_from(store.location)
+    """Open an overlay in ``order``, by default that which its ``parent.json`` names."""
+    store, record = overlay.store, overlay.overlay
+    if record is None or overlay.parent is None:
+        raise ParameterError(f"{store.name}: no overlay")
+    location, named = overlay.parent.seen_from(store.location)
     if order is None or (named is not None and order == named.rpartition("/")[2]):
         order = named
     parent = open_location(location, order, io, cache)
@@ -222,33 +288,21 @@ def _check_belongs(dataset: TokenDataset, place: OrderPlace, record: OrderRecord
         )
 
 
-def _blend_at(
-    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
-) -> tuple[Store, BlendRecord] | None:
-    """Return the blend in the directory ``location``, if there is one."""
-    name = os.fspath(location)
-    if not is_url(name) and not os.path.isdir(name):
-        return None
-    store = open_store(name, io=io, cache=cache)
-    names = store.list()
-    if names is not None and ORDER_NAME not in names:
-        return None
-    content = store.read(ORDER_NAME)
-    record = parse_record(content, f"{store.name}/{ORDER_NAME}") if content else None
-    return (store, record) if isinstance(record, BlendRecord) else None
-
-
 def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache | None) -> OpenedStream:
     """Open the overlay that is a ``part`` of the blend in ``store``; DataError where it is another by now."""
     location = joined(store.location, part.data)
-    overlay = overlay_at(location, io, cache)
-    if overlay is None or overlay[1].identity != part.overlay:
-        there = "no overlay is there" if overlay is None else f"it is {overlay[1].identity[:12]}…"
-        raise MismatchError(
+    try:
+        stream = find_stream(location, io=io, cache=cache)
+        overlay = stream.overlay
+    except MissingStreamError:
+        overlay = None
+    if overlay is None or overlay.identity != part.overlay:
+        there = "no overlay is there" if overlay is None else f"it is {overlay.identity[:12]}…"
+        raise DataError(
             f"{without_credentials(location)}: the blend in {store.name} was made with the overlay "
             f"{str(part.overlay)[:12]}…, but {there}; make the blend again"
         )
-    return _open_overlay(*overlay, None, io, cache)
+    return _open_overlay(stream, None, io, cache)
 
 
 def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> OpenedStream:

@@ -10,7 +10,7 @@ from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.swaps import swap_tokens, swap_vectors
 from pile_tools.errors import DataError, MismatchError
-from pile_tools.formats.map_files import read_array
+from pile_tools.formats.npy import read_array
 from pile_tools.formats.overlay_json import (
     ADDED_NAME,
     DOCUMENTS_NAME,

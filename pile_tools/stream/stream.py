@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import xxhash
 
 from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
+from pile_tools.formats.digests_npy import step_digest
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.order_json import BlendRecord, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
@@ -252,7 +252,7 @@ class Stream:
 
     def step_digest(self, step: int) -> bytes:
         """Return XXH3-128 of the bytes of ``batch(step)`` (C order, little endian), 16 bytes."""
-        return xxhash.xxh3_128_digest(self.batch(step).data)
+        return step_digest(self.batch(step))
 
     @property
     def is_counterfactual(self) -> bool:

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pile_tools.errors import ParameterError
+from pile_tools.formats.tables import read_table
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
 from pile_tools.studies.exposure import check_begins, last_seen
@@ -129,7 +129,7 @@ def loss_by_exposure(
             workers=workers,
             progress=progress,
         )
-        table = pq.read_table(path, memory_map=False)
+        table = read_table(path, _SCHEMA, remedy="remove it and run `pile-tools loss` again")
     return LossReport(reading, _groups(table, ["seen"]), _groups(table, ["source", "seen"]), table)
 
 

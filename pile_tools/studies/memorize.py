@@ -16,9 +16,10 @@ import pyarrow as pa
 from pile_tools.errors import ParameterError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
+from pile_tools.studies.memorize_report import MEMORIZE_SCHEMA
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import CausalModel, model_identity
-from pile_tools.studies.row_documents import ORIGIN_FIELDS, origin_columns
+from pile_tools.studies.row_documents import origin_columns
 from pile_tools.studies.steps_read import read_record
 from pile_tools.studies.stream_place import StreamPlace, check_steps
 from pile_tools.studies.worker import open_here
@@ -135,17 +136,7 @@ def _table(
     same = found == window[:, k:]
     matched = same.sum(axis=1)
     prefix = np.where(same.all(axis=1), length, same.argmin(axis=1))
-    schema = pa.schema(
-        [
-            pa.field("step", pa.int64(), nullable=False),
-            pa.field("row", pa.int32(), nullable=False),
-            pa.field("share", pa.float64(), nullable=False),
-            pa.field("n_matched", pa.int32(), nullable=False),
-            pa.field("n_prefix", pa.int32(), nullable=False),
-            *ORIGIN_FIELDS,
-            pa.field("continuation", pa.list_(pa.int32(), length), nullable=False),
-        ]
-    )
+    continuation = pa.field("continuation", pa.list_(pa.int32(), length), nullable=False)
     columns = [
         np.full(rows, step),
         np.arange(rows, dtype=np.int32),
@@ -155,4 +146,4 @@ def _table(
         *origin_columns(viewer, step, window.shape[1]),
         pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1).astype(np.int32)), length),
     ]
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, schema=MEMORIZE_SCHEMA.append(continuation))

@@ -3,7 +3,7 @@
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, MismatchError, ParameterError
+from pile_tools.formats.tables import read_table, readable
 from pile_tools.jobs.resumable_table import read_description
+from pile_tools.storage.records import fields, integer, items, optional, read_value, text
 from pile_tools.studies.exposure import times_seen
 from pile_tools.studies.plots import figure
 from pile_tools.studies.poisson import PoissonFit, fit_poisson
+from pile_tools.studies.row_documents import ORIGIN_FIELDS
 from pile_tools.studies.steps_read import check_lineage
-from pile_tools.train.record import Segment
+from pile_tools.train.record import SEGMENT
 from pile_tools.viewer import BatchViewer
 
 __all__ = [
+    "MEMORIZE_SCHEMA",
     "Group",
     "Interval",
     "MemorizeReport",
@@ -30,6 +34,31 @@ __all__ = [
     "read_shares",
     "report_to_json",
 ]
+
+MEMORIZE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("share", pa.float64(), nullable=False),
+        pa.field("n_matched", pa.int32(), nullable=False),
+        pa.field("n_prefix", pa.int32(), nullable=False),
+        *ORIGIN_FIELDS,
+    ]
+)
+"""The columns of a table of `pile-tools memorize`, besides the continuations, whose length is a parameter."""
+_REMEDY: Final = "run `pile-tools memorize` again"
+_PARAMETERS: Final = fields(
+    {
+        "stream": text(),
+        "batch_size": integer(1),
+        "start": integer(),
+        "stop": integer(),
+        "checkpoint_steps": optional(integer()),
+        "digest": optional(text()),
+        "lineage": optional(items(SEGMENT, 1)),
+    },
+    others=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +117,10 @@ def memorize_report(
     if not 0 < threshold <= 1:
         raise ParameterError(f"threshold {threshold} is not above 0 and at most 1")
     parameters = read_description(Path(path))["parameters"]
-    if "share" not in pq.read_schema(path).names:
+    read_value(parameters, str(path), _PARAMETERS, "a table of `pile-tools memorize`", _REMEDY)
+    if "share" not in _columns(path):
         raise DataError(f"{path}: not a table of `pile-tools memorize`")
-    table = _read(path, "step", "row", "share", "source")
+    table = _read(path, "step", "share", "source")
     memorized = table.column("share").to_numpy() >= threshold
     steps = table.column("step").to_numpy()
     intervals = tuple(_intervals(steps, memorized, parameters["start"], parameters["stop"], every))
@@ -152,18 +182,15 @@ def _by_times_seen(
             raise ParameterError(
                 f"{path}: its checkpoint records {recorded} steps, not {until}; leave --checkpoint-steps out"
             )
-        lineage = [Segment.of(segment) for segment in parameters["lineage"]]
+        lineage = [SEGMENT(segment) for segment in parameters["lineage"]]
         check_lineage(viewer, lineage, parameters["digest"])
     if until is None:
         raise ParameterError(
             f"{path}: does not record how many steps the model had read; say it with --checkpoint-steps"
         )
-    try:
-        sequences = _read(path, "document", "offset", "n_tokens")
-    except pa.ArrowException:
-        raise DataError(
-            f"{path}: does not say which part of a document was measured; make it again"
-        ) from None
+    if not {"document", "offset", "n_tokens"} <= _columns(path):
+        raise DataError(f"{path}: does not say which part of a document was measured; make it again")
+    sequences = _read(path, "document", "offset", "n_tokens")
     known = pc.is_valid(sequences.column("document")).to_numpy()
     times = times_seen(viewer, sequences.filter(pa.array(known)), until)
     found = _groups(times, memorized[known])
@@ -201,13 +228,18 @@ class Shares:
     mean: float
 
 
+def _columns(path: str | os.PathLike[str]) -> set[str]:
+    """Return the names of the columns of the table at ``path``."""
+    with readable(str(path), _REMEDY):
+        return set(pq.read_schema(path).names)
+
+
 def _read(path: str | os.PathLike[str], *columns: str) -> pa.Table:
-    """Read columns of the table at ``path``; DataError where a page is damaged."""
-    try:
-        return pq.read_table(path, columns=list(columns), page_checksum_verification=True)
-    except OSError as error:
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path}: damaged ({reason}); run `pile-tools memorize` again") from None
+    """Read columns of the table at ``path``; DataError where it is damaged, or lacks one of them."""
+    # Sources may also be written without a dictionary.
+    source = pa.field("source", pa.string())
+    schema = pa.schema([source if name == source.name else MEMORIZE_SCHEMA.field(name) for name in columns])
+    return read_table(path, schema, remedy=_REMEDY)
 
 
 def read_shares(path: str | os.PathLike[str]) -> Shares:

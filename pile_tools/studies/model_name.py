@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-import orjson
-
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import ParameterError
 from pile_tools.storage.hub_ids import split_hub_id
+from pile_tools.storage.records import fields, integer, read_json_file
 from pile_tools.suites import suite_of_model
 from pile_tools.train.checkpoint_files import DATA_NAME
 
@@ -55,12 +54,9 @@ class ModelName:
         """
         path = Path(self.location) / DATA_NAME
         if path.is_file():
-            try:
-                steps = orjson.loads(path.read_bytes())["steps"]
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                raise DataError(f"{path}: damaged; use another checkpoint") from None
-            if type(steps) is not int or steps < 0:
-                raise DataError(f"{path}: steps {steps!r}; use another checkpoint")
+            kind = fields({"steps": integer()}, others=True)
+            what = "the record of a checkpoint"
+            steps: int = read_json_file(path, kind, what, "use another checkpoint")["steps"]
             return steps
         directory = Path(os.path.abspath(self.location))
         model = self.location if self.revision is not None else f"{_OWNER}/{directory.parent.name}"

@@ -1,7 +1,6 @@
 """Causal language models to be asked questions: GPT-NeoX by our own code, any other by transformers."""
 
 import inspect
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from pile_tools.errors import (
     RemoteError,
     needs_extra,
 )
-from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 from pile_tools.storage.manifest import sha256_file
+from pile_tools.storage.records import fields, read_json, text
 from pile_tools.studies.greedy import greedy_continuation
 from pile_tools.studies.model_name import ModelName
 from pile_tools.train.checkpoint_files import CONFIG_NAME
@@ -254,12 +254,12 @@ def _is_pythias(config: Path) -> bool:
     from pile_tools.train.weights import model_from_config
 
     try:
-        kind = json.loads(config.read_bytes()).get("model_type")
+        content = config.read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{config}: no such file, so no model is in this directory") from None
-    except (ValueError, AttributeError):
-        raise DataError(f"{config}: not a model's config") from None
-    if kind != "gpt_neox":
+    shape = fields({}, absent={"model_type": text()}, others=True)
+    read = read_json(content, str(config), shape, "a model's config", "fetch the model again")
+    if read.get("model_type") != "gpt_neox":
         return False
     try:
         with torch.device("meta"):

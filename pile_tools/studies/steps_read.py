@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from pile_tools.errors import MismatchError, OutOfRangeError, ParameterError
+from pile_tools.formats.digests_npy import step_digest
 from pile_tools.studies.model_name import ModelName
 from pile_tools.train.checkpoint_files import DATA_NAME, DIGESTS_NAME, prove_files
-from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
+from pile_tools.train.record import DataRecord, Segment, Stream
 from pile_tools.viewer import BatchViewer
 
 __all__ = ["Reading", "check_lineage", "read_record"]

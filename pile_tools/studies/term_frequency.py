@@ -4,15 +4,23 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError, MismatchError, MissingFileError, ParameterError
-from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
-from pile_tools.storage.atomic import atomic_write
+from pile_tools.errors import MismatchError, ParameterError, PileToolsError
+from pile_tools.formats.tables import (
+    BATCH_SIZE_KEY,
+    FIRST_STEP_KEY,
+    STREAM_KEY,
+    open_table,
+    read_table,
+    readable,
+    write_table,
+)
 from pile_tools.studies.arithmetic import Answer
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.plots import figure
@@ -22,6 +30,14 @@ from pile_tools.train.record import DataRecord
 __all__ = ["CheckpointResult", "Frequencies", "answers_table", "plot_frequency", "summarise", "write_answers"]
 
 _TENTH = 10
+_REMEDY: Final = "make it with `pile-tools count`"
+_COUNTS: Final = pa.schema(
+    [
+        pa.field("checkpoint", pa.int64(), nullable=False),
+        pa.field("term", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +70,22 @@ class Frequencies:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
-        try:
-            table = pq.read_table(path)
-        except FileNotFoundError:
-            raise MissingFileError(f"{path}: no such file; make it with `pile-tools count`") from None
-        except pa.ArrowException:
-            raise DataError(f"{path}: not a Parquet file") from None
-        missing = {"checkpoint", "term", "count"} - set(table.column_names)
-        if missing:
-            raise DataError(f"{path}: no column {min(missing)!r}; make it with `pile-tools count`")
+        with open_table(path, _COUNTS, str(path), _REMEDY) as file:
+            # With a window, pairs of terms are counted, too.
+            has_pairs = "other" in file.schema_arrow.names
+        schema = _COUNTS.append(pa.field("other", pa.string())) if has_pairs else _COUNTS
+        table = read_table(path, schema, remedy=_REMEDY)
         metadata = table.schema.metadata or {}
-        self.stream: str | None = metadata[STREAM_KEY].decode() if STREAM_KEY in metadata else None
-        self.batch_size = int(metadata[BATCH_SIZE_KEY]) if BATCH_SIZE_KEY in metadata else None
-        first = int(metadata.get(FIRST_STEP_KEY, b"0"))
+        with readable(str(path), _REMEDY):
+            self.stream: str | None = metadata[STREAM_KEY].decode() if STREAM_KEY in metadata else None
+            self.batch_size = int(metadata[BATCH_SIZE_KEY]) if BATCH_SIZE_KEY in metadata else None
+            first = int(metadata.get(FIRST_STEP_KEY, b"0"))
         if first != 0:
             raise ParameterError(
                 f"{path}: counts from step {first} on, but a checkpoint has read from step 0; leave --steps "
                 "of `pile-tools count` out, or begin them with 0"
             )
-        if "other" in table.column_names:  # with a window, pairs of terms are counted, too
+        if has_pairs:
             table = table.filter(pc.is_null(table.column("other")))
         rows = zip(*(table.column(name).to_pylist() for name in ("checkpoint", "term", "count")), strict=True)
         self._counts = {(checkpoint, term): count for checkpoint, term, count in rows}
@@ -173,16 +186,16 @@ def answers_table(model: str, steps: int | None, answers: Sequence[Answer]) -> p
 def is_answers_table(path: Path) -> bool:
     """Whether the file ``path`` is a Parquet table of answers."""
     try:
-        names = pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
+        with readable(str(path), ""):
+            names = pq.read_schema(path).names
+    except PileToolsError:
         return False
     return bool(names == answers_table("", None, []).column_names)
 
 
 def write_answers(tables: Sequence[pa.Table], path: Path) -> None:
     """Write the rows of ``tables`` to a Parquet file."""
-    with atomic_write(path) as file:
-        pq.write_table(pa.concat_tables(tables), file, compression="zstd")
+    write_table(path, pa.concat_tables(tables))
 
 
 def plot_frequency(results: Sequence[CheckpointResult], path: str | os.PathLike[str]) -> None:

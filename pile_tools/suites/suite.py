@@ -6,19 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-import orjson
-
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.errors import ParameterError
+from pile_tools.formats.mmidx import TOKEN_DTYPES
 from pile_tools.formats.token_dataset import DatasetLayout
 from pile_tools.jobs.join_files import shard_name
-from pile_tools.storage.names import name_problem
+from pile_tools.storage.records import (
+    Mismatch,
+    fields,
+    file_name,
+    integer,
+    items,
+    location,
+    mapping,
+    one_of,
+    optional,
+    parse_json,
+    read_value,
+    text,
+)
 from pile_tools.storage.urls import is_url, without_credentials
 
 __all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite", "suite_of_model"]
 
 _FORMAT: Final = "pile-tools suite 1"
+_REMEDY: Final = "write it as docs/remote.md says"
+# A name has five digits for the number of a shard, and a schedule of checkpoints is listed whole.
+_MOST_SHARDS: Final = 100_000
+_MOST_CHECKPOINTS: Final = 1_000_000
 _BRANCH: Final = re.compile(r"step(\d+)")
 
 
@@ -139,65 +155,74 @@ class Suite:
         }
 
     @classmethod
-    def parse(cls, content: bytes, where: str) -> Self:
+    def parse(cls, content: bytes, where: str) -> "Suite":
         """Return the suite that ``content``, the bytes of the file ``where``, describes."""
-        try:
-            value: dict[str, Any] = orjson.loads(content)
-            if value.pop("format") != _FORMAT:
-                raise ValueError(f"format is not {_FORMAT!r}")
-            dataset = SuiteDataset(**value.pop("dataset"))
-            order = SuiteOrder(**value.pop("order"))
-            rule = value.pop("checkpoints")
-            texts: dict[str, Any] = {
-                name: tuple(map(str, value.pop(name))) for name in ("models", "notes", "uncertain")
-            }
-            suite = cls(**value, **texts, dataset=dataset, order=order, checkpoint_rule=rule)
-            suite.check()
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{where}: not a suite ({type(error).__name__}: {error})") from None
+        value = parse_json(content, where, "a suite", _REMEDY)
+        suite: Suite = read_value(value, where, _SUITE, "a suite", _REMEDY)
         return suite
 
-    def check(self) -> None:
-        """Raise ValueError for values of the wrong kind, or that contradict each other."""
-        numbers = (self.seq_length, self.batch_size, self.steps, self.checkpoint_rule["every"])
-        if not all(type(number) is int and number > 0 for number in numbers):
-            raise ValueError("seq_length, batch_size, steps and checkpoints.every must be positive integers")
-        if not isinstance(self.dataset.location, str):
-            raise ValueError("dataset.location must be a directory or a URL")
-        self._check_order()
-        self._check_checkpoints()
-        size = self.dataset.sequence_tokens
-        if size is not None and size != self.seq_length + 1:
-            raise ValueError(f"dataset.sequence_tokens {size} is not seq_length {self.seq_length} + 1")
-        for name in (self.dataset.prefix, self.order.name):
-            problem = None if name is None else name_problem(name, nested=False)
-            if problem is not None:
-                raise ValueError(f"the name {name!r}, {problem}")
-        self.dataset.layout()
 
-    def _check_order(self) -> None:
-        order = self.order
-        if order.recipe not in ("sequential", "neox"):
-            raise ValueError(f"order.recipe {order.recipe!r} is neither sequential nor neox")
-        if order.recipe == "neox" and not order.seeds:
-            raise ValueError("order.seeds names no order")
-        seeds = {} if order.seeds is None else order.seeds
-        if not isinstance(seeds, dict) or not all(type(seed) is int for seed in seeds.values()):
-            raise ValueError("order.seeds must give a seed, an integer, for each name")
-        if not all(value is None or isinstance(value, str) for value in (order.location, order.name)):
-            raise ValueError("order.location and order.name must be texts")
-        if not (order.num_samples is None or (type(order.num_samples) is int and order.num_samples > 0)):
-            raise ValueError("order.num_samples must be a positive integer")
+def _checked(format: str, checkpoints: dict[str, Any], **values: Any) -> Suite:
+    """Make a suite of its fields; Mismatch where they contradict each other."""
+    suite = Suite(**values, checkpoint_rule=checkpoints)
+    if suite.steps // checkpoints["every"] > _MOST_CHECKPOINTS:
+        raise Mismatch(checkpoints["every"], f"at least {suite.steps // _MOST_CHECKPOINTS:,} steps")
+    for step in checkpoints["first"]:
+        if step > suite.steps:
+            raise Mismatch(step, f"one of the steps from 0 to {suite.steps}")
+    size = suite.dataset.sequence_tokens
+    if size is not None and size != suite.seq_length + 1:
+        raise Mismatch(size, f"dataset.sequence_tokens: seq_length {suite.seq_length} + 1")
+    if suite.order.recipe == "neox" and not suite.order.seeds:
+        raise Mismatch(suite.order.seeds, "order.seeds, which name the orders")
+    return suite
 
-    def _check_checkpoints(self) -> None:
-        rule = self.checkpoint_rule
-        first, factor = rule["first"], rule.get("branch_factor", 1)
-        if type(factor) is not int or factor < 1:
-            raise ValueError("checkpoints.branch_factor must be a positive integer")
-        if not isinstance(first, list) or not all(
-            type(step) is int and 0 <= step <= self.steps for step in first
-        ):
-            raise ValueError(f"checkpoints.first must be steps from 0 to {self.steps}")
+
+_PREFIX: Final = optional(file_name(nested=False))
+_DATASET: Final = fields(
+    {
+        "location": location(),
+        "prefix": _PREFIX,
+        "shards": optional(integer(1, _MOST_SHARDS)),
+        "shard_bytes": optional(integer(1)),
+        "last_shard_bytes": optional(integer(1)),
+        "dtype": optional(one_of([dtype.name for dtype in TOKEN_DTYPES])),
+        "sequences": optional(integer()),
+        "sequence_tokens": optional(integer(1)),
+    },
+    SuiteDataset,
+)
+_ORDER: Final = fields(
+    {"recipe": one_of(("sequential", "neox"))},
+    SuiteOrder,
+    absent={
+        "location": optional(location()),
+        "name": _PREFIX,
+        "num_samples": optional(integer(1)),
+        "seeds": optional(mapping(text(), integer())),
+    },
+)
+_CHECKPOINTS: Final = fields(
+    {"first": items(integer()), "every": integer(1)}, absent={"branch_factor": integer(1)}
+)
+_SUITE: Final = fields(
+    {
+        "format": one_of([_FORMAT]),
+        "name": text(),
+        "title": text(),
+        "dataset": _DATASET,
+        "order": _ORDER,
+        "seq_length": integer(1),
+        "batch_size": integer(1),
+        "steps": integer(1),
+        "tokenizer": optional(text()),
+        "checkpoints": _CHECKPOINTS,
+        "models": items(text()),
+        "notes": items(text()),
+        "uncertain": items(text()),
+    },
+    _checked,
+)
 
 
 def suite_of_model(model: str) -> Suite | None:

@@ -4,12 +4,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from pile_tools.errors import DataError, MismatchError, MissingFileError
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, sha256_file
-from pile_tools.storage.names import check_name
 from pile_tools.storage.recorded_files import listed_entry, open_recorded
+from pile_tools.storage.records import fields, file_name, integer, items, mapping, read_json_file, text
 from pile_tools.storage.store import LocalStore
 
 __all__ = [
@@ -35,6 +33,15 @@ DIGESTS_NAME: Final = "digests.npy"
 STAGE: Final = "train"
 _NEEDED: Final = (CONFIG_NAME, WEIGHTS_NAME, OPTIMIZER_NAME, GENERATOR_NAME, DATA_NAME, DIGESTS_NAME)
 _REMEDY: Final = "use another checkpoint, or restore the file"
+_LAYOUT: Final = fields(
+    {"files": items(file_name(nested=False), make=list)},
+    absent={
+        "bounds": items(integer(), 1, make=list),
+        "loss_scale": items(integer(-(1 << 31)), 2, 2, make=list),
+        "offsets": mapping(text(), integer()),
+        "updates": integer(),
+    },
+)
 _STEP: Final = re.compile(r"step(0|[1-9]\d*)")
 
 
@@ -46,14 +53,9 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 def read_layout(directory: Path) -> dict[str, Any]:
     """Return ``optimizer.json`` of a checkpoint; DataError where it names a file that is not in there."""
-    path = directory / OPTIMIZER_NAME
-    try:
-        layout: dict[str, Any] = orjson.loads(path.read_bytes())
-        names = list(layout["files"])
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged or missing ({error}); use another checkpoint") from None
-    for name in names:
-        check_name(name, str(path), nested=False)
+    layout: dict[str, Any] = read_json_file(
+        directory / OPTIMIZER_NAME, _LAYOUT, "a layout of the optimizer's state", _REMEDY
+    )
     return layout
 
 

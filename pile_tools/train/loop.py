@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from pile_tools.errors import DataError, MismatchError, NonFiniteError, ParameterError
+from pile_tools.formats.digests_npy import step_digest
 from pile_tools.train.ancestors import Ancestors
 from pile_tools.train.checkpoints import State
 from pile_tools.train.hardware import DTYPES, describe, deterministic, to_device
@@ -28,7 +29,7 @@ from pile_tools.train.metrics import MetricsFile
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.parallel import World, join, micro_batches
 from pile_tools.train.recipe import resolve
-from pile_tools.train.record import DataRecord, Stream, step_digest
+from pile_tools.train.record import DataRecord, Stream
 from pile_tools.train.run import Run, newest_checkpoint, read_begin
 from pile_tools.train.schedule import checkpoint_due
 from pile_tools.train.schedule import learning_rate as rate_at

@@ -2,27 +2,28 @@
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
-import orjson
-import xxhash
 
 from pile_tools.errors import DataError
+from pile_tools.formats.digests_npy import DIGEST_BYTES
+from pile_tools.formats.npy import read_array
 from pile_tools.storage.manifest import canonical_json
+from pile_tools.storage.records import fields, integer, items, one_of, optional, read_json, text
+from pile_tools.storage.sources import HeldBytes
 from pile_tools.train.checkpoint_files import DATA_NAME, DIGESTS_NAME
 
 if TYPE_CHECKING:
     from pile_tools.viewer import BatchViewer
 
-__all__ = ["DataRecord", "Segment", "Stream", "step_digest"]
+__all__ = ["SEGMENT", "DataRecord", "Segment", "Stream"]
 
-DIGEST_BYTES: Final = 16
 _FORMAT: Final = "pile-tools training data 1"
+_REMEDY: Final = "use another checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,6 @@ class Stream:
         return "; ".join(found) or None
 
 
-def step_digest(batch: npt.NDArray[Any]) -> bytes:
-    """Return XXH3-128 of a batch's bytes (C order, little endian), 16 bytes."""
-    return xxhash.xxh3_128_digest(np.ascontiguousarray(batch).data)
-
-
 def _short(value: object) -> str:
     if isinstance(value, tuple):
         return " and ".join(map(_short, value))
@@ -81,13 +77,6 @@ class Segment:
     first_step: int
     last_step: int
     parent: str | None = None
-
-    @classmethod
-    def of(cls, value: Mapping[str, Any]) -> Self:
-        """Return the segment that ``dataclasses.asdict`` gives as ``value``."""
-        stream = value["stream"]
-        stream = Stream(**{**stream, "datasets": tuple(stream["datasets"])})
-        return cls(**{**value, "stream": stream})
 
     @property
     def steps(self) -> str:
@@ -164,23 +153,51 @@ class DataRecord:
     @classmethod
     def read(cls, directory: Path) -> Self:
         """Read and check the two files in ``directory``; DataError for what does not fit together."""
+        contents = {}
+        for name in (DATA_NAME, DIGESTS_NAME):
+            try:
+                contents[name] = (directory / name).read_bytes()
+            except FileNotFoundError:
+                raise DataError(f"{directory / name}: missing, so {directory} is no checkpoint") from None
         path = directory / DATA_NAME
-        try:
-            contents = {name: (directory / name).read_bytes() for name in (DATA_NAME, DIGESTS_NAME)}
-            value = orjson.loads(contents[DATA_NAME])
-            if value["format"] != _FORMAT:
-                raise DataError(f"{path}: format {value['format']!r}, but this version reads {_FORMAT!r}")
-            lineage = tuple(map(Segment.of, value["lineage"]))
-            digests = np.load(io.BytesIO(contents[DIGESTS_NAME]), allow_pickle=False)
-            record = cls(lineage, digests.tobytes())
-            same = record.to_files() == contents and _joins(lineage)
-        except FileNotFoundError as error:
-            raise DataError(f"{error.filename}: missing, so {directory} is no checkpoint") from None
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError) as error:
-            raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from None
-        if not same:
-            raise DataError(f"{path}: edited by hand or damaged: it does not fit {DIGESTS_NAME} beside it")
+        value = read_json(contents[DATA_NAME], str(path), _DATA, "the record of a checkpoint", _REMEDY)
+        lineage: tuple[Segment, ...] = value["lineage"]
+        source = HeldBytes(str(directory / DIGESTS_NAME), contents[DIGESTS_NAME])
+        record = cls(lineage, read_array(source, 2, ("uint8",)).whole().tobytes())
+        is_whole = _joins(lineage) and len(record.digests) == record.steps * DIGEST_BYTES
+        if not is_whole or record.to_files() != contents:
+            raise DataError(
+                f"{path}: edited by hand or damaged: it does not fit {DIGESTS_NAME} beside it; {_REMEDY}"
+            )
         return record
+
+
+_STREAM: Final = fields(
+    {
+        "identity": text(),
+        "datasets": items(text(), 1),
+        "order": text(),
+        "seq_length": integer(1),
+        "batch_size": integer(1),
+    },
+    Stream,
+)
+SEGMENT: Final = fields(
+    {"stream": _STREAM, "first_step": integer(), "last_step": integer(), "parent": optional(text())},
+    Segment,
+)
+"""The shape of a segment in a record."""
+_DATA: Final = fields(
+    {
+        "format": one_of([_FORMAT]),
+        "stream": _STREAM,
+        "steps": integer(),
+        "samples": integer(),
+        "tokens": integer(),
+        "digest": text(),
+        "lineage": items(SEGMENT, 1),
+    }
+)
 
 
 def _joins(lineage: Sequence[Segment]) -> bool:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from pile_tools.errors import DataError, MissingFileError, ParameterError, RemoteError, UnsupportedError
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub import downloaded
 from pile_tools.storage.hub_ids import split_hub_id
 from pile_tools.storage.names import name_problem, path_inside
+from pile_tools.storage.records import fields, mapping, parse_json, read_json_file, text
 from pile_tools.train.checkpoint_files import CONFIG_NAME, WEIGHTS_NAME, prove_files
 from pile_tools.train.model import GPTNeoX
 
@@ -62,7 +63,7 @@ def model_from_config(path: Path) -> GPTNeoX:
     Raises DataError, with the file, key and value, for anything but a GPT-NeoX of Pythia's kind.
     """
     try:
-        config = json.loads(path.read_bytes())
+        config = parse_json(path.read_bytes(), str(path), "a model's config", "fetch the model again")
         rope = config.get("rope_parameters") or {}
         found = {key: config.get(key, value) for key, value in _FIXED.items() if key != "model_type"}
         found |= {"model_type": config.get("model_type"), "rope_type": rope.get("rope_type", "default")}
@@ -172,10 +173,10 @@ def _weight_files(directory: Path) -> list[Path]:
     if (directory / WEIGHTS_NAME).is_file():
         return [directory / WEIGHTS_NAME]
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise DataError(f"{index}: not an index of safetensors shards") from None
+        kind = fields({"weight_map": mapping(text(), text())}, others=True)
+        what = "an index of safetensors shards"
+        value = read_json_file(index, kind, what, "fetch the model again")
+        names = sorted(set(value["weight_map"].values()))
         for name in names:
             if name_problem(name, nested=False) is not None or not path_inside(directory, name).is_file():
                 raise DataError(f"{index}: names the shard {name!r}, which is not in {directory}")

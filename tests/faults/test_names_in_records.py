@@ -25,6 +25,8 @@ from pile_tools.formats.locations_json import parse_locations
 from pile_tools.formats.order_json import BlendPart, BlendRecord, KeptOrder, OrderRecord, parse_record
 from pile_tools.formats.origins_json import OriginDataset, OriginsRecord
 from pile_tools.formats.overlay_json import OverlayRecord
+from pile_tools.formats.parents import REMOVED_SCHEMA
+from pile_tools.stages.dedup.tables import DEDUP_SCHEMA, SKIPPED_SCHEMA
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.fsspec_source import list_folder
 from pile_tools.storage.hub import HubRepository
@@ -241,12 +243,11 @@ def write_origin_documents(path: Path, name: str) -> None:
     pq.write_table(pa.Table.from_arrays(arrays, schema=ORIGIN_SCHEMA), path)
 
 
-def write_columns(*columns: str) -> Callable[[Path, str], None]:
+def write_columns(schema: pa.Schema, last: str = "shard") -> Callable[[Path, str], None]:
     def write(path: Path, name: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = {column: ["good", "good"] for column in columns}
-        values[columns[-1]] = ["good", name]
-        pq.write_table(pa.table(values | {"row": [0, 1]}), path)
+        values = {field.name: ["good", "good"] if field.type == pa.string() else [0, 1] for field in schema}
+        pq.write_table(pa.table(values | {last: ["good", name]}, schema=schema), path)
 
     return write
 
@@ -255,9 +256,9 @@ TABLE_KINDS: dict[str, tuple[str, Callable[[Path, str], None]]] = {
     "documents.parquet": ("documents.parquet", write_documents),
     "added/documents.parquet": ("added/documents.parquet", write_documents),
     "documents-*.parquet": ("documents-0.parquet", write_origin_documents),
-    "dedup.parquet": ("dedup.parquet", write_columns("shard", "duplicate_of_shard")),
-    "skipped.parquet": ("skipped.parquet", write_columns("shard")),
-    "parents/*/removed.parquet": (f"parents/{'0' * 64}/removed.parquet", write_columns("shard")),
+    "dedup.parquet": ("dedup.parquet", write_columns(DEDUP_SCHEMA, "duplicate_of_shard")),
+    "skipped.parquet": ("skipped.parquet", write_columns(SKIPPED_SCHEMA)),
+    "parents/*/removed.parquet": (f"parents/{'0' * 64}/removed.parquet", write_columns(REMOVED_SCHEMA)),
 }
 
 

@@ -7,11 +7,12 @@ import pytest
 from pile_tools_cli.main import run
 
 from pile_tools import BatchViewer
+from pile_tools.formats.digests_npy import step_digest
 from pile_tools.formats.overlay_json import OVERLAY_NAME
 from pile_tools.stages.order.order import make_order
 from pile_tools.studies.intervene.intervene import Intervention, intervene
 from pile_tools.train import check_fork_batch_size
-from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
+from pile_tools.train.record import DataRecord, Segment, Stream
 from tests.token_data import random_documents, write_dataset
 
 BATCH, NAMED_AT, FROM = 6, 2, 7

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pile_tools.errors import DataError
-from pile_tools.formats.map_files import read_array, write_array
+from pile_tools.formats.npy import read_array, write_array
 from pile_tools.storage.manifest import file_entry
 from pile_tools.storage.sources import MappedFile, PreadFile
 from tests.formats.test_order_json import LABEL

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.errors import DataError, UnfinishedError
-from pile_tools.formats.overlay_json import OVERLAY_NAME, OverlayRecord, ParentPlace, overlay_at
-from pile_tools.storage.manifest import FileEntry, Manifest, canonical_json
+from pile_tools.errors import DataError
+from pile_tools.formats.overlay_json import OverlayRecord, ParentPlace
+from pile_tools.storage.manifest import FileEntry
 
 RECORD = OverlayRecord("ab", 4, 9, 2, ((1, 2), (3, 4)), 1, (FileEntry("samples.npy", 5, "0" * 64),))
 
@@ -62,18 +62,3 @@ def test_a_parent_is_where_its_path_leads_from_the_overlay(
 def test_what_names_no_parent(content: bytes | None) -> None:
     with pytest.raises(DataError, match=r"^name: "):
         ParentPlace.parse(content, "name")
-
-
-def test_an_overlay_is_found_where_it_is_finished(tmp_path: Path) -> None:
-    assert overlay_at(tmp_path / "none", "mmap", None) is None
-    assert overlay_at(tmp_path, "mmap", None) is None
-    (tmp_path / OVERLAY_NAME).write_bytes(RECORD.to_bytes())
-    with pytest.raises(UnfinishedError, match="pile-tools intervene"):
-        overlay_at(tmp_path, "mmap", None)
-    Manifest("intervene", {}, [], []).write(tmp_path)
-    with pytest.raises(DataError, match=r"parent\.json: missing"):
-        overlay_at(tmp_path, "mmap", None)
-    (tmp_path / "parent.json").write_bytes(canonical_json({"location": "..", "order": None}))
-    found = overlay_at(tmp_path, "mmap", None)
-    assert found is not None
-    assert found[1:] == (RECORD, ParentPlace("..", None))

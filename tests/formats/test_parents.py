@@ -77,7 +77,7 @@ def test_changes_are_met(made: Path) -> None:
         History.of_ancestor(LocalStore(made / "tokens"), identity)
     path.write_bytes(content)
     (path.parent / "removed.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="not readable"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         History.open(LocalStore(made / "tokens")).removed(identity, "in.jsonl")
     (path.parent / "removed.parquet").unlink()
     with pytest.raises(DataError, match=r"removed\.parquet: missing"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from pile_tools.storage.hub_downloads import downloaded
+from pile_tools.storage.hub import downloaded
 
 
 def refusal(status: int, **headers: str) -> HfHubHTTPError:

@@ -35,7 +35,7 @@ def test_the_gap_is_that_of_the_tenths_by_count(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="does not say how many steps"):
         summarise("m", None, answers, frequencies)
     pq.write_table(pa.table({"term": ["1"]}), tmp_path / "other.parquet")
-    with pytest.raises(DataError, match="no column 'checkpoint'"):
+    with pytest.raises(DataError, match="column 'checkpoint' is missing"):
         Frequencies(tmp_path / "other.parquet")
     with pytest.raises(PileToolsError, match="no such file"):
         Frequencies(tmp_path / "none.parquet")

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pile_tools.algorithms.dedup.jaccard import intersection_sizes, jaccard
 from pile_tools.algorithms.dedup.shingle import shingle_sets
 from pile_tools.algorithms.text.unicode_data import Normalization
 from pile_tools.errors import DataError, ParameterError, TextGoneError
 from pile_tools.formats.parents import History
+from pile_tools.formats.tables import check_names, read_table
 from pile_tools.stages.dedup.input_texts import InputTexts
 from pile_tools.stages.dedup.job import RULES
-from pile_tools.stages.dedup.tables import DEDUP_NAME
-from pile_tools.storage.names import check_name
+from pile_tools.stages.dedup.tables import DEDUP_NAME, DEDUP_SCHEMA
 from pile_tools.storage.store import LocalStore
 
 __all__ = ["Explanation", "explain"]
@@ -65,11 +64,11 @@ def _similarity(left: str, right: str, parameters: Mapping[str, Any]) -> float:
 def _rows_where(table: Path, columns: tuple[str, str], shard: str, row: int) -> list[dict[str, Any]]:
     shard_column, row_column = columns
     condition = (pc.field(shard_column) == shard) & (pc.field(row_column) == row)
-    found: list[dict[str, Any]] = pq.read_table(table, filters=condition).to_pylist()
-    for line in found:
-        for name in (line["shard"], line["duplicate_of_shard"]):
-            check_name(name, str(table))
-    return found
+    remedy = f"make {table.parent} again"
+    rows = read_table(table, DEDUP_SCHEMA, filters=condition, remedy=remedy)
+    check_names(rows, ("shard", "duplicate_of_shard"), str(table))
+    lines: list[dict[str, Any]] = rows.to_pylist()
+    return lines
 
 
 def explain(output: Path, shard: str, row: int, *, corpus: Sequence[Path] = ()) -> Explanation:

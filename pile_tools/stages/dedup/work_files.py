@@ -3,25 +3,30 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.dedup.lsh import Bands
+from pile_tools.corpus.records import ReadCounts
 from pile_tools.formats.npy import NpyFile
 from pile_tools.formats.signatures import DOCUMENT
+from pile_tools.storage.records import fields, integer, items, optional, pair, read_json_file, text
 
-__all__ = ["EDGE", "KEY_CHUNK", "CorpusFiles", "DedupPaths", "read_info"]
+__all__ = ["EDGE", "KEY_CHUNK", "REMEDY", "CorpusFiles", "DedupPaths", "read_info"]
 
 EDGE = np.dtype([("a", "<i8"), ("b", "<i8"), ("common", "<i8"), ("union", "<i8")])
 """A verified pair of documents a < b with ``common`` of ``union`` shingles."""
 
 KEY_CHUNK = 1 << 14
 """Documents whose band keys lie together in a file of keys, band after band."""
+
+REMEDY: Final = "remove the unfinished directory that it is in, and run the command again"
+"""What to do where a work file is damaged."""
 
 _SIGN = "sign"
 _AFTER_SIGN = ("same", "bands", "sets", "edges", "decision", "written")
@@ -101,10 +106,21 @@ class DedupPaths:
             shutil.rmtree(self.root / name, ignore_errors=True)
 
 
+_INFO: Final = fields(
+    {field.name: integer() for field in dataclass_fields(ReadCounts)}
+    | {
+        "sources": items(optional(text()), make=list),
+        "skipped": items(pair(integer(), text()), make=list),
+        "oversized": items(integer(), make=list),
+        "first_skipped": text(),
+    }
+)
+
+
 def read_info(path: Path) -> dict[str, Any]:
-    """Read a small JSON file that a task of ours wrote."""
-    value: dict[str, Any] = orjson.loads(path.read_bytes())
-    return value
+    """Read what ``write_info`` recorded of a shard; DataError for a damaged file."""
+    info: dict[str, Any] = read_json_file(path, _INFO, "counts of a shard", REMEDY)
+    return info
 
 
 @dataclass(frozen=True)

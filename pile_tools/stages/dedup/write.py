@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,11 @@ from pile_tools.errors import DefectError
 from pile_tools.formats.npy import NpyFile
 from pile_tools.stages.dedup.against import save_signatures
 from pile_tools.stages.dedup.job import DedupJob
-from pile_tools.stages.dedup.work_files import CorpusFiles, read_info
+from pile_tools.stages.dedup.work_files import REMEDY, CorpusFiles, read_info
 from pile_tools.storage.atomic import atomic_write
-from pile_tools.storage.manifest import FileEntry, canonical_json, file_entry
+from pile_tools.storage.manifest import FILE_ENTRY, FileEntry, canonical_json, file_entry
 from pile_tools.storage.names import path_inside
+from pile_tools.storage.records import fields, integer, items, optional, pair, read_json_file, text
 
 __all__ = ["Written", "write_kept"]
 
@@ -105,7 +106,17 @@ class Written:
     sources: list[tuple[str | None, list[int]]]
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        value = read_info(path)
-        entries = [FileEntry.from_json(entry, str(path)) for entry in value["entries"]]
-        return cls(entries, value["kept"], value["removed"], value["sources"])
+    def read(cls, path: Path) -> "Written":
+        written: Written = read_json_file(path, _WRITTEN, "a record of what was written", REMEDY)
+        return written
+
+
+_WRITTEN: Final = fields(
+    {
+        "entries": items(FILE_ENTRY, make=list),
+        "kept": integer(),
+        "removed": integer(),
+        "sources": items(pair(optional(text()), items(integer(), 4, 4, make=list)), make=list),
+    },
+    Written,
+)

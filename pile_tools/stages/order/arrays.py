@@ -17,8 +17,8 @@ from pile_tools.algorithms.orders.recipes import (
 )
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.index_maps import SEQUENTIAL, OrderPlace
-from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
+from pile_tools.formats.npy import write_array
 from pile_tools.formats.order_json import OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.jobs.machine import memory_bytes

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pile_tools.algorithms.orders.blend import blend_indices, blend_sizes, normalized_weights, parse_weights
 from pile_tools.errors import MismatchError, ParameterError
-from pile_tools.formats.map_files import write_array
+from pile_tools.formats.npy import write_array
 from pile_tools.formats.order_json import ORDER_NAME, BlendPart, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.jobs.file_group import FileGroup

@@ -20,14 +20,13 @@ from pile_tools.algorithms.orders.recipes import Order, count_samples, is_last_a
 from pile_tools.errors import DataError, MismatchError, MissingFileError, ParameterError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance
 from pile_tools.formats.index_maps import SEQUENTIAL, OrderMaps, OrderPlace, find_order
-from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, KeptOrder, OrderRecord, parse_record
-from pile_tools.formats.overlay_json import OVERLAY_NAME
+from pile_tools.formats.order_json import BlendRecord, KeptOrder, OrderRecord
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.order.arrays import checked_sizes
 from pile_tools.stages.order.order import OrderSummary, publish_order
 from pile_tools.stages.order.record import new_record, order_label, stream_length
 from pile_tools.storage.sources import SourceFile
-from pile_tools.storage.store import is_url, open_store
+from pile_tools.stream.opening import find_stream
 
 __all__ = ["KeptSummary", "Measures", "make_order_like"]
 
@@ -133,19 +132,7 @@ def _dataset(location: str | Path | TokenDataset) -> TokenDataset:
     """Open a token dataset; ParameterError for an overlay or a blend, which has no documents of its own."""
     if isinstance(location, TokenDataset):
         return location
-    name = os.fspath(location)
-    if is_url(name) or os.path.isdir(name):
-        store = open_store(name)
-        if store.read(OVERLAY_NAME) is not None:
-            raise ParameterError(
-                f"{store.name}: an overlay, which has no documents of its own; name its parent"
-            )
-        content = store.read(ORDER_NAME)
-        if content is not None and isinstance(
-            parse_record(content, f"{store.name}/{ORDER_NAME}"), BlendRecord
-        ):
-            raise ParameterError(f"{store.name}: a blend of several datasets; name one dataset with an order")
-    return TokenDataset.open(location)
+    return find_stream(location).open_dataset()
 
 
 def _record(other: TokenDataset, place: OrderPlace) -> OrderRecord:

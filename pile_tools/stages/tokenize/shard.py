@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from pile_tools.corpus.reader import ShardReader
@@ -29,6 +28,7 @@ from pile_tools.stages.tokenize.encoder import (
 )
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.manifest import canonical_json
+from pile_tools.storage.records import fields, integer, mapping, read_json_file, text
 
 __all__ = ["Encoding", "Part", "PartSummary", "tokenize_shard"]
 
@@ -80,7 +80,10 @@ class Part:
         return cls(*(work / f"part-{number:06d}.{suffix}" for suffix in ("bin", "parquet", "json")))
 
     def read_summary(self) -> "PartSummary":
-        return PartSummary(**orjson.loads(self.summary.read_bytes()))
+        summary: PartSummary = read_json_file(
+            self.summary, _SUMMARY, "counts of a shard", "remove its unfinished directory and run again"
+        )
+        return summary
 
 
 @dataclass(slots=True)
@@ -105,6 +108,26 @@ class PartSummary:
     read: dict[str, int] = field(default_factory=dict)
     first_skipped: str = ""
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+_COUNTS: Final = mapping(text(), integer())
+_SUMMARY: Final = fields(
+    {
+        "encoder": text(),
+        "judged_documents": integer(),
+        "documents": integer(),
+        "text_bytes": integer(),
+        "tokens": integer(),
+        "token_bytes": integer(),
+        "empty_documents": integer(),
+        "eod_inside": integer(),
+        "max_id": integer(-1),
+        "read": _COUNTS,
+        "first_skipped": text(),
+        "sources": mapping(text(), _COUNTS),
+    },
+    PartSummary,
+)
 
 
 def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:

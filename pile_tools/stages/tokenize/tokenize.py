@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import orjson
 
 from pile_tools import __version__
 from pile_tools.corpus.records import BadRecordPolicy
@@ -35,6 +34,7 @@ from pile_tools.stages.tokenize.shard import Encoding, Part, PartSummary, tokeni
 from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.free_space import space_warning
 from pile_tools.storage.manifest import Manifest, canonical_json, file_entry
+from pile_tools.storage.records import fields, read_json_file, text
 
 __all__ = ["DEFAULT_EOD_TOKEN", "DEFAULT_MAX_DOCUMENT_BYTES", "PREFIX", "tokenize"]
 
@@ -46,6 +46,7 @@ _BYTES_WORTH_A_PROCESS = 16 << 20
 _COMPRESSION = 3  # of text, about
 # Their releases can change a byte of the outputs: ids, or the encoding of documents.parquet.
 _VERSIONED = ("pyarrow", "tokenizers")
+_DECIDED = fields({"because": text()})
 
 
 def tokenize(
@@ -195,7 +196,8 @@ def _encode(
     """
     decided = space.work / "encoder.json"
     if because is None and decided.exists():
-        because = orjson.loads(decided.read_bytes())["because"]
+        remedy = f"remove {space.directory} and run again"
+        because = read_json_file(decided, _DECIDED, "a choice of an encoder", remedy)["because"]
     input_bytes = sum(entry.bytes for entry in space.input_entries)
     workers = min(workers or default_workers(), len(shards), 1 + input_bytes // _BYTES_WORTH_A_PROCESS)
     while True:

@@ -17,9 +17,9 @@ import tokenizers
 
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.algorithms.orders.repack import Piece, cut, exchange, fill, rebuild
-from pile_tools.errors import DataError, MismatchError, MissingFileError, OutOfRangeError, ParameterError
+from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError
 from pile_tools.formats.index_maps import find_order
-from pile_tools.formats.map_files import write_array
+from pile_tools.formats.npy import write_array
 from pile_tools.formats.overlay_json import (
     DOCUMENTS_NAME,
     OVERLAY_NAME,
@@ -28,7 +28,7 @@ from pile_tools.formats.overlay_json import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
+from pile_tools.formats.tokenizer import TokenizerFile
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.atomic import atomic_write
@@ -36,6 +36,7 @@ from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry, sha
 from pile_tools.storage.names import name_problem
 from pile_tools.storage.urls import is_url, without_credentials
 from pile_tools.stream.components import UNKNOWN, Component
+from pile_tools.stream.document_table import Decoder
 from pile_tools.stream.opening import OpenedStream, open_location
 from pile_tools.stream.overlay import OverlayComponent
 from pile_tools.studies.intervene.added_documents import AddedDocuments
@@ -203,20 +204,7 @@ def _needs_tokenizer(intervention: Intervention) -> bool:
 
 
 def _tokenizer(component: Component, given: str | None) -> TokenizerFile:
-    store = component.dataset.store
-    if given is None:
-        if store.path is None or not (store.path / TOKENIZER_NAME).is_file():
-            raise ParameterError(
-                f"{store.name}/{TOKENIZER_NAME}: no tokenizer beside the dataset; give one with --tokenizer"
-            )
-        given = str(store.path / TOKENIZER_NAME)
-    found = read_tokenizer(given, allow_id_gaps=True)
-    manifest = component.dataset.manifest
-    if manifest is not None and manifest.parameters["tokenizer"]["sha256"] != found.sha256:
-        raise MismatchError(
-            f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with another; "
-            "give the tokenizer that made it"
-        )
+    found = Decoder(component.dataset, given).file()
     if found.max_id > np.iinfo(component.dataset.dtype).max:
         raise DataError(f"{found.path}: ids up to {found.max_id} do not fit the dataset's dtype")
     return found

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError, UnanswerableError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, UnanswerableError
 from pile_tools.formats.documents_parquet import PROVENANCE_NAME, Provenance
+from pile_tools.formats.tables import readable
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.sources import SourceFile
 
@@ -86,12 +87,12 @@ def _of_source(dataset: TokenDataset, source: str) -> npt.NDArray[np.int64]:
 
 
 def _of_file(path: Path) -> npt.NDArray[Any]:
-    try:
-        column = pq.read_table(path, columns=["document"]).column("document")
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file") from None
-    except (pa.ArrowException, KeyError, IndexError):
-        raise DataError(f"{path}: not a Parquet file with a column `document`") from None
+    remedy = "name a Parquet file with a column `document`"
+    with readable(str(path), remedy):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        if "document" not in file.schema_arrow.names:
+            raise DataError(f"{path}: not a Parquet file with a column `document`")
+        column = file.read(columns=["document"]).column("document")
     if not pa.types.is_integer(column.type) or column.null_count:
         raise DataError(f"{path}: column `document` holds {column.type} or nulls, not document numbers")
     return column.to_numpy().astype(np.uint64 if pa.types.is_unsigned_integer(column.type) else np.int64)  # type: ignore[no-any-return]

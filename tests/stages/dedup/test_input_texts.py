@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, TextGoneError
 from pile_tools.formats.parents import History
 from pile_tools.stages.dedup.dedup import dedup
-from pile_tools.stages.dedup.input_texts import InputTexts, TextGoneError
+from pile_tools.stages.dedup.input_texts import InputTexts
 from pile_tools.stages.dedup.job import resolve_job
 from pile_tools.storage.store import LocalStore
 from tests.stages.dedup.corpora import in_order, record, write_zst
