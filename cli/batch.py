@@ -118,5 +118,5 @@ def _heading(piece: "PieceView") -> str:
     if marks:
         place += f" ({' and '.join(marks)} here)"
     if piece.shard is not None:
-        place += f", from {options.address(piece.shard, piece.row)}"
+        place += f", from {options.address(piece.shard, piece.shard_row)}"
     return place if piece.source is None else f"{place}, source {piece.source}"

@@ -69,7 +69,7 @@ def command(
         options.print_json({"step": step, "row": row, "pieces": [_as_json(piece) for piece in pieces]})
         return
     followed = any(piece.original for piece in pieces)
-    header = ("position", "tokens", "document", "offset", "source", "row", "shard")
+    header = ("position", "tokens", "document", "offset", "source", "shard row", "shard")
     rows = []
     for piece in pieces:
         own = (
@@ -78,7 +78,7 @@ def command(
             piece.document,
             piece.offset,
             piece.source,
-            piece.row,
+            piece.shard_row,
             piece.shard,
         )
         original = (piece.original.row, piece.original.shard) if piece.original else (None, None)
@@ -88,17 +88,19 @@ def command(
         if piece.span is not None:
             click.echo(
                 f"\n--- document {piece.document} from its token {piece.offset}, "
-                f"{options.address(piece.shard, piece.row)}"
+                f"{options.address(piece.shard, piece.shard_row)}"
             )
             click.echo(f"{piece.span.before}⟦{piece.span.text}⟧{piece.span.after}")
 
 
 def _as_json(piece: "TracedPiece") -> dict[str, Any]:
     value = asdict(piece)
+    for address in value["addresses"]:
+        address["shard_row"] = address.pop("row")
     if piece.span is None:
         del value["span"]
     first = piece.addresses[-1] if piece.addresses else None
     return value | {
         "original_shard": first.shard if first else piece.shard,
-        "original_row": first.row if first else piece.row,
+        "original_row": first.row if first else piece.shard_row,
     }

@@ -38,7 +38,7 @@ class PieceView:
     """A piece of a document in a sequence, with what is known of it.
 
     ``position`` of its first token in the sequence, ``offset`` of that token in the document,
-    ``n_tokens`` in this sequence, ``document_tokens`` in the whole document; ``shard``, ``row`` and
+    ``n_tokens`` in this sequence, ``document_tokens`` in the whole document; ``shard``, ``shard_row`` and
     ``source`` are None where the dataset has no ``documents.parquet``; ``text`` where no tokenizer is
     known; ``document``, ``offset`` and ``document_tokens`` where the boundaries of documents are not
     known; ``dataset`` unless the stream is a blend.
@@ -50,7 +50,7 @@ class PieceView:
     n_tokens: int
     document_tokens: int | None
     shard: str | None
-    row: int | None
+    shard_row: int | None
     source: str | None
     text: str | None
     dataset: int | None = None
@@ -269,9 +269,9 @@ class BatchViewer:
     def trace(self, step: int, row: int) -> "pa.Table":
         """Return the pieces of documents of a sequence, in order of position, as an Arrow table.
 
-        Columns: document, position, offset, n_tokens (int64), shard (string), row (int64), source
-        (string); of a blend, dataset (int64) first. shard, row and source are null where the dataset has
-        no ``documents.parquet``, document and offset where boundaries of documents are not known.
+        Columns: document, position, offset, n_tokens (int64), shard (string), shard_row (int64), source
+        (string); of a blend, dataset (int64) first. shard, shard_row and source are null where the dataset
+        has no ``documents.parquet``, document and offset where boundaries of documents are not known.
         Raises DataError where ``documents.parquet`` does not belong to the dataset.
         """
         return self._table(*self.stream.located(self.stream.positions(step, row))[0])

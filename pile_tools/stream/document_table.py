@@ -262,7 +262,7 @@ class Pieces:
             "offset": pa.array(found.offset, mask=found.offset == UNKNOWN),
             "n_tokens": found.n_tokens,
             "shard": address[0],
-            "row": address[1],
+            "shard_row": address[1],
             "source": address[2],
         }
         return pa.table(columns)

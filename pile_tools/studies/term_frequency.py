@@ -45,7 +45,7 @@ class CheckpointResult:
 
 
 class Frequencies:
-    """A table of `pile-tools count`: how often terms had been read by each checkpoint.
+    """A table of `pile-tools terms`: how often terms had been read by each checkpoint.
 
     Columns checkpoint, term, count and, null where a term is counted alone, other. Raises ParameterError for
     one that does not count from step 0 on, DataError for any other file. ``stream`` is the identity of the
@@ -57,12 +57,12 @@ class Frequencies:
         try:
             table = pq.read_table(path)
         except FileNotFoundError:
-            raise PileToolsError(f"{path}: no such file; make it with `pile-tools count`") from None
+            raise PileToolsError(f"{path}: no such file; make it with `pile-tools terms`") from None
         except pa.ArrowException:
             raise DataError(f"{path}: not a Parquet file") from None
         missing = {"checkpoint", "term", "count"} - set(table.column_names)
         if missing:
-            raise DataError(f"{path}: no column {min(missing)!r}; make it with `pile-tools count`")
+            raise DataError(f"{path}: no column {min(missing)!r}; make it with `pile-tools terms`")
         metadata = table.schema.metadata or {}
         self.stream: str | None = metadata[STREAM_KEY].decode() if STREAM_KEY in metadata else None
         self.batch_size = int(metadata[BATCH_SIZE_KEY]) if BATCH_SIZE_KEY in metadata else None
@@ -70,7 +70,7 @@ class Frequencies:
         if first != 0:
             raise ParameterError(
                 f"{path}: counts from step {first} on, but a checkpoint has read from step 0; leave --steps "
-                "of `pile-tools count` out, or begin them with 0"
+                "of `pile-tools terms` out, or begin them with 0"
             )
         if "other" in table.column_names:  # with a window, pairs of terms are counted, too
             table = table.filter(pc.is_null(table.column("other")))

@@ -199,7 +199,7 @@ def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     shown = [p for s in range(viewer.steps) for r in range(4) for p in viewer.trace(s, r).to_pylist()]
     assert not {p["document"] for p in shown} & {10, 12, 13}
     added = [p for p in shown if p["document"] >= 60]
-    assert {(p["shard"], p["row"]) for p in added} == {("a.jsonl", None)}
+    assert {(p["shard"], p["shard_row"]) for p in added} == {("a.jsonl", None)}
     text = "".join(viewer.text(s, r) for s in range(viewer.steps) for r in range(4))
     assert "the dog heard nothing<|endoftext|>" in text
     check_traces(viewer, parent, range(viewer.steps))
@@ -515,7 +515,7 @@ def test_every_command_reads_an_overlay(
     told("export", "--data", out, "--format", "mmidx", "-o", tmp_path / "copy")
     assert np.array_equal(batches(BatchViewer.open(tmp_path / "copy", batch_size=4)), batches(viewer))
     (tmp_path / "terms").write_text("bread\n")
-    [count] = told("count", "--data", out, "--terms", tmp_path / "terms")["counts"]
+    [count] = told("terms", "--data", out, "--terms", tmp_path / "terms")["counts"]
     texts = [viewer.text(s, r) for s in range(viewer.steps) for r in range(4)]
     assert count["count"] == sum(len(re.findall(r"\bbread\b", text)) for text in texts)
     config = {"model_type": "gpt_neox", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
