@@ -43,7 +43,7 @@ FORMATS = ("text", "tokens", "json", "npy")
     show_default="standard output",
     help="File to write; one that exists is not replaced.",
 )
-@stream_options
+@stream_options()
 @options.json_option
 def command(
     step: int, row: int | None, form: str | None, output: Path | None, as_json: bool, **stream: Any

@@ -18,7 +18,7 @@ from .tables import print_arrow
 @options.every_option
 @options.plot_option
 @options.workers_option
-@stream_options
+@stream_options(argument=False)
 @options.json_option
 def command(
     text: tuple[str, ...],

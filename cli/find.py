@@ -47,7 +47,7 @@ def query_options(function: F) -> F:
     help="Characters to show before and after.",
 )
 @options.workers_option
-@stream_options
+@stream_options(argument=False)
 @options.json_option
 def command(
     text: tuple[str, ...],

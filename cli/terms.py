@@ -30,7 +30,7 @@ from .tables import print_arrow
 @options.every_option
 @options.table_option
 @options.plot_option
-@stream_options
+@stream_options()
 @options.json_option
 def command(
     file: Path,

@@ -502,15 +502,21 @@ def diff(
     return module.diff(left.stream, right.stream, steps=steps, limit=limit, progress=progress)
 
 
-def open_named(name: str, data: str | None, *, order: str | None = None, **options: Any) -> BatchViewer:
+def open_named(
+    name: str, data: str | None, *, suite: str | None = None, order: str | None = None, **options: Any
+) -> BatchViewer:
     """Open what ``name`` is: a dataset (or a blend or an overlay) in ``order``, or an order of ``data``.
 
-    Without ``data`` it may be an order of the dataset in the current directory. Raises PileToolsError for
-    what is none of these.
+    With ``suite`` it may be that suite, or one of its orders. Raises PileToolsError for what is none of
+    these.
     """
+    if suite is not None and name == suite:
+        return BatchViewer.from_suite(suite, order=order, **options)
     if _is_stream(name):
         return BatchViewer.open(name, order=order, **options)
-    if data is None:
+    if suite is not None:
+        return BatchViewer.from_suite(suite, order=name, **options)
+    if data in (None, "."):
         if not _is_stream("."):
             absent = "" if is_url(name) or os.path.exists(name) else " (there is no such file or directory)"
             raise PileToolsError(
