@@ -241,10 +241,10 @@ class Provenance:
             here = np.flatnonzero(groups == group)
             places.append(here)
             table = self._group(group, tuple(columns))
-            parts.append(table.take(pa.array(rows[here])))
+            parts.append(table.take(_plain(pa.int64(), rows[here])))
         joined = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
         back = np.argsort(np.concatenate(places)) if places else np.empty(0, np.int64)
-        return joined.take(pa.array(back))
+        return joined.take(_plain(pa.int64(), back))
 
     def _find(self, documents: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return row group and row in it of each of ``documents``; OutOfRangeError for one without a row."""
