@@ -268,24 +268,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda label, done, total: None
         return
-    from tqdm import tqdm
+    from pile_tools.jobs.bars import reporting
 
-    bars: dict[str, Any] = {}
-
-    def progress(label: str, done: int, total: int) -> None:
-        if label not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars[label] = tqdm(
-                total=total, desc=label, unit_scale=True, leave=False, file=sys.stderr, disable=False
-            )
-        bars[label].update(done - bars[label].n)
-
-    try:
+    with reporting(True) as progress:
         yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def warn(line: str) -> None:

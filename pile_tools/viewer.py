@@ -14,10 +14,10 @@ from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.order_json import ORDER_NAME, BlendRecord, parse_record
 from pile_tools.formats.overlay_json import OVERLAY_NAME, overlay_at
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
-from pile_tools.jobs.progress import Progress, no_progress
+from pile_tools.jobs.bars import ProgressOption, reporting
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.store import Io, open_store
-from pile_tools.storage.urls import is_url, without_credentials
+from pile_tools.storage.urls import expanded, is_url, without_credentials
 from pile_tools.stream.components import UNKNOWN
 from pile_tools.stream.document_table import Pieces
 from pile_tools.stream.stream import Stream
@@ -86,7 +86,9 @@ class BatchViewer:
 
     Step k reads samples [k·B, (k + 1)·B) of the order. Open one with ``BatchViewer.open``. All arrays
     are in the dataset's own dtype. Reading writes nothing. Threads may share a viewer, and so may
-    processes, forked or spawned. ``stream`` is what the lookups below read.
+    processes, forked or spawned. ``stream`` is what the lookups below read. "~" in a path is the home
+    directory; ``progress`` is True for a bar on standard error, False for none, or a function that is called
+    with (label, done, total).
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -124,7 +126,15 @@ class BatchViewer:
         together, ParameterError where something must be named.
         """
         return cls(
-            Stream.open(location, order=order, batch_size=batch_size, tokenizer=tokenizer, io=io, cache=cache)
+            Stream.open(
+                expanded(location),
+                order=_expanded(order),
+                batch_size=batch_size,
+                tokenizer=_expanded(tokenizer),
+                io=io,
+                cache=cache,
+                trust_files=trust_files,
+            )
         )
 
     @classmethod
@@ -146,10 +156,10 @@ class BatchViewer:
         """
         return cls(
             Stream.from_suite(
-                suite,
-                order=order,
+                expanded(suite),
+                order=_expanded(order),
                 batch_size=batch_size,
-                tokenizer=tokenizer,
+                tokenizer=_expanded(tokenizer),
                 io=io,
                 cache=cache,
                 trust_files=trust_files,
@@ -353,7 +363,7 @@ class BatchViewer:
         limit: int | None = None,
         context: int = 60,
         workers: int | None = None,
-        progress: Progress = no_progress,
+        progress: ProgressOption = False,
     ) -> "pa.Table":
         """Return where the stream shows a text, token ids or matches of a regular expression.
 
@@ -370,16 +380,17 @@ class BatchViewer:
         from pile_tools.lookups.find import find, make_query
 
         query = make_query(text, tokens, regex)
-        return find(
-            self.stream,
-            query,
-            steps=steps,
-            first=first,
-            limit=limit,
-            context=context,
-            workers=workers,
-            progress=progress,
-        )
+        with reporting(progress) as report:
+            return find(
+                self.stream,
+                query,
+                steps=steps,
+                first=first,
+                limit=limit,
+                context=context,
+                workers=workers,
+                progress=report,
+            )
 
     def count(
         self,
@@ -390,7 +401,7 @@ class BatchViewer:
         steps: tuple[int | None, int | None] | None = None,
         every: int | None = None,
         workers: int | None = None,
-        progress: Progress = no_progress,
+        progress: ProgressOption = False,
     ) -> "Counts":
         """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
 
@@ -401,11 +412,12 @@ class BatchViewer:
         from pile_tools.lookups.find import count_occurrences, make_query
 
         query = make_query(text, tokens, regex)
-        return count_occurrences(
-            self.stream, query, steps=steps, every=every, workers=workers, progress=progress
-        )
+        with reporting(progress) as report:
+            return count_occurrences(
+                self.stream, query, steps=steps, every=every, workers=workers, progress=report
+            )
 
-    def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+    def repeats(self, *, every: int | None = None, progress: ProgressOption = False) -> "pa.Table":
         """Return how many documents, samples and tokens had been seen how often by each checkpoint.
 
         Checkpoints are the multiples of ``every`` steps and the last step. Columns: checkpoint (int64), kind
@@ -418,9 +430,10 @@ class BatchViewer:
         """
         from pile_tools.lookups.repeats import repeats
 
-        return repeats(self.stream, every=every, progress=progress)
+        with reporting(progress) as report:
+            return repeats(self.stream, every=every, progress=report)
 
-    def mixture(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+    def mixture(self, *, every: int | None = None, progress: ProgressOption = False) -> "pa.Table":
         """Return how many tokens of each source the model saw between checkpoints.
 
         Columns: start and checkpoint (int64; steps from start up to checkpoint, not included), source
@@ -430,7 +443,8 @@ class BatchViewer:
         """
         from pile_tools.lookups.mixture import mixture
 
-        return mixture(self.stream, every=every, progress=progress)
+        with reporting(progress) as report:
+            return mixture(self.stream, every=every, progress=report)
 
     def terms(
         self,
@@ -439,7 +453,7 @@ class BatchViewer:
         every: int | None = None,
         window: int = 0,
         steps: tuple[int | None, int | None] | None = None,
-        progress: Progress = no_progress,
+        progress: ProgressOption = False,
     ) -> "pa.Table":
         """Count how often the model had read each term, and each pair of terms close together, by checkpoint.
 
@@ -458,7 +472,8 @@ class BatchViewer:
         """
         from pile_tools.lookups.terms import term_counts
 
-        return term_counts(self.stream, terms, every=every, window=window, steps=steps, progress=progress)
+        with reporting(progress) as report:
+            return term_counts(self.stream, terms, every=every, window=window, steps=steps, progress=report)
 
     def torch_dataset(
         self,
@@ -488,18 +503,23 @@ class BatchViewer:
         )
 
 
+def _expanded(location: str | os.PathLike[str] | None) -> str | None:
+    return None if location is None else expanded(location)
+
+
 def diff(
     left: BatchViewer,
     right: BatchViewer,
     *,
     steps: tuple[int | None, int | None] | None = None,
     limit: int = 100,
-    progress: Progress = no_progress,
+    progress: ProgressOption = False,
 ) -> "Difference":
     """Compare two streams step by step (see ``lookups.diff.diff``)."""
     from pile_tools.lookups import diff as module
 
-    return module.diff(left.stream, right.stream, steps=steps, limit=limit, progress=progress)
+    with reporting(progress) as report:
+        return module.diff(left.stream, right.stream, steps=steps, limit=limit, progress=report)
 
 
 def open_named(
