@@ -216,6 +216,8 @@ def _cuts_everywhere(
         return False
     places = np.searchsorted(ends, cuts, side="right")
     offsets = cuts - (ends[places] - lengths[places])
+    places[:1] = 0  # the first sample begins with the first document, also where that is empty
+    offsets[:1] = 0
     return bool(np.array_equal(sample_idx[:, 0], places) and np.array_equal(sample_idx[:, 1], offsets))
 
 
