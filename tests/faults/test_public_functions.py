@@ -23,7 +23,7 @@ FUNCTIONS = (
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home directory, which "~" is, with inputs and outputs of the commands."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("corpus", "tokens", "overlay-swap", "run"):
+    for name in ("corpus", "kept", "tokens", "run"):
         shutil.copytree(TREE / name, tmp_path / name)
     shutil.copy(TREE / "tokenizer.json", tmp_path)
     return tmp_path
@@ -41,10 +41,11 @@ def test_names_are_exported_and_load_nothing_before_their_use() -> None:
 def test_a_pipeline_in_python_is_that_of_the_commands(home: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     kept = pile_tools.dedup(
-        "~/corpus", "~/kept", save_signatures=True, workers=1, progress=lambda *call: calls.append(call)
+        "~/corpus", "~/kept-now", exact=True, workers=1, progress=lambda *call: calls.append(call)
     )
     assert calls
-    assert kept.outputs
+    assert kept.parameters["method"] == "text"
+    assert (home / "kept-now/dedup.parquet").is_file()
     tokenized = pile_tools.tokenize(
         [home / "kept"], "~/made", tokenizer="~/tokenizer.json", max_skipped=0.05, workers=1
     )
@@ -55,8 +56,8 @@ def test_a_pipeline_in_python_is_that_of_the_commands(home: Path) -> None:
     assert pile_tools.diff(made, "~/tokens").first_step is None
     summary = pile_tools.digest("~/made", "~/digests")
     assert summary.record.root == pile_tools.digest(frozen, home / "frozen").record.root
-    change = pile_tools.intervene("~/made", "~/overlay", from_step=5, to_step=20, drop="3")
-    assert (change.from_step, change.to_step) == (5, 20)
+    change = pile_tools.intervene("~/made", "~/overlay", from_step=5, drop="3,4")
+    assert (change.from_step, change.to_step) == (5, 40)
     found = pile_tools.diff("~/made", "~/overlay")
     assert found.first_step is not None
     assert found.first_step >= 5
