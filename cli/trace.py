@@ -63,7 +63,7 @@ def command(
         options.print_json({"step": step, "row": row, "pieces": [_as_json(piece) for piece in pieces]})
         return
     followed = any(piece.original for piece in pieces)
-    header = ("position", "tokens", "document", "offset", "source", "shard row", "shard")
+    header = ("position", "tokens", "document", "offset", "source", "row", "shard")
     rows = []
     for piece in pieces:
         own = (
