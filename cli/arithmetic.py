@@ -58,7 +58,7 @@ def _is_answers(path: Path) -> bool:
     "--counts",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="Table of `pile-tools count` with the terms 0 to 99, to join accuracy with.",
+    help="Table of `pile-tools terms` with the terms 0 to 99, to join accuracy with.",
 )
 @click.option(
     "-o",

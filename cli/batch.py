@@ -43,7 +43,7 @@ FORMATS = ("text", "tokens", "json", "npy")
     show_default="standard output",
     help="File to write; one that exists is not replaced.",
 )
-@stream_options
+@stream_options()
 @options.json_option
 def command(
     step: int, row: int | None, form: str | None, output: Path | None, as_json: bool, **stream: Any
@@ -118,5 +118,5 @@ def _heading(piece: "PieceView") -> str:
     if marks:
         place += f" ({' and '.join(marks)} here)"
     if piece.shard is not None:
-        place += f", from {options.address(piece.shard, piece.row)}"
+        place += f", from {options.address(piece.shard, piece.shard_row)}"
     return place if piece.source is None else f"{place}, source {piece.source}"

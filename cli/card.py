@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from . import options
+from .streams import data_options
 
 
 @options.command(example="pile-tools card tokens/ --license Apache-2.0 --creator 'A. Author'")
-@click.argument("directory", type=click.Path(path_type=Path), envvar="PILE_TOOLS_DATA", default=".")
+@data_options()
 @click.option("--name", show_default="the directory's", help="Name of the dataset or model.")
 @click.option("--description", help="What it is, in a sentence or more.")
 @click.option("--license", metavar="SPDX|URL", help="Its licence: an SPDX identifier, or a URL.")
@@ -22,11 +23,11 @@ from . import options
 @click.option("--replace", is_flag=True, help="Overwrite a README.md that something else wrote.")
 @options.json_option
 def command(
-    directory: Path, name: str | None, description: str | None, replace: bool, as_json: bool, **given: Any
+    data: str, name: str | None, description: str | None, replace: bool, as_json: bool, **given: Any
 ) -> None:
-    """Describe DIRECTORY for others: croissant.json, and README.md with the Hub's header.
+    """Describe the directory DATA for others: croissant.json, and README.md with the Hub's header.
 
-    DIRECTORY is the output of a stage. Files, hashes, counts and the chain of stages come from its
+    DATA is the output of a stage. Files, hashes, counts and the chain of stages come from its
     manifest; what only the publisher knows is left out where it is not given. A run or a checkpoint of
     `pile-tools train` gets a model card, README.md, which says what each checkpoint has read.
     """
@@ -34,6 +35,7 @@ def command(
     from pile_tools.stages.card.croissant import Description
     from pile_tools.train.card import is_training, write_model_card
 
+    directory = Path(data)
     training = is_training(directory)
     said = "every document is traceable to its line of the corpus"
     if training:

@@ -1,71 +1,67 @@
 """``pile-tools count``."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import options
+from .find import make_query, query_options
 from .streams import open_viewer, stream_options
 from .tables import print_arrow
 
 
-@options.command(example="pile-tools count --data tokens/ --terms terms.txt --every 1000 -o counts.parquet")
-@click.option(
-    "--terms",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="File with a term, a word or several, on each line.",
-)
-@click.option(
-    "--window",
-    type=int,
-    default=0,
-    show_default="no pairs",
-    metavar="WORDS",
-    help="Count pairs of terms within so many words too.",
-)
+@options.command(example='pile-tools count --data tokens/ "to be or not to be" --every 1000')
+@query_options
 @options.steps_option
 @options.every_option
-@options.table_option
 @options.plot_option
-@stream_options
+@options.workers_option
+@stream_options(argument=False)
 @options.json_option
 def command(
-    file: Path,
-    window: int,
+    text: tuple[str, ...],
+    tokens: tuple[str, ...],
+    regex: str | None,
     steps: options.Steps | None,
     every: int | None,
-    output: Path | None,
     plot: Path | None,
+    workers: int | None,
     as_json: bool,
     **stream: Any,
 ) -> None:
-    """Count how often the model had read each term by each checkpoint.
+    """Count how often the model had read a text by each checkpoint.
 
-    A term is a word or several in a row, written with spaces: "1" is not in "2013". A word is a longest run
-    of letters, digits and "_", whatever their case, with the marks on them, such as the vowel signs of Hindi;
-    a Han, Hiragana or Katakana character is a word alone. Anything else in a term ("don't", "C++") is
-    refused: `pile-tools find --count` counts texts. With --window, two terms that lie within so many words of
-    one text are counted as a pair.
+    What counts is what `pile-tools find` shows: TEXT is found wherever it is in the text of a sequence;
+    several are counted at once. Counts are up to the last step or, with --every, up to each checkpoint:
+    checkpoint K has read steps 0 to K - 1. `pile-tools terms` counts words, whatever their case.
     """
-    from pile_tools.formats.tables import write_table
-    from pile_tools.lookups.terms import read_terms
+    from pile_tools.lookups.find import searched
 
-    terms = read_terms(file)
+    query = make_query(text, tokens, regex) | {"steps": steps, "workers": workers}
     viewer = open_viewer(**stream)
+    extent = searched(viewer.stream, steps)
     with options.progress_bar() as progress:
-        table = viewer.terms(terms, every=every, window=window, steps=steps, progress=progress)
-    if output is not None:
-        write_table(output, table)
+        counts = viewer.count(**query, every=every, progress=progress)
     if plot is not None:
         from pile_tools.lookups.plots import plot_counts
 
-        plot_counts(table, plot, "term")
+        plot_counts(counts.table, plot, "pattern")
     if as_json:
-        options.print_json({"counts": table.to_pylist()})
-    elif output is None:
-        print_arrow(table)
-    else:
-        click.echo(f"{output}: {table.num_rows:,} rows of {len(terms):,} terms")
+        options.print_json(
+            {
+                "patterns": [
+                    {"pattern": pattern, "count": counts.totals[pattern], "first_step": step}
+                    for pattern, step in counts.first_step.items()
+                ],
+                "counts": counts.table.to_pylist(),
+                "searched": asdict(extent),
+            }
+        )
+        return
+    for pattern, step in counts.first_step.items():
+        total = f"{counts.totals[pattern]:,}, first in step {step}"
+        click.echo(f"{pattern}: {total if step is not None else f'no occurrence in {extent}'}")
+    if every is not None:
+        print_arrow(counts.table)

@@ -89,14 +89,7 @@ from .tables import LARGEST, fold_rows, print_table, print_text
     show_default="half of the machine's, or of the cgroup's",
     help="Memory to use, like 8G; the output does not depend on it.",
 )
-@click.option(
-    "--plot",
-    type=options.PictureFile(".png", ".pdf", ".svg"),
-    default=None,
-    callback=options.drawable,
-    metavar="FILE",
-    help="Draw components by size and removed documents by similarity (.png, .pdf, .svg).",
-)
+@options.plot_option
 @options.all_sources_option
 @options.json_option
 def command(

@@ -89,10 +89,10 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
 
     click.echo(f"\nStep {step}, row {row}: what the model reads there, and the file each part came from\n")
     for piece in viewer.pieces(step, row):
-        name = demo_file(kept, piece.shard or "", piece.row or 0)
+        name = demo_file(kept, piece.shard or "", piece.shard_row or 0)
         click.echo(
             f"--- {name} (document {piece.document}, tokens {piece.offset} to {piece.last} "
-            f"of {piece.document_tokens}, {piece.shard}:{piece.row})"
+            f"of {piece.document_tokens}, {piece.shard}:{piece.shard_row})"
         )
         click.echo(_excerpt(piece.text or ""))
     click.echo()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .streams import open_options, stream_options
 from .tables import print_arrow
 
 if TYPE_CHECKING:
@@ -12,16 +13,15 @@ if TYPE_CHECKING:
 
 
 @options.command(example="pile-tools diff tokens/ counterfactual/")
-@click.argument("one", metavar="A")
-@click.argument("two", metavar="B")
-@options.data_option
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@stream_options(argument=False, order=False)
 @click.option(
     "--order-a", default=None, show_default="the only one", help="Order of A, where A is a dataset."
 )
 @click.option(
     "--order-b", default=None, show_default="the only one", help="Order of B, where B is a dataset."
 )
-@options.batch_size_option
 @options.steps_option
 @click.option(
     "--limit",
@@ -33,31 +33,30 @@ if TYPE_CHECKING:
 )
 @options.json_option
 def command(
-    one: str,
-    two: str,
-    data: str,
+    left: str,
+    right: str,
     order_a: str | None,
     order_b: str | None,
-    batch_size: int | None,
     steps: options.Steps | None,
     limit: int,
     as_json: bool,
+    **stream: Any,
 ) -> None:
     """Show where two streams differ: steps, sequences and documents.
 
-    A and B are token datasets, blends or counterfactual streams, or orders of the dataset of --data. They are
-    compared by their digests where both have them (`pile-tools digest`), else token by token. Steps are those
-    of the batch size at which a counterfactual stream was named, unless --batch-size is given.
+    A and B are token datasets, blends or counterfactual streams, or orders of the dataset of --data or of
+    --suite, whose name stands for its stream. They are compared by their digests where both have them
+    (`pile-tools digest`), else token by token. Steps are those of the batch size at which a counterfactual
+    stream was named, unless --batch-size is given.
     """
     from pile_tools.viewer import common_batch_size, diff, open_named
 
-    source = click.get_current_context().get_parameter_source("data")
-    place = None if source == click.core.ParameterSource.DEFAULT else data
-    if batch_size is None:
-        batch_size = common_batch_size((one, two))
+    named = open_options(**stream)
+    if named["batch_size"] is None:
+        named["batch_size"] = common_batch_size((left, right))
     viewers = [
-        open_named(name, place, order=order, batch_size=batch_size)
-        for name, order in ((one, order_a), (two, order_b))
+        open_named(name, stream["data"], suite=stream["suite"], order=order, **named)
+        for name, order in ((left, order_a), (right, order_b))
     ]
     with options.progress_bar() as progress:
         found = diff(viewers[0], viewers[1], steps=steps, limit=limit, progress=progress)

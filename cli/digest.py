@@ -10,7 +10,6 @@ from .streams import open_viewer, stream_options
 
 
 @options.command(example="pile-tools digest tokens/")
-@click.argument("place", metavar="DATA", required=False)
 @click.option(
     "-o",
     "--output",
@@ -19,16 +18,14 @@ from .streams import open_viewer, stream_options
     show_default="with the order",
     help="Directory to write the digests to.",
 )
-@stream_options
+@stream_options()
 @options.json_option
-def command(place: str | None, output: Path | None, as_json: bool, **stream: Any) -> None:
+def command(output: Path | None, as_json: bool, **stream: Any) -> None:
     """Digest the bytes of every step of DATA: XXH3-128 of each, and one SHA-256 of all of them.
 
     The same stream has the same digests however it is stored. `pile-tools verify` compares with them. A run
     that was interrupted goes on where it ended.
     """
-    if place is not None:
-        stream["data"] = place
     from pile_tools.stages.digest import digest
 
     viewer = open_viewer(**stream)

@@ -27,7 +27,7 @@ from .streams import open_viewer, stream_options
     required=True,
     help="File to write; a directory for mmidx.",
 )
-@stream_options
+@stream_options()
 @options.json_option
 def command(
     steps: options.Steps | None, form: str, text: bool, output: Path, as_json: bool, **stream: Any

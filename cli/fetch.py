@@ -10,23 +10,24 @@ from .streams import open_viewer, stream_options
 
 
 @options.command(example="pile-tools fetch --suite pythia-deduped --steps 0:10 -o steps/")
-@stream_options
-@click.option("--steps", required=True, metavar="START:STOP", help="The steps to fetch; STOP is not one.")
+@stream_options()
+@options.required_steps_option
 @options.output_directory_option
 @click.option(
     "--tokens-only", is_flag=True, help="Leave out which documents the sequences show, and their sources."
 )
 @options.json_option
-def command(steps: str, output: Path, tokens_only: bool, as_json: bool, **stream: Any) -> None:
+def command(steps: options.Steps, output: Path, tokens_only: bool, as_json: bool, **stream: Any) -> None:
     """Fetch steps of a stream into a small token dataset that every command reads without a network.
 
     The steps keep their numbers: `pile-tools batch --data steps/ --step 3` shows step 3 of the stream. They
     answer every question, about these steps, as the stream does: `seen`, `find`, `mixture`, `trace`, …
     """
-    from pile_tools.stages.fetch.fetch import fetch_steps, parse_steps
+    from pile_tools.stages.fetch.fetch import fetch_steps
+    from pile_tools.stream.steps import step_range
 
-    start, stop = parse_steps(steps)
     viewer = open_viewer(**stream)
+    start, stop = step_range(viewer.stream, steps)
     with options.progress_bar() as progress:
         fetched = fetch_steps(viewer, start, stop, output, progress, tokens_only=tokens_only)
     files = fetched.manifest.outputs

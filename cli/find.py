@@ -1,8 +1,8 @@
 """``pile-tools find``."""
 
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,27 +10,35 @@ from pile_tools.errors import ParameterError
 
 from . import options
 from .streams import open_viewer, stream_options
-from .tables import print_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pile_tools.lookups.find import Searched
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def query_options(function: F) -> F:
+    """Add TEXT, ``--tokens`` and ``--regex``, which ``make_query`` takes."""
+    for option in (
+        click.option(
+            "--regex", default=None, metavar="R", help="A regular expression of Python's instead of a text."
+        ),
+        click.option(
+            "--tokens", multiple=True, metavar="1,2,3", help="Token ids instead of a text; may be repeated."
+        ),
+        click.argument("text", nargs=-1),
+    ):
+        function = option(function)
+    return function
+
 
 @options.command(example='pile-tools find --data tokens/ "to be or not to be" --first')
-@click.argument("text", nargs=-1)
-@click.option(
-    "--tokens", multiple=True, metavar="1,2,3", help="Token ids instead of a text; may be repeated."
-)
-@click.option(
-    "--regex", default=None, metavar="R", help="A regular expression of Python's instead of a text."
-)
+@query_options
 @options.steps_option
 @click.option("--first", is_flag=True, help="Only the first occurrence.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, metavar="N", help="Only the first N.")
-@click.option("--count", "counting", is_flag=True, help="Count the occurrences instead of showing them.")
-@options.every_option
 @click.option(
     "--context",
     type=click.IntRange(min=0),
@@ -38,9 +46,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Characters to show before and after.",
 )
-@options.plot_option
 @options.workers_option
-@stream_options
+@stream_options(argument=False)
 @options.json_option
 def command(
     text: tuple[str, ...],
@@ -49,10 +56,7 @@ def command(
     steps: options.Steps | None,
     first: bool,
     limit: int | None,
-    counting: bool,
-    every: int | None,
     context: int,
-    plot: Path | None,
     workers: int | None,
     as_json: bool,
     **stream: Any,
@@ -60,60 +64,22 @@ def command(
     """Find a text in what the model reads: every occurrence, in training order.
 
     TEXT is found wherever it is in the text of a sequence, after a space or not and however it is cut into
-    tokens; several are sought at once. --count counts, up to the last step or with --every up to each
-    checkpoint: checkpoint K has read steps 0 to K - 1.
+    tokens; several are sought at once. `pile-tools count` counts the occurrences.
     """
     from pile_tools.lookups.find import searched
 
-    if counting and (first or limit is not None):
-        raise ParameterError(
-            "--count counts all occurrences; it goes with --steps, not with --first or --limit"
-        )
-    if not counting and (every is not None or plot is not None):
-        raise ParameterError("--every and --plot are of counts; add --count")
-    _check_text(text, several=bool(tokens) or regex is not None)
+    query = make_query(text, tokens, regex) | {"steps": steps, "workers": workers}
     viewer = open_viewer(**stream)
     extent = searched(viewer.stream, steps)
-    query: dict[str, Any] = {
-        "text": text or None,
-        "tokens": [parse_ids(ids) for ids in tokens] or None,
-        "regex": regex,
-        "steps": steps,
-        "workers": workers,
-    }
     with options.progress_bar() as progress:
-        if not counting:
-            table = viewer.find(**query, first=first, limit=limit, context=context, progress=progress)
-        else:
-            counts = viewer.count(**query, every=every, progress=progress)
-    if not counting:
-        _show(table, extent, text, as_json)
-        return
-    if plot is not None:
-        from pile_tools.lookups.plots import plot_counts
+        table = viewer.find(**query, first=first, limit=limit, context=context, progress=progress)
+    _show(table, extent, text, as_json)
 
-        plot_counts(counts.table, plot, "pattern")
-    if as_json:
-        options.print_json(
-            {
-                "patterns": [
-                    {"pattern": pattern, "count": counts.totals[pattern], "first_step": step}
-                    for pattern, step in counts.first_step.items()
-                ],
-                "counts": counts.table.to_pylist(),
-                "searched": asdict(extent),
-            }
-        )
-        return
-    for pattern, step in counts.first_step.items():
-        where = (
-            f"no occurrence in {extent}"
-            if step is None
-            else f"{counts.totals[pattern]:,}, first in step {step}"
-        )
-        click.echo(f"{pattern}: {where}")
-    if every is not None:
-        print_arrow(counts.table)
+
+def make_query(text: tuple[str, ...], tokens: tuple[str, ...], regex: str | None) -> dict[str, Any]:
+    """Return what ``BatchViewer.find`` and ``count`` look for; refuse a search for nothing."""
+    _check_text(text, several=bool(tokens) or regex is not None)
+    return {"text": text or None, "tokens": [parse_ids(ids) for ids in tokens] or None, "regex": regex}
 
 
 def parse_ids(text: str) -> list[int]:

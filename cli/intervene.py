@@ -2,10 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from . import options
+from .streams import open_options, stream_options
 
 
 class Assignment(click.ParamType):  # type: ignore[type-arg] # generic only in new releases
@@ -26,9 +28,7 @@ class Assignment(click.ParamType):  # type: ignore[type-arg] # generic only in n
     example="pile-tools intervene --data tokens/ --from-step 113000 --allow-length-change "
     "--swap pronouns -o overlay/; then pile-tools train --from RUN/step113000 --data overlay/ -o RUN2"
 )
-@options.data_option
-@options.order_option
-@options.batch_size_option
+@stream_options()
 @click.option("--from-step", type=int, required=True, help="The first step that may change.")
 @click.option(
     "--to-step", type=int, default=None, show_default="the stream's end", help="The first that may not again."
@@ -66,13 +66,9 @@ class Assignment(click.ParamType):  # type: ignore[type-arg] # generic only in n
     metavar="DOCUMENTS=STEP",
     help="Show documents in this step, and what is there now in their place.",
 )
-@options.tokenizer_option
 @options.output_directory_option
 @options.json_option
 def command(
-    data: str,
-    order: str | None,
-    batch_size: int | None,
     from_step: int,
     to_step: int | None,
     swap: str | None,
@@ -80,9 +76,9 @@ def command(
     drop: tuple[str, ...],
     replace: tuple[tuple[str, str], ...],
     move: tuple[tuple[str, str], ...],
-    tokenizer: str | None,
     output: Path,
     as_json: bool,
+    **stream: Any,
 ) -> None:
     """Make a counterfactual stream: the same but for words or documents, in a range of steps.
 
@@ -104,14 +100,14 @@ def command(
     )
     with options.progress_bar() as progress:
         change = intervene(
-            data,
+            stream["data"],
             output,
             change_wanted,
             from_step=from_step,
             to_step=to_step,
-            order=order,
-            batch_size=batch_size,
-            tokenizer=tokenizer,
+            order=stream["order"],
+            suite=stream["suite"],
+            **open_options(**stream),
             progress=progress,
         )
     if as_json:
@@ -131,5 +127,8 @@ def command(
             f"{change.samples:,} sequences packed anew: {change.repeated:,} tokens repeated to fill them, "
             f"{change.cut:,} cut off"
         )
-    elsewhere = "" if order is None else f" --order-a {order}"
-    click.echo(f"list the change with `pile-tools diff {without_credentials(data)} {output}{elsewhere}`")
+    elsewhere = "" if stream["order"] is None else f" --order-a {stream['order']}"
+    if stream["suite"] is not None:
+        elsewhere += f" --suite {stream['suite']}"
+    parent = without_credentials(stream["suite"] or stream["data"])
+    click.echo(f"list the change with `pile-tools diff {parent} {output}{elsewhere}`")

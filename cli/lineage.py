@@ -6,20 +6,22 @@ import click
 import orjson
 
 from . import options
+from .streams import data_options
 
 SHOWN = 5
 
 
 @options.command(example="pile-tools lineage tokens/")
-@click.argument("directory", type=click.Path(path_type=Path), envvar="PILE_TOOLS_DATA", default=".")
+@data_options()
 @options.json_option
-def command(directory: Path, as_json: bool) -> None:
-    """Print the chain of manifests behind DIRECTORY, back to the corpus that it began with.
+def command(data: str, as_json: bool) -> None:
+    """Print the chain of manifests behind the directory DATA, back to the corpus that it began with.
 
     Each stage with its parameters, its inputs and its identity, the SHA-256 of its manifest.
     """
     from pile_tools.lookups.lineage import lineage
 
+    directory = Path(data)
     chain = lineage(directory)
     if as_json:
         options.print_json({"path": str(directory), "chain": [link.to_json() for link in chain]})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options, study_options
+from .streams import stream_options, take_stream
 from .tables import LARGEST, print_table
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 @options.command(example="pile-tools loss RUN/step512 --data tokens/ --steps 480:544 --plot loss.png")
 @click.argument("model")
-@study_options.stream_options
-@study_options.steps_option
+@stream_options()
+@options.required_steps_option
 @study_options.checkpoint_steps_option
 @click.option(
     "-o",
@@ -32,10 +33,7 @@ if TYPE_CHECKING:
 @options.json_option
 def command(
     model: str,
-    data: str,
-    order: str | None,
-    batch_size: int | None,
-    steps: tuple[int, int],
+    steps: options.Steps,
     plot: Path | None,
     revision: str | None,
     model_batch_size: int | None,
@@ -53,7 +51,7 @@ def command(
     from pile_tools.studies.model_name import ModelName
     from pile_tools.studies.stream_place import StreamPlace
 
-    place = StreamPlace(data, order, batch_size)
+    place = StreamPlace(**take_stream(settings))
     if plot is not None:
         check_plot(place)  # before hours of measuring
     with options.progress_bar() as progress:

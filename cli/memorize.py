@@ -6,14 +6,15 @@ from typing import Any
 import click
 
 from . import options, study_options
+from .streams import stream_options, take_stream
 
 
 @options.command(
     example="pile-tools memorize RUN/step512 --data tokens/ --steps 0:512 --k 32 --l 32 -o mem.parquet"
 )
 @click.argument("model")
-@study_options.stream_options
-@study_options.steps_option
+@stream_options()
+@options.required_steps_option
 @click.option("--k", type=int, default=32, show_default=True, help="Tokens of the prompt.")
 @click.option("--l", type=int, default=32, show_default=True, help="Tokens to be reproduced.")
 @click.option(
@@ -28,10 +29,7 @@ from . import options, study_options
 @options.json_option
 def command(
     model: str,
-    data: str,
-    order: str | None,
-    batch_size: int | None,
-    steps: tuple[int, int],
+    steps: options.Steps,
     output: Path,
     revision: str | None,
     model_batch_size: int | None,
@@ -51,7 +49,7 @@ def command(
 
     with options.progress_bar() as progress:
         made = memorize(
-            StreamPlace(data, order, batch_size),
+            StreamPlace(**take_stream(settings)),
             ModelName.parse(model, revision),
             output,
             start=steps[0],

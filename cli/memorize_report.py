@@ -1,10 +1,12 @@
 """``pile-tools memorize-report``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from . import options, study_options
+from .streams import open_viewer, stream_options
 from .tables import LARGEST, fold_rows, print_table
 
 
@@ -18,14 +20,7 @@ from .tables import LARGEST, fold_rows, print_table
     show_default=True,
     help="A sequence is memorized when at least this share of its tokens is reproduced.",
 )
-@click.option(
-    "--data",
-    default=None,
-    help="The stream that was measured; then sequences are counted by how often they had been seen, too.",
-)
-@options.trust_files_option
-@options.order_option
-@options.batch_size_option
+@stream_options(default=None, tokenizer=False)
 @study_options.checkpoint_steps_option
 @options.plot_option
 @options.all_sources_option
@@ -34,23 +29,22 @@ def command(
     table: Path,
     every: int,
     threshold: float,
-    data: str | None,
-    order: str | None,
-    batch_size: int | None,
     checkpoint_steps: int | None,
     plot: Path | None,
     all_sources: bool,
     as_json: bool,
+    **stream: Any,
 ) -> None:
     """Report on a TABLE of `pile-tools memorize`: by interval, source and times seen, with a Poisson fit.
 
     If sequences were memorized wherever they stood in training, their number in intervals of one length
-    would be Poisson distributed: variance / mean (the dispersion) about 1, the Q-Q plot a diagonal.
+    would be Poisson distributed: variance / mean (the dispersion) about 1, the Q-Q plot a diagonal. With
+    --data or --suite, the stream that was measured, they are counted by how often they had been seen, too.
     """
     from pile_tools.studies.memorize_report import memorize_report, plot_report, report_to_json
-    from pile_tools.viewer import BatchViewer
 
-    viewer = None if data is None else BatchViewer.open(data, order=order, batch_size=batch_size)
+    is_named = stream["data"] is not None or stream["suite"] is not None
+    viewer = open_viewer(**stream) if is_named else None
     report = memorize_report(
         table, every=every, threshold=threshold, viewer=viewer, checkpoint_steps=checkpoint_steps
     )

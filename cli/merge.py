@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from . import options
+from .streams import data_options
 
 
 @options.command(example="pile-tools merge tokens/ -o merged/")
-@click.argument("data", envvar="PILE_TOOLS_DATA", default=".")
+@data_options()
 @options.output_directory_option
 @options.json_option
 def command(data: str, output: Path, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from .tables import LARGEST, fold_rows, print_table
 @options.command(example="pile-tools mixture --data tokens/ --every 1000")
 @options.every_option
 @options.plot_option
-@stream_options
+@stream_options()
 @options.all_sources_option
 @options.json_option
 def command(every: int | None, plot: Path | None, all_sources: bool, as_json: bool, **stream: Any) -> None:

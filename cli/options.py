@@ -56,22 +56,6 @@ trust_files_option = click.option(
     help="Believe orders and tables as they are, and do not prove them before their first use.",
 )
 
-_data_option = click.option(
-    "--data",
-    type=str,
-    envvar="PILE_TOOLS_DATA",
-    default=".",
-    show_envvar=True,
-    show_default="current directory",
-    help="Directory (or prefix) of the token dataset.",
-)
-
-
-def data_option(function: F) -> F:
-    """Add ``--data``, and ``--trust-files`` after it."""
-    return _data_option(trust_files_option(function))
-
-
 order_option = click.option(
     "--order",
     default=None,
@@ -98,20 +82,22 @@ tokenizer_option = click.option(
 Steps = tuple[int | None, int | None]
 
 
-def _parse_steps(ctx: click.Context, param: click.Parameter, value: str | None) -> Steps | None:
-    from pile_tools.stream.steps import parse_steps
+class StepRange(click.ParamType):  # type: ignore[type-arg] # generic only in new releases
+    """A range of steps ``START:STOP`` as (start, stop), None where an end is left out; ``N`` is one step."""
 
-    return None if value is None else parse_steps(value)
+    name = "START:STOP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Steps:
+        from pile_tools.stream.steps import parse_steps
+
+        return value if isinstance(value, tuple) else parse_steps(value)
 
 
-steps_option = click.option(
-    "--steps",
-    callback=_parse_steps,
-    default=None,
-    metavar="START:STOP",
-    show_default="all",
-    help="Steps from START up to STOP, STOP not included; either may be left out.",
-)
+_STEPS_HELP = "Steps from START up to STOP, STOP not included; either may be left out, and N is one step."
+
+steps_option = click.option("--steps", type=StepRange(), default=None, show_default="all", help=_STEPS_HELP)
+
+required_steps_option = click.option("--steps", type=StepRange(), required=True, help=_STEPS_HELP)
 
 every_option = click.option(
     "--every",
@@ -151,7 +137,7 @@ class PictureFile(OutputFile):
     """A picture to draw, which replaces no file but an earlier picture."""
 
     def __init__(self, *suffixes: str) -> None:
-        super().__init__(*(suffixes or (".png",)), is_earlier=_is_picture)
+        super().__init__(*suffixes, is_earlier=_is_picture)
 
 
 def _is_picture(path: Path) -> bool:
@@ -181,10 +167,10 @@ def drawable(context: click.Context, parameter: click.Parameter, path: Path | No
 
 plot_option = click.option(
     "--plot",
-    type=PictureFile(),
+    type=PictureFile(".png", ".pdf", ".svg"),
     default=None,
     callback=drawable,
-    metavar="FILE.png",
+    metavar="FILE.png|.pdf|.svg",
     help="Draw the answer into this file; needs matplotlib (the extra `plot`).",
 )
 
@@ -282,24 +268,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda label, done, total: None
         return
-    from tqdm import tqdm
+    from pile_tools.jobs.bars import reporting
 
-    bars: dict[str, Any] = {}
-
-    def progress(label: str, done: int, total: int) -> None:
-        if label not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars[label] = tqdm(
-                total=total, desc=label, unit_scale=True, leave=False, file=sys.stderr, disable=False
-            )
-        bars[label].update(done - bars[label].n)
-
-    try:
+    with reporting(True) as progress:
         yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def warn(line: str) -> None:

@@ -15,7 +15,7 @@ from pile_tools.stages.overlay_order import make_overlay_order
 from pile_tools.stream.opening import find_stream
 
 from . import options
-from .streams import cache_bytes_option, cache_option, open_cache, suite_option
+from .streams import cache_bytes_option, cache_option, is_typed, open_cache, suite_option
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def command(
     OTHER's order. What is not given is as in that order, and the steps are those of the same share of it.
     """
     if len(datasets) == 1 and not weights:
-        _refuse("the dataset is named twice", "data")
-    place = next((place for place in (*datasets, data) if place is not None), ".")
+        _refuse(f"the dataset is named twice, by --data {datasets[0]}", "data")
+    location = next((location for location in (*datasets, data) if location is not None), ".")
     if like is not None:
         _refuse(
             "--like is of one dataset, with a place of its own", "suite", "weights", "cache", "cache_bytes"
@@ -121,9 +121,8 @@ def command(
         _refuse("--like keeps that of the other order", "seed", "recipe", "split", "part")
         if len(datasets) > 1:
             raise ParameterError("--like is of one dataset, and --data is given several times")
-        _report_kept(
-            make_order_like(place, like, like_order=like_order, output=output, **_given(parameters)), as_json
-        )
+        kept = make_order_like(location, like, like_order=like_order, output=output, **_given(parameters))
+        _report_kept(kept, as_json)
         return
     if like_order is not None:
         raise ParameterError("--like-order names an order of the dataset that --like names; give both")
@@ -147,9 +146,9 @@ def command(
         found = load_suite(suite)
         parameters = {**found.order_parameters(parameters), "names": parameters["names"]}
         dataset = open_suite_dataset(found, cache=blocks)
-    elif (stream := find_stream(place, cache=blocks)).overlay is not None:
+    elif (stream := find_stream(location, cache=blocks)).overlay is not None:
         _refuse("an overlay keeps that of the order that it changes", "recipe", "seed", "split", "part")
-        _report(make_overlay_order(place, output=output, **_given(parameters)), as_json)
+        _report(make_overlay_order(location, output=output, **_given(parameters)), as_json)
         return
     else:
         dataset = stream.open_dataset()
@@ -160,14 +159,9 @@ def _refuse(why: str, *names: str) -> None:
     """Refuse the options ``names``, which would have no effect, where they are given."""
     called = {"data": "DATA", "datasets": "--data", "weights": "--weight"}
     for name in names:
-        if _is_given(name):
+        if is_typed(name):
             option = called.get(name, f"--{name.replace('_', '-')}")
             raise ParameterError(f"{option} has no effect here: {why}; leave it out")
-
-
-def _is_given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +169,7 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     return {
         name: parameters[name]
         for name in ("seq_length", "batch_size", "steps", "num_samples", "name", "names")
-        if _is_given(name)
+        if is_typed(name)
     }
 
 

@@ -13,7 +13,7 @@ from .tables import print_arrow
 @options.command(example="pile-tools repeats --data tokens/ --every 1000")
 @options.every_option
 @options.plot_option
-@stream_options
+@stream_options()
 @options.json_option
 def command(every: int | None, plot: Path | None, as_json: bool, **stream: Any) -> None:
     """Show how many documents, samples and tokens had been seen 0, 1, 2 … times.

@@ -20,7 +20,7 @@ from .tables import print_arrow
     "--world-size", type=int, default=None, help="Say which data-parallel rank of so many reads it."
 )
 @click.option("--micro-batch-size", type=int, default=None, show_default="one micro-batch", help="Of a rank.")
-@stream_options
+@stream_options()
 @options.json_option
 def command(
     document: tuple[int, ...],

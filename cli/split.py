@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from . import options
+from .streams import data_options
 
 
 @options.command(example="pile-tools split tokens/ -o shards/ --shard-bytes 30e9")
-@click.argument("data", envvar="PILE_TOOLS_DATA", default=".")
+@data_options()
 @options.output_directory_option
 @click.option(
     "--shard-bytes", required=True, metavar="BYTES", help="Length of every shard but the last (30e9, say)."

@@ -1,33 +1,12 @@
 """Options that the commands which ask a model share."""
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from . import options
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-class StepRange(click.ParamType):  # type: ignore[type-arg] # generic only in new releases
-    """``a:b``, steps a to b − 1."""
-
-    name = "a:b"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d+):(\d+)", value) if isinstance(value, str) else None
-        if match is None:
-            self.fail(f"{value!r} is not a range of steps a:b (a to b - 1)", param, ctx)
-        return int(match[1]), int(match[2])
-
-
-steps_option = click.option(
-    "--steps", type=StepRange(), required=True, metavar="A:B", help="Steps A to B - 1 of the stream."
-)
 
 checkpoint_steps_option = click.option(
     "--checkpoint-steps",
@@ -74,12 +53,5 @@ workers_option = click.option(
 def model_options(function: F) -> F:
     """Add the options that say how a model is opened and asked."""
     for option in reversed(_MODEL_OPTIONS):
-        function = option(function)
-    return function
-
-
-def stream_options(function: F) -> F:
-    """Add the options that name a stream."""
-    for option in (options.batch_size_option, options.order_option, options.data_option):
         function = option(function)
     return function

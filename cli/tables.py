@@ -34,7 +34,7 @@ LARGEST: Final = 10
 # Numbers that name a thing are shown as options take them, without separators.
 _NAMES: Final = {
     *("step", "row", "position", "offset", "document", "dataset", "rank", "epoch", "start", "checkpoint"),
-    *("original row", "first_step", "sequence"),
+    *("shard_row", "original row", "first_step", "sequence"),
 }
 _LEAST_TEXT: Final = 8
 _UNITS: Final = ("k", "M", "G", "T")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .streams import open_viewer, stream_options
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 
 @options.command(example="pile-tools trace --data tokens/ --step 3 --row 1 --text")
-@options.data_option
 @click.option("--step", type=int, required=True, help="Step of training, from 0.")
 @click.option("--row", type=int, required=True, help="Sequence of the step, from 0.")
 @click.option("--text", "with_text", is_flag=True, help="Show the text of each piece in its source.")
@@ -31,21 +31,16 @@ if TYPE_CHECKING:
     show_default="where it lay when it was tokenized",
     help="The corpus that was tokenized: a file, directory or pattern; may be repeated.",
 )
-@options.order_option
-@options.batch_size_option
-@options.tokenizer_option
+@stream_options()
 @options.json_option
 def command(
-    data: str,
     step: int,
     row: int,
     with_text: bool,
     context: int,
     corpus: tuple[str, ...],
-    order: str | None,
-    batch_size: int | None,
-    tokenizer: str | None,
     as_json: bool,
+    **stream: Any,
 ) -> None:
     """Show which documents a sequence is made of, and where each of them came from.
 
@@ -54,16 +49,15 @@ def command(
     the piece is read in the source itself and set between ⟦ and ⟧.
     """
     from pile_tools.lookups.trace import trace_pieces
-    from pile_tools.viewer import BatchViewer
 
-    viewer = BatchViewer.open(data, order=order, batch_size=batch_size, tokenizer=tokenizer)
+    viewer = open_viewer(**stream)
     pieces = trace_pieces(
         viewer.stream.parts,
         viewer.trace(step, row),
         viewer.sequence(step, row),
         context=context if with_text else None,
         corpora=corpus,
-        tokenizer=tokenizer,
+        tokenizer=stream["tokenizer"],
     )
     if as_json:
         options.print_json({"step": step, "row": row, "pieces": [_as_json(piece) for piece in pieces]})
@@ -78,7 +72,7 @@ def command(
             piece.document,
             piece.offset,
             piece.source,
-            piece.row,
+            piece.shard_row,
             piece.shard,
         )
         original = (piece.original.row, piece.original.shard) if piece.original else (None, None)
@@ -88,17 +82,19 @@ def command(
         if piece.span is not None:
             click.echo(
                 f"\n--- document {piece.document} from its token {piece.offset}, "
-                f"{options.address(piece.shard, piece.row)}"
+                f"{options.address(piece.shard, piece.shard_row)}"
             )
             click.echo(f"{piece.span.before}⟦{piece.span.text}⟧{piece.span.after}")
 
 
 def _as_json(piece: "TracedPiece") -> dict[str, Any]:
     value = asdict(piece)
+    for address in value["addresses"]:
+        address["shard_row"] = address.pop("row")
     if piece.span is None:
         del value["span"]
     first = piece.addresses[-1] if piece.addresses else None
     return value | {
         "original_shard": first.shard if first else piece.shard,
-        "original_row": first.row if first else piece.row,
+        "original_row": first.row if first else piece.shard_row,
     }

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     example="pile-tools train --data tokens/ --model 14m --steps 200 --batch-size 32 -o RUN; "
     "in two processes: torchrun --nproc-per-node 2 --no-python pile-tools train …"
 )
-@options.data_option
-@streams.suite_option
-@options.order_option
-@options.batch_size_option
-@streams.io_option
-@streams.cache_option
-@streams.cache_bytes_option
 @click.option(
     "-o",
     "--output",
@@ -118,15 +111,9 @@ if TYPE_CHECKING:
     help="Compute activations again instead of keeping them.",
 )
 @options.plot_option
+@streams.stream_options(tokenizer=False)
 @options.json_option
 def command(
-    data: str,
-    suite: str | None,
-    order: str | None,
-    batch_size: int | None,
-    io: str,
-    cache: Path | None,
-    cache_bytes: int,
     output: Path,
     resume: bool,
     source: Path | None,
@@ -144,20 +131,12 @@ def command(
     """
     from pile_tools.train import check_fork_batch_size, plot_loss, recorded_batch_size, train
 
-    told = batch_size is not None
-    if resume and not told:
-        batch_size = recorded_batch_size(output)
-    viewer = streams.open_viewer(
-        data=data,
-        suite=suite,
-        order=order,
-        batch_size=batch_size,
-        tokenizer=None,
-        io=io,
-        cache=cache,
-        cache_bytes=cache_bytes,
-    )
-    if source is not None and not told:
+    stream = streams.take_stream(settings)
+    is_given = stream["batch_size"] is not None
+    if resume and not is_given:
+        stream["batch_size"] = recorded_batch_size(output)
+    viewer = streams.open_viewer(**stream)
+    if source is not None and not is_given:
         check_fork_batch_size(source, viewer)
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     changed: dict[str, int] = {}

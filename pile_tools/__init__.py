@@ -29,6 +29,17 @@ from pile_tools.errors import (
 )
 
 if TYPE_CHECKING:
+    from pile_tools.api import (
+        dedup,
+        diff,
+        digest,
+        intervene,
+        make_order,
+        open_suite,
+        token_losses,
+        tokenize,
+        verify,
+    )
     from pile_tools.viewer import BatchViewer
 
 __version__ = "0.1.0"
@@ -59,6 +70,15 @@ __all__ = [
     "UnfinishedError",
     "UnsupportedError",
     "__version__",
+    "dedup",
+    "diff",
+    "digest",
+    "intervene",
+    "make_order",
+    "open_suite",
+    "token_losses",
+    "tokenize",
+    "verify",
 ]
 
 
@@ -68,6 +88,10 @@ def __getattr__(name: str) -> object:
         from pile_tools.viewer import BatchViewer
 
         return BatchViewer
+    if name in __all__:
+        from pile_tools import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,10 +13,10 @@ from pile_tools.algorithms.array_types import Int64Array, Tokens
 from pile_tools.errors import MissingStreamError, ParameterError, PileToolsError
 from pile_tools.formats.index_maps import OrderPlace
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.jobs.progress import Progress, no_progress
+from pile_tools.jobs.bars import ProgressOption, reporting
 from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.store import Io
-from pile_tools.storage.urls import is_url, without_credentials
+from pile_tools.storage.urls import expanded, is_url, without_credentials
 from pile_tools.stream.components import UNKNOWN
 from pile_tools.stream.document_table import Pieces
 from pile_tools.stream.opening import find_stream
@@ -38,7 +38,7 @@ class PieceView:
     """A piece of a document in a sequence, with what is known of it.
 
     ``position`` of its first token in the sequence, ``offset`` of that token in the document,
-    ``n_tokens`` in this sequence, ``document_tokens`` in the whole document; ``shard``, ``row`` and
+    ``n_tokens`` in this sequence, ``document_tokens`` in the whole document; ``shard``, ``shard_row`` and
     ``source`` are None where the dataset has no ``documents.parquet``; ``text`` where no tokenizer is
     known; ``document``, ``offset`` and ``document_tokens`` where the boundaries of documents are not
     known; ``dataset`` unless the stream is a blend.
@@ -50,7 +50,7 @@ class PieceView:
     n_tokens: int
     document_tokens: int | None
     shard: str | None
-    row: int | None
+    shard_row: int | None
     source: str | None
     text: str | None
     dataset: int | None = None
@@ -86,7 +86,9 @@ class BatchViewer:
 
     Step k reads samples [k·B, (k + 1)·B) of the order. Open one with ``BatchViewer.open``. All arrays
     are in the dataset's own dtype. Reading writes nothing. Threads may share a viewer, and so may
-    processes, forked or spawned. ``stream`` is what the lookups below read.
+    processes, forked or spawned. ``stream`` is what the lookups below read. "~" in a path is the home
+    directory; ``progress`` is True for a bar on standard error, False for none, or a function that is called
+    with (label, done, total).
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -126,10 +128,10 @@ class BatchViewer:
         """
         return cls(
             Stream.open(
-                location,
-                order=order,
+                expanded(location),
+                order=_expanded(order),
                 batch_size=batch_size,
-                tokenizer=tokenizer,
+                tokenizer=_expanded(tokenizer),
                 io=io,
                 cache=cache,
                 trust_files=trust_files,
@@ -155,10 +157,10 @@ class BatchViewer:
         """
         return cls(
             Stream.from_suite(
-                suite,
-                order=order,
+                expanded(suite),
+                order=_expanded(order),
                 batch_size=batch_size,
-                tokenizer=tokenizer,
+                tokenizer=_expanded(tokenizer),
                 io=io,
                 cache=cache,
                 trust_files=trust_files,
@@ -278,9 +280,9 @@ class BatchViewer:
     def trace(self, step: int, row: int) -> "pa.Table":
         """Return the pieces of documents of a sequence, in order of position, as an Arrow table.
 
-        Columns: document, position, offset, n_tokens (int64), shard (string), row (int64), source
-        (string); of a blend, dataset (int64) first. shard, row and source are null where the dataset has
-        no ``documents.parquet``, document and offset where boundaries of documents are not known.
+        Columns: document, position, offset, n_tokens (int64), shard (string), shard_row (int64), source
+        (string); of a blend, dataset (int64) first. shard, shard_row and source are null where the dataset
+        has no ``documents.parquet``, document and offset where boundaries of documents are not known.
         Raises DataError where ``documents.parquet`` does not belong to the dataset.
         """
         return self._table(*self.stream.located(self.stream.positions(step, row))[0])
@@ -362,7 +364,7 @@ class BatchViewer:
         limit: int | None = None,
         context: int = 60,
         workers: int | None = None,
-        progress: Progress = no_progress,
+        progress: ProgressOption = False,
     ) -> "pa.Table":
         """Return where the stream shows a text, token ids or matches of a regular expression.
 
@@ -379,16 +381,17 @@ class BatchViewer:
         from pile_tools.lookups.find import find, make_query
 
         query = make_query(text, tokens, regex)
-        return find(
-            self.stream,
-            query,
-            steps=steps,
-            first=first,
-            limit=limit,
-            context=context,
-            workers=workers,
-            progress=progress,
-        )
+        with reporting(progress) as report:
+            return find(
+                self.stream,
+                query,
+                steps=steps,
+                first=first,
+                limit=limit,
+                context=context,
+                workers=workers,
+                progress=report,
+            )
 
     def count(
         self,
@@ -399,7 +402,7 @@ class BatchViewer:
         steps: tuple[int | None, int | None] | None = None,
         every: int | None = None,
         workers: int | None = None,
-        progress: Progress = no_progress,
+        progress: ProgressOption = False,
     ) -> "Counts":
         """Count what ``find`` finds, up to each multiple of ``every`` steps and up to the last.
 
@@ -410,11 +413,12 @@ class BatchViewer:
         from pile_tools.lookups.find import count_occurrences, make_query
 
         query = make_query(text, tokens, regex)
-        return count_occurrences(
-            self.stream, query, steps=steps, every=every, workers=workers, progress=progress
-        )
+        with reporting(progress) as report:
+            return count_occurrences(
+                self.stream, query, steps=steps, every=every, workers=workers, progress=report
+            )
 
-    def repeats(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+    def repeats(self, *, every: int | None = None, progress: ProgressOption = False) -> "pa.Table":
         """Return how many documents, samples and tokens had been seen how often by each checkpoint.
 
         Checkpoints are the multiples of ``every`` steps and the last step. Columns: checkpoint (int64), kind
@@ -427,9 +431,10 @@ class BatchViewer:
         """
         from pile_tools.lookups.repeats import repeats
 
-        return repeats(self.stream, every=every, progress=progress)
+        with reporting(progress) as report:
+            return repeats(self.stream, every=every, progress=report)
 
-    def mixture(self, *, every: int | None = None, progress: Progress = no_progress) -> "pa.Table":
+    def mixture(self, *, every: int | None = None, progress: ProgressOption = False) -> "pa.Table":
         """Return how many tokens of each source the model saw between checkpoints.
 
         Columns: start and checkpoint (int64; steps from start up to checkpoint, not included), source
@@ -439,7 +444,8 @@ class BatchViewer:
         """
         from pile_tools.lookups.mixture import mixture
 
-        return mixture(self.stream, every=every, progress=progress)
+        with reporting(progress) as report:
+            return mixture(self.stream, every=every, progress=report)
 
     def terms(
         self,
@@ -448,7 +454,7 @@ class BatchViewer:
         every: int | None = None,
         window: int = 0,
         steps: tuple[int | None, int | None] | None = None,
-        progress: Progress = no_progress,
+        progress: ProgressOption = False,
     ) -> "pa.Table":
         """Count how often the model had read each term, and each pair of terms close together, by checkpoint.
 
@@ -467,7 +473,8 @@ class BatchViewer:
         """
         from pile_tools.lookups.terms import term_counts
 
-        return term_counts(self.stream, terms, every=every, window=window, steps=steps, progress=progress)
+        with reporting(progress) as report:
+            return term_counts(self.stream, terms, every=every, window=window, steps=steps, progress=report)
 
     def torch_dataset(
         self,
@@ -497,30 +504,41 @@ class BatchViewer:
         )
 
 
+def _expanded(location: str | os.PathLike[str] | None) -> str | None:
+    return None if location is None else expanded(location)
+
+
 def diff(
     left: BatchViewer,
     right: BatchViewer,
     *,
     steps: tuple[int | None, int | None] | None = None,
     limit: int = 100,
-    progress: Progress = no_progress,
+    progress: ProgressOption = False,
 ) -> "Difference":
     """Compare two streams step by step (see ``lookups.diff.diff``)."""
     from pile_tools.lookups import diff as module
 
-    return module.diff(left.stream, right.stream, steps=steps, limit=limit, progress=progress)
+    with reporting(progress) as report:
+        return module.diff(left.stream, right.stream, steps=steps, limit=limit, progress=report)
 
 
-def open_named(name: str, data: str | None, *, order: str | None = None, **options: Any) -> BatchViewer:
+def open_named(
+    name: str, data: str | None, *, suite: str | None = None, order: str | None = None, **options: Any
+) -> BatchViewer:
     """Open what ``name`` is: a dataset (or a blend or an overlay) in ``order``, or an order of ``data``.
 
-    Without ``data`` it may be an order of the dataset in the current directory. Raises MissingFileError
-    for what is none of these.
+    With ``suite`` it may be that suite, or one of its orders. Raises MissingStreamError for what is none of
+    these.
     """
+    if suite is not None and name == suite:
+        return BatchViewer.from_suite(suite, order=order, **options)
     try:
         find_stream(name)
     except MissingStreamError:
-        if data is None:
+        if suite is not None:
+            return BatchViewer.from_suite(suite, order=name, **options)
+        if data in (None, "."):
             try:
                 find_stream(".")
             except MissingStreamError:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 # From the top down: a part imports from the floors below its own, and from no other part of its floor.
 FLOORS = (
     {"cli"},
+    {"api"},
     {"studies", "checks"},
     {"train"},
     {"stages"},
@@ -33,7 +34,7 @@ ONLY_IN = {
     "transformers": {"studies"},
     "scipy": {"studies"},
     "click": {"cli"},
-    "tqdm": {"cli"},
+    "tqdm": {"cli", "jobs"},
 }
 NOWHERE = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 

@@ -76,7 +76,7 @@ def test_the_notebook_runs(tokens: Path, notebook: Notebook) -> None:
     assert f"{viewer.steps} steps of 8 sequences of 257 tokens" in printed["open"]
     assert "epochs: 2" in printed["open"]
     piece = max(viewer.trace(viewer.steps // 2, 0).to_pylist(), key=lambda piece: piece["n_tokens"])
-    assert f"document {piece['document']}: {piece['shard']}, row {piece['row']}" in printed["choose"]
+    assert f"document {piece['document']}: {piece['shard']}, row {piece['shard_row']}" in printed["choose"]
     seen = viewer.seen(document=piece["document"])
     assert f"{seen.num_rows} pieces in" in printed["occurrences"]
     total = sum(text.count(phrase) for text in texts_of(viewer))

@@ -230,16 +230,17 @@ class Provenance:
         Raises OutOfRangeError for a number that the dataset does not have.
         """
         groups, rows = self._find(np.atleast_1d(np.asarray(documents, np.int64)))
-        parts: list[pa.Table] = [self._schema.empty_table().select(list(columns))]
+        if not len(groups):
+            return self._schema.empty_table().select(list(columns))
+        parts: list[pa.Table] = []
         places: list[npt.NDArray[np.int64]] = []
         for group in np.unique(groups).tolist():
             here = np.flatnonzero(groups == group)
             places.append(here)
             table = self._group(group, tuple(columns))
-            parts.append(table.take(pa.array(rows[here])))
+            parts.append(table.select(list(columns)).take(_plain(pa.int64(), rows[here])))
         joined = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-        back = np.argsort(np.concatenate(places)) if places else np.empty(0, np.int64)
-        return joined.take(pa.array(back))
+        return joined.take(_plain(pa.int64(), np.argsort(np.concatenate(places))))
 
     def _find(self, documents: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return row group and row in it of each of ``documents``; OutOfRangeError for one without a row."""

@@ -243,7 +243,7 @@ class Workspace(HeldDirectory):
         return self._read_record()
 
     def _read_record(self) -> dict[str, Any]:
-        remedy = f"remove {self.directory} and run the command again"
+        remedy = f"{_REMEDY}, or remove {self.directory} and run again"
         job: dict[str, Any] = read_json_file(self.work / _JOB_NAME, _JOB, "the record of a job", remedy)
         return job
 

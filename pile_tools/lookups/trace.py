@@ -51,7 +51,7 @@ class TracedPiece:
     document: int | None
     offset: int | None
     shard: str | None
-    row: int | None
+    shard_row: int | None
     source: str | None
     addresses: tuple[Address, ...]
     span: Span | None
@@ -89,8 +89,8 @@ def trace_pieces(
         chain: list[Address] = []
         history, span = histories[number], None
         # What an overlay shows of a file has no row, and was in no corpus.
-        if history is not None and piece["row"] is not None:
-            chain = addresses(history, piece["shard"], piece["row"])
+        if history is not None and piece["shard_row"] is not None:
+            chain = addresses(history, piece["shard"], piece["shard_row"])
         if context is not None:
             if number not in texts:
                 if part.dataset is None:

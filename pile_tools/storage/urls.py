@@ -17,6 +17,7 @@ from pile_tools.errors import DataError
 __all__ = [
     "CREDENTIALS_VARIABLE",
     "child",
+    "expanded",
     "is_url",
     "joined",
     "redacted",
@@ -42,6 +43,12 @@ _WITHOUT_HOST: Final = ("file:", "local:", "memory:")
 def is_url(location: str | os.PathLike[str]) -> bool:
     """Whether ``location`` is a URL and not a path of this machine."""
     return "://" in os.fspath(location)
+
+
+def expanded(location: str | os.PathLike[str]) -> str:
+    """Return ``location`` with the home directory for "~" at its beginning; a URL as it is."""
+    name = os.fspath(location)
+    return name if is_url(name) else os.path.expanduser(name)
 
 
 def without_credentials(location: str | os.PathLike[str]) -> str:

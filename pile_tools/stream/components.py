@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.array_types import Int64Array, Tokens
-from pile_tools.algorithms.orders.inverse import document_places
 from pile_tools.algorithms.orders.locate import Pieces, check_pointers, check_samples, copy_pieces, locate
 from pile_tools.errors import DataError
 from pile_tools.formats.index_maps import OrderMaps, OrderPlace
@@ -252,6 +251,8 @@ class MapsComponent(Component):
         record = self.place.record
         if isinstance(record, OrderRecord) and record.epochs == 1 and record.like is None:
             return np.zeros_like(places)  # no document has a second place, so doc_idx need not be read
+        from pile_tools.algorithms.orders.inverse import document_places
+
         all_places, epochs = document_places(self._maps.doc_idx.whole(), np.unique(pieces.document))
         found: Int64Array = epochs[np.searchsorted(all_places, places)]
         return found

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pile_tools.algorithms.array_types import Tokens
 from pile_tools.algorithms.orders import locate
@@ -255,14 +256,29 @@ class Pieces:
         else:
             rows = provenance.lookup(found.document)
             address = [rows.column(0).cast(pa.string()), rows.column(1), rows.column(2).cast(pa.string())]
-        columns: dict[str, Any] = {} if dataset is None else {"dataset": np.full(len(known), dataset)}
+        columns: dict[str, Any] = {}
+        if dataset is not None:
+            columns["dataset"] = _integers(np.full(len(known), dataset))
         columns |= {
-            "document": pa.array(found.document, mask=~known),
-            "position": found.position,
-            "offset": pa.array(found.offset, mask=found.offset == UNKNOWN),
-            "n_tokens": found.n_tokens,
+            "document": _integers(found.document),
+            "position": _integers(found.position),
+            "offset": _integers(found.offset),
+            "n_tokens": _integers(found.n_tokens),
             "shard": address[0],
-            "row": address[1],
+            "shard_row": address[1],
             "source": address[2],
         }
         return pa.table(columns)
+
+
+def _integers(values: npt.NDArray[Any]) -> "pa.Array":
+    """Return ``values`` as an int64 column, null for UNKNOWN.
+
+    It is made of buffers: pyarrow's own conversion imports pandas wherever that is installed.
+    """
+    import pyarrow as pa
+
+    known = values != UNKNOWN
+    valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    content = pa.py_buffer(np.ascontiguousarray(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [valid, content])

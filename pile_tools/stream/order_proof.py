@@ -140,7 +140,7 @@ class ReadSamples:
     def add(self, positions: Int64Array, samples: Int64Array) -> None:
         """Note that ``positions`` show ``samples``, int64[n] each; DataError where another one showed it."""
         with self._lock:
-            index = int(first_repeated_read(positions, samples, self._positions, self._samples))
+            index = first_repeated_read(positions, samples, self._positions, self._samples)
         if index >= 0:
             raise DataError(
                 f"{self._name} holds {samples[index]} at place {positions[index]} and at another that was "

@@ -12,12 +12,12 @@ from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed, check_listed, check_starts, listed_pieces
 from pile_tools.errors import DataError
 from pile_tools.formats.origins_json import OriginDataset, OriginFiles, documents_name
-from pile_tools.formats.parents import History, carry_manifest, check_carried
 from pile_tools.storage.sources import SourceFile
 from pile_tools.storage.store import Store
 
 if TYPE_CHECKING:
     from pile_tools.formats.fetched_documents_parquet import OriginDocuments
+    from pile_tools.formats.parents import History
 
 __all__ = ["Origins"]
 
@@ -92,18 +92,24 @@ class Origins:
                 self._tables[number] = None if source is None else OriginDocuments(file, source.name)
             return self._tables[number]
 
-    def history(self, number: int) -> History | None:
+    def history(self, number: int) -> "History | None":
         """Return the history of dataset ``number``, carried along; None where it has none."""
+        from pile_tools.formats.parents import History
+
         identity = self.dataset(number).manifest
         return None if identity is None else History.of_ancestor(self._store, identity)
 
     def check_carried(self, dataset: int) -> None:
         """Raise DataError where a file that ``carry`` copies is missing."""
+        from pile_tools.formats.parents import check_carried
+
         history = self.history(dataset)
         if history is not None:
             check_carried(self._store, history.own)
 
     def carry(self, number: int, output: Path) -> list[str]:
         """Write ``parents/`` of ``output`` for dataset ``number``; return the names of the files."""
+        from pile_tools.formats.parents import carry_manifest
+
         history = self.history(number)
         return [] if history is None else carry_manifest(self._store, history.own, output)

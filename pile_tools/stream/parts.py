@@ -3,7 +3,7 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from pile_tools.algorithms.orders.locate import Pieces
 from pile_tools.algorithms.orders.piece_lists import Listed
 from pile_tools.errors import DataError, UnanswerableError
 from pile_tools.formats.origins_json import OriginDataset
-from pile_tools.formats.parents import History, carry_manifest, check_carried
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.storage.sources import MappedFile
 from pile_tools.stream.blend import Blend
@@ -21,6 +20,9 @@ from pile_tools.stream.document_table import Decoder, DocumentTable, Table, prov
 from pile_tools.stream.opening import OpenedStream
 from pile_tools.stream.origins import Origins
 from pile_tools.stream.overlay import OverlayComponent, base_of
+
+if TYPE_CHECKING:
+    from pile_tools.formats.parents import History
 
 __all__ = ["FetchedPart", "Part", "same_documents"]
 
@@ -129,8 +131,10 @@ class Part:
     def listed(self) -> Listed | None:
         return None
 
-    def history(self) -> History | None:
+    def history(self) -> "History | None":
         """Return what the dataset was made from; None of one of another tool."""
+        from pile_tools.formats.parents import History
+
         dataset = self.component.dataset
         return None if dataset.manifest is None else History.open(dataset.store)
 
@@ -150,12 +154,16 @@ class Part:
 
     def check_carried(self) -> None:
         """Raise DataError where a file that ``carry`` copies is missing."""
+        from pile_tools.formats.parents import check_carried
+
         dataset = self.component.dataset
         if dataset.manifest is not None:
             check_carried(dataset.store, dataset.manifest)
 
     def carry(self, output: Path) -> list[str]:
         """Write what is known of the dataset's making into ``output``/parents; return the files' names."""
+        from pile_tools.formats.parents import carry_manifest
+
         dataset = self.component.dataset
         return [] if dataset.manifest is None else carry_manifest(dataset.store, dataset.manifest, output)
 
@@ -271,7 +279,7 @@ class FetchedPart(Part):
     def sources(self) -> tuple[str | None, ...]:
         return self._dataset.sources or ()
 
-    def history(self) -> History | None:
+    def history(self) -> "History | None":
         return self._origins.history(self._origin)
 
     def origin(self) -> OriginDataset:

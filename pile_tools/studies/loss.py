@@ -14,13 +14,14 @@ from pile_tools.errors import ParameterError
 from pile_tools.formats.tables import read_table
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
+from pile_tools.stream.steps import step_range
 from pile_tools.studies.exposure import check_begins, last_seen
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import model_identity
 from pile_tools.studies.plots import figure
 from pile_tools.studies.row_documents import ORIGIN_FIELDS, origin_columns
 from pile_tools.studies.steps_read import Reading, check_lineage
-from pile_tools.studies.stream_place import StreamPlace, check_steps
+from pile_tools.studies.stream_place import StreamPlace
 from pile_tools.studies.worker import open_here
 from pile_tools.viewer import BatchViewer
 
@@ -84,8 +85,8 @@ def loss_by_exposure(
     place: StreamPlace,
     name: ModelName,
     *,
-    start: int,
-    stop: int,
+    start: int | None,
+    stop: int | None,
     checkpoint_steps: int | None = None,
     output: Path | None = None,
     model_batch_size: int = 8,
@@ -106,7 +107,7 @@ def loss_by_exposure(
             raise ParameterError(f"{what} {number} must be at least 1")
     reading = Reading.of(name, checkpoint_steps)
     viewer = place.open()
-    check_steps(viewer, start, stop)
+    start, stop = step_range(viewer.stream, (start, stop))
     reading.check(viewer)
     parameters = {
         "model": model_identity(name),

@@ -16,12 +16,13 @@ import pyarrow as pa
 from pile_tools.errors import ParameterError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.resumable_table import Part, make_table, step_parts, write_table
+from pile_tools.stream.steps import step_range
 from pile_tools.studies.memorize_report import MEMORIZE_SCHEMA
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import CausalModel, model_identity
 from pile_tools.studies.row_documents import origin_columns
 from pile_tools.studies.steps_read import read_record
-from pile_tools.studies.stream_place import StreamPlace, check_steps
+from pile_tools.studies.stream_place import StreamPlace
 from pile_tools.studies.worker import open_here
 from pile_tools.viewer import BatchViewer
 
@@ -36,8 +37,8 @@ def memorize(
     name: ModelName,
     output: Path,
     *,
-    start: int,
-    stop: int,
+    start: int | None,
+    stop: int | None,
     k: int = 32,
     l: int = 32,  # noqa: E741 - the papers' letters
     model_batch_size: int = 64,
@@ -65,7 +66,7 @@ def memorize(
         if number < 1:
             raise ParameterError(f"{letter} {number} must be at least 1")
     viewer = place.open()
-    check_steps(viewer, start, stop)
+    start, stop = step_range(viewer.stream, (start, stop))
     if k + l > viewer.seq_length + 1:
         raise ParameterError(
             f"k + l is {k + l}, but sequences of {viewer.order.name} have {viewer.seq_length + 1} tokens"

@@ -30,7 +30,7 @@ from pile_tools.train.record import DataRecord
 __all__ = ["CheckpointResult", "Frequencies", "answers_table", "plot_frequency", "summarise", "write_answers"]
 
 _TENTH = 10
-_REMEDY: Final = "make it with `pile-tools count`"
+_REMEDY: Final = "make it with `pile-tools terms`"
 _COUNTS: Final = pa.schema(
     [
         pa.field("checkpoint", pa.int64(), nullable=False),
@@ -61,7 +61,7 @@ class CheckpointResult:
 
 
 class Frequencies:
-    """A table of `pile-tools count`: how often terms had been read by each checkpoint.
+    """A table of `pile-tools terms`: how often terms had been read by each checkpoint.
 
     Columns checkpoint, term, count and, null where a term is counted alone, other. Raises ParameterError for
     one that does not count from step 0 on, DataError for any other file. ``stream`` is the identity of the
@@ -83,7 +83,7 @@ class Frequencies:
         if first != 0:
             raise ParameterError(
                 f"{path}: counts from step {first} on, but a checkpoint has read from step 0; leave --steps "
-                "of `pile-tools count` out, or begin them with 0"
+                "of `pile-tools terms` out, or begin them with 0"
             )
         if has_pairs:
             table = table.filter(pc.is_null(table.column("other")))

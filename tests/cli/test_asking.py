@@ -290,7 +290,7 @@ def test_answers_are_not_computed_for_a_place_that_cannot_hold_them(
 ) -> None:
     terms = tmp_path / "terms"
     terms.write_text("if\n")
-    count = ["count", "--data", data, "--terms", terms]
+    count = ["terms", "--data", data, "--terms", terms]
     assert "no such directory" in ask.error(2, *count, "-o", tmp_path / "none" / "x.parquet")
     assert "not the name of a file of .parquet" in ask.error(2, *count, "-o", tmp_path / "x.csv")
     assert "not the name of a file of .png" in ask.error(2, "repeats", "--data", data, "--plot", "x.xyz")
@@ -317,7 +317,7 @@ def test_seen(root: Path, data: str, ask: Ask) -> None:
     assert [[row[name] for name in columns] for row in report["occurrences"]] == wanted
     assert [row["rank"] for row in report["occurrences"]] == [row[1] // 4 for row in wanted]
     place = viewer.trace(3, 2).to_pylist()[0]
-    again = ask.json("seen", "--data", data, "--shard", place["shard"], "--row", place["row"])
+    again = ask.json("seen", "--data", data, "--shard", place["shard"], "--row", place["shard_row"])
     assert [row["step"] for row in again["occurrences"]] == [row[0] for row in wanted]
     assert "epoch" in ask.text("seen", "--data", data, "--document", document)
 
@@ -326,14 +326,14 @@ def test_seen(root: Path, data: str, ask: Ask) -> None:
 def test_counts_by_checkpoint(root: Path, data: str, ask: Ask, tmp_path: Path) -> None:
     steps = Counter(step for step, _ in occurrences(data, PHRASE))
     plot = tmp_path / "find.png"
-    report = ask.json("find", PHRASE, "--data", data, "--count", "--every", "5", "--plot", plot)
+    report = ask.json("count", PHRASE, "--data", data, "--every", "5", "--plot", plot)
     assert {row["checkpoint"]: row["count"] for row in report["counts"]} == {
         mark: sum(count for step, count in steps.items() if step < mark) for mark in (5, 10, 12)
     }
     terms = tmp_path / "terms.txt"
     terms.write_text("raise\nvalueerror\n")
     table = tmp_path / "counts.parquet"
-    count = ["count", "--data", data, "--terms", terms, "--window", "5", "--every", "5"]
+    count = ["terms", "--data", data, "--terms", terms, "--window", "5", "--every", "5"]
     ask.text(*count, "-o", table, "--plot", tmp_path / "count.png")
     rows = pq.read_table(table).to_pylist()
     assert ask.json(*count)["counts"] == rows
@@ -513,7 +513,7 @@ def test_the_same_documents_under_another_tokenizer(root: Path, ask: Ask, tmp_pa
         (1, ["find", "a", "--steps", "0:13"], "no steps 0:13"),
         (2, ["find", "a", "--steps", "3:3"], "hold no step"),
         (2, ["find", "a", "--steps", "a:b"], "not of the form START:STOP"),
-        (2, ["find", "a", "--every", "5"], "add --count"),
+        (2, ["find", "a", "--every", "5"], "No such option '--every'"),
         (1, ["seen", "--document", "99999"], "no document 99999"),
         (2, ["seen"], "name the document by its number, or by shard and row"),
         (1, ["seen", "--shard", "nowhere", "--row", "1"], "no document from row 1 of shard 'nowhere'"),
@@ -539,7 +539,7 @@ def test_terms_that_cannot_be_counted(data: str, ask: Ask, tmp_path: Path) -> No
     path = tmp_path / "terms.txt"
     for content, message in (("", "it is empty"), ("one\n\ntwo\n", "line 2"), ("a\n?!\n", "?!")):
         path.write_text(content)
-        assert message in ask.error(2, "count", "--data", data, "--terms", path)
+        assert message in ask.error(2, "terms", "--data", data, "--terms", path)
 
 
 @pytest.mark.parametrize("form", ["shuffled", "fetched", "behind a url"])
@@ -567,7 +567,7 @@ def test_steps_elsewhere_answer_what_the_stream_does(
         trace = ["trace", "--step", 3, "--row", 7]
         assert ask.json(*trace, "--data", place) == ask.json(*trace, "--data", data)
         piece = ask.json(*trace, "--data", data)["pieces"][0]
-        address = ["--shard", piece["shard"], "--row", piece["row"]]
+        address = ["--shard", piece["shard"], "--row", piece["shard_row"]]
         assert ask.json("seen", *address, "--data", place)["occurrences"]
         message = "is shown by these steps; whether the whole dataset has one is not known here"
         assert message in ask.error(1, "seen", "--shard", "another", "--row", 0, "--data", place)

@@ -48,7 +48,7 @@ def test_text_marks_documents_and_sources(data: Path, capsys: pytest.CaptureFixt
     for piece in viewer.pieces(3, 1):
         span = f"tokens {piece.offset} to {piece.offset + piece.n_tokens - 1} of {SIZES[piece.document]}"
         assert f"--- document {piece.document}, {span}" in out
-        assert f"from {piece.shard}:{piece.row}" in out
+        assert f"from {piece.shard}:{piece.shard_row}" in out
         assert f"{piece.text}\n" in out
     assert run(["batch", "--data", str(data), "--step", "3"]) == 0
     whole = capsys.readouterr().out

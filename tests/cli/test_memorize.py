@@ -21,8 +21,8 @@ def test_memorize_and_its_report(place: Path, tmp_path: Path, capsys: pytest.Cap
     assert [interval["sequences"] for interval in report["intervals"]] == [8, 8, 8]  # type: ignore[attr-defined]
     assert sum(group["sequences"] for group in report["by_times_seen"]) == 24  # type: ignore[attr-defined]
     for changed, code, message in (
-        (["--steps", "0-6"], 2, "is not a range of steps"),
-        (["--steps", "0:9000"], 1, "has steps 0:"),
+        (["--steps", "0-6"], 2, "are not of the form START:STOP"),
+        (["--steps", "0:9000"], 1, "there are 0:"),
         (["--steps", "0:2", "--k", "40", "--l", "40"], 2, "k + l is 80"),
         (["--steps", "0:2", "--k", "4", "--l", "4", "--revision", "step3"], 2, "a directory has no revision"),
     ):

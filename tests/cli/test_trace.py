@@ -27,7 +27,7 @@ def test_text_and_json(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (value["step"], value["row"]) == (2, 1)
     for piece in value["pieces"]:
         number = piece["original_row"]
-        assert piece["addresses"][-1]["row"] == number
+        assert piece["addresses"][-1]["shard_row"] == number
         span = piece["span"]
         assert f"{span['before']}⟦{span['text']}⟧{span['after']}\n" in printed
         text = f"the words of number {number} are not those of any other"

@@ -119,7 +119,7 @@ def test_search_without_a_match_says_what_was_searched(
     assert run(search) == 0
     # 10 steps of 4 sequences of 8 + 1 tokens
     assert capsys.readouterr().out == "no occurrence in steps 0 to 9 (40 sequences, 360 tokens)\n"
-    assert run([*search, "--count", "--steps", "3:4"]) == 0
+    assert run(["count", *search[1:], "--steps", "3:4"]) == 0
     assert capsys.readouterr().out == f"{absent}: no occurrence in step 3 (4 sequences, 36 tokens)\n"
     assert run([*search, "--steps", "2:", "--json"]) == 0
     extent = {"start": 2, "stop": 10, "sequences": 32, "tokens": 288}

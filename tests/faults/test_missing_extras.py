@@ -25,7 +25,7 @@ CASES = [
     (["matplotlib"], ["train", "--model", "14m", "-o", "run", "--plot", "loss.png"]),
     (["matplotlib"], ["loss", "run/step8", "--steps", "0:1", "--plot", "loss.png"]),
     (["matplotlib"], ["mixture", "--plot", "mixture.png"]),
-    (["matplotlib"], ["find", "a", "--count", "--plot", "find.png"]),
+    (["matplotlib"], ["count", "a", "--plot", "count.png"]),
     (["nltk"], ["dedup", "corpus", "-o", "kept", "--preset", "pile-dedupe"]),
 ]
 RUN_ALL = """

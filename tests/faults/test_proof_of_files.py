@@ -102,7 +102,7 @@ def answers(data: Path, output: Path) -> list[list[str]]:
         ["batch", *common, "--step", "2000", "--format", "npy", "-o", str(output / "b.npy")],
         ["seen", *common, "--document", "5"],
         ["repeats", *common],
-        ["find", *common, "--tokens", "5,6", "--count"],
+        ["count", *common, "--tokens", "5,6"],
         ["trace", *common, "--step", "0", "--row", "0"],
         ["digest", str(data), "--batch-size", "64", "-o", str(output / "digests")],
         ["export", *common, "--steps", "0:1", "--format", "npy", "-o", str(output / "export")],

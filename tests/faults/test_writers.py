@@ -423,7 +423,7 @@ def test_no_table_or_picture_replaces_an_input_or_a_listed_file(
     terms = tmp_path / "terms.parquet"
     terms.write_text("one\n")
     before = content(data)
-    count = ["count", "--data", str(data), "--terms", str(terms)]
+    count = ["terms", "--data", str(data), "--terms", str(terms)]
     for arguments in (
         [*count, "-o", str(table)],
         [*count, "-o", str(terms)],

@@ -25,7 +25,7 @@ def test_what_is_said_of_a_match(make_stream: MakeStream) -> None:
         assert row["document"] == piece["document"]
         assert row["offset"] == piece["offset"] + row["position"] - piece["position"]
         assert (row["shard"], row["shard_row"], row["source"]) == (
-            piece["shard"], piece["row"], piece["source"])  # fmt: skip
+            piece["shard"], piece["shard_row"], piece["source"])  # fmt: skip
 
 
 def test_without_a_tokenizer_tokens_are_found(make_stream: MakeStream) -> None:

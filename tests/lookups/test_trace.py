@@ -112,7 +112,7 @@ def test_datasets_of_other_tools(made: Path) -> None:
             "offset": [0],
             "n_tokens": [2],
             "shard": pa.nulls(1, pa.string()),
-            "row": pa.nulls(1, pa.int64()),
+            "shard_row": pa.nulls(1, pa.int64()),
             "source": pa.nulls(1, pa.string()),
         }
     )

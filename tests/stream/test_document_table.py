@@ -39,7 +39,7 @@ def test_trace_leads_from_each_token_to_its_document(data: Path, provenance: boo
                 begin, number = piece["offset"], piece["document"]
                 tokens.append(documents[number][begin : begin + piece["n_tokens"]])
                 expected = (f"{number // 6}.jsonl", number % 6, ["Web", None, "Code"][number % 3])
-                found = (piece["shard"], piece["row"], piece["source"])
+                found = (piece["shard"], piece["shard_row"], piece["source"])
                 assert found == (expected if provenance else (None, None, None))
             np.testing.assert_array_equal(np.concatenate(tokens), viewer.sequence(step, row))
 

@@ -98,7 +98,7 @@ def test_count_then_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str
     tokenize([tmp_path / "corpus.jsonl"], data, tokenizer=str(tmp_path / "tokenizer.json"), workers=1)
     make_order(data, seq_length=32, batch_size=4, steps=9)
     (tmp_path / "terms.txt").write_text("".join(f"{n}\n" for n in range(100)))
-    counted = ["count", "--data", data, "--terms", tmp_path / "terms.txt", "--every", 4, "--window", 5]
+    counted = ["terms", "--data", data, "--terms", tmp_path / "terms.txt", "--every", 4, "--window", 5]
     assert run([*map(str, counted), "-o", str(tmp_path / "counts.parquet")]) == 0
     for step in (4, 8):
         make_own(tmp_path / f"run/step{step}", vocab=300, seed=step)

@@ -93,7 +93,7 @@ def test_bad_input_is_named(place: StreamPlace, model: ModelName, tmp_path: Path
     path = tmp_path / "mem.parquet"
     with pytest.raises(ParameterError, match=r"k \+ l is 50, but sequences .* have 49 tokens"):
         memorize(place, model, path, start=0, stop=2, k=25, l=25)
-    with pytest.raises(OutOfRangeError, match="has steps 0:"):
+    with pytest.raises(OutOfRangeError, match="there are 0:"):
         memorize(place, model, path, start=0, stop=10_000)
     with pytest.raises(ParameterError, match="no step"):
         memorize(place, model, path, start=3, stop=3)

@@ -1,18 +1,31 @@
 """Proof that three arrays are an order of some documents, whatever recipe made them.
 
 Each check reads its array once, block after block, and calls ``advance`` with the bytes that a block has.
+Arrays of few entries are checked by NumPy, as numba takes longer to import than they take; where something
+is wrong with one, compiled code looks for what a message names.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pile_tools.algorithms.array_types import Int64Array
+from pile_tools.algorithms.orders import locate
 from pile_tools.errors import DataError
 
-__all__ = ["check_doc_idx", "check_maps", "check_sample_idx", "check_shuffle_idx", "first_repeated_read"]
+__all__ = [
+    "FEW",
+    "check_doc_idx",
+    "check_maps",
+    "check_sample_idx",
+    "check_shuffle_idx",
+    "first_repeated_read",
+]
+
+FEW: Final = 1 << 18
+"""Entries up to which NumPy checks an array."""
 
 Advance = Callable[[int], None]
 # Entries between two calls of ``advance``: some 10 ms.
@@ -23,44 +36,22 @@ def _no_advance(n_bytes: int) -> None:
     """Tell nobody."""
 
 
-@numba.njit(cache=True, nogil=True)
-def _mark(values, bits, limit):  # type: ignore[no-untyped-def]
-    """Set the bit of each of ``values``; return the index of the first outside of [0, limit), or −1.
-
-    Nothing depends on the bits that were there, so that memory works on many of the scattered writes at once.
-    """
-    for index in range(len(values)):
-        value = np.int64(values[index])
-        if value < 0 or value >= limit:
-            return index
-        bits[value >> 3] |= np.uint8(1 << (value & 7))
-    return -1
-
-
-@numba.njit(cache=True, nogil=True)
-def _first_repeated(values, bits, limit):  # type: ignore[no-untyped-def]
-    """Set the bit of each of ``values``; return the index of the first outside of [0, limit) or set before,
-    or −1."""
-    for index in range(len(values)):
-        value = np.int64(values[index])
-        if value < 0 or value >= limit:
-            return index
-        bit = np.uint8(1 << (value & 7))
-        if bits[value >> 3] & bit:
-            return index
-        bits[value >> 3] |= bit
-    return -1
-
-
-@numba.njit(cache=True, nogil=True)
-def first_repeated_read(positions, samples, positions_read, samples_read):  # type: ignore[no-untyped-def]
-    """Note that ``positions`` of a stream were read as ``samples``, in two sets of bits.
+def first_repeated_read(
+    positions: Int64Array,
+    samples: Int64Array,
+    positions_read: npt.NDArray[np.uint8],
+    samples_read: npt.NDArray[np.uint8],
+) -> int:
+    """Note that ``positions`` [n] of a stream were read as ``samples`` [n], in two sets of bits.
 
     Returns the index of the first sample that another position was read as before, or −1. A position that
     was read before is not looked at again.
     """
-    for index in range(len(positions)):
-        position, sample = positions[index], samples[index]
+    if len(positions) > locate.FEW:
+        from pile_tools.algorithms.orders import check_kernels
+
+        return int(check_kernels.first_repeated_read(positions, samples, positions_read, samples_read))
+    for index, (position, sample) in enumerate(zip(positions.tolist(), samples.tolist(), strict=True)):
         position_bit, sample_bit = np.uint8(1 << (position & 7)), np.uint8(1 << (sample & 7))
         if positions_read[position >> 3] & position_bit:
             continue
@@ -71,70 +62,54 @@ def first_repeated_read(positions, samples, positions_read, samples_read):  # ty
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
-def _count(values, first, counts):  # type: ignore[no-untyped-def]
-    """Count ``values``, which begin at ``first``, into ``counts``; return the index of the first outside, or
-    −1."""
-    for index in range(len(values)):
-        value = np.int64(values[index]) - first
-        if value < 0 or value >= len(counts):
-            return index
-        counts[value] += 1
-    return -1
-
-
-@numba.njit(cache=True, nogil=True)
-def _first_wrong_cut(sizes, doc_idx, start, stop, seq_length, sample_idx, state):  # type: ignore[no-untyped-def]
-    """Compare the rows of sample_idx that point into ``doc_idx[start:stop]``; return the first wrong row.
-
-    ``state`` holds the next row and its offset in the document at ``start``, and is moved on. Returns −1
-    where all rows are right, −2 for a document that has no size.
-    """
-    block = np.empty(4096, np.int64)
-    row, offset = state[0], state[1]
-    for first in range(start, stop, len(block)):
-        length = min(len(block), stop - first)
-        # The sizes first, so that memory works on many of the scattered reads at once.
-        for k in range(length):
-            document = np.int64(doc_idx[first + k])
-            if document < 0 or document >= len(sizes) or sizes[document] < 0:
-                return -2
-            block[k] = sizes[document]
-        for k in range(length):
-            while offset < block[k] and row < len(sample_idx):
-                if sample_idx[row, 0] != first + k or sample_idx[row, 1] != offset:
-                    return row
-                row += 1
-                offset += seq_length
-            if row == len(sample_idx):
-                state[0], state[1] = row, offset
-                return -1
-            offset -= block[k]
-    state[0], state[1] = row, offset
-    return -1
-
-
 def check_shuffle_idx(shuffle_idx: npt.NDArray[Any], n_samples: int, advance: Advance = _no_advance) -> None:
     """Check that ``shuffle_idx`` holds each of 0 … ``n_samples`` − 1 once; DataError for what is not so."""
     if len(shuffle_idx) != n_samples:
         raise DataError(f"shuffle_idx has {len(shuffle_idx)} entries, not {n_samples}")
     if n_samples == 0:
         return
+    if n_samples <= FEW and _is_permutation(shuffle_idx):
+        advance(shuffle_idx.nbytes)
+        return
+    from pile_tools.algorithms.orders import check_kernels
+
     n_bytes = (n_samples + 7) // 8
     bits = np.zeros(n_bytes, np.uint8)
     sound = True
     for start in range(0, n_samples, _BLOCK):
         block = shuffle_idx[start : start + _BLOCK]
-        sound = sound and _mark(block, bits, n_samples) < 0
+        sound = sound and check_kernels.mark(block, bits, n_samples) < 0
         advance(block.nbytes)
     # As many entries as bits, so that all bits are set where none was set twice.
     last = np.uint8((1 << ((n_samples - 1) % 8 + 1)) - 1)
     if sound and bits[-1:] == last and np.all(bits[:-1] == 255):
         return
-    index = int(_first_repeated(shuffle_idx, np.zeros(n_bytes, np.uint8), n_samples))
+    index = int(check_kernels.first_repeated(shuffle_idx, np.zeros(n_bytes, np.uint8), n_samples))
     sample = int(shuffle_idx[index])
     where = f"sample {sample} twice, again" if 0 <= sample < n_samples else str(sample)
     raise DataError(f"shuffle_idx holds {where} at place {index}; it is no permutation")
+
+
+def _is_permutation(values: npt.NDArray[Any]) -> bool:
+    """Whether ``values`` [n], of which there is one at least, hold each of 0 … n − 1 once."""
+    n = len(values)
+    return _is_within(values, 0, n) and bool(np.all(np.bincount(values.astype(np.int64), minlength=n) == 1))
+
+
+def _is_within(values: npt.NDArray[Any], start: int, stop: int) -> bool:
+    """Whether all ``values``, of which there is one at least, are in [start, stop)."""
+    return bool(values.min() >= start and values.max() < stop)
+
+
+def _count(values: npt.NDArray[Any], first: int, counts: npt.NDArray[Any]) -> int:
+    """Count ``values``, of which ``first`` is the least, into ``counts``; return the index of the first
+    that is outside, or −1."""
+    if len(values) <= FEW and _is_within(values, first, first + len(counts)):
+        counts += np.bincount(values.astype(np.int64) - first, minlength=len(counts)).astype(counts.dtype)
+        return -1
+    from pile_tools.algorithms.orders import check_kernels
+
+    return int(check_kernels.count(values, first, counts))
 
 
 def check_doc_idx(
@@ -158,7 +133,7 @@ def check_doc_idx(
     counts = np.zeros(stop - start, np.uint8 if most < 128 else np.int32)
     for first in range(0, len(doc_idx), _BLOCK):
         block = doc_idx[first : first + _BLOCK]
-        index = int(_count(block, start, counts))
+        index = _count(block, start, counts)
         if index >= 0:
             known = f"the dataset has {n_documents}"
             if documents not in (None, (0, n_documents)):
@@ -200,13 +175,20 @@ def check_sample_idx(
 ) -> None:
     """Check that ``sample_idx`` cuts the documents at every ``seq_length`` tokens; DataError for the first
     row that does not."""
+    if max(len(doc_idx), len(sample_idx)) <= FEW and _cuts_everywhere(sizes, doc_idx, seq_length, sample_idx):
+        advance(sample_idx.nbytes)
+        return
+    from pile_tools.algorithms.orders import check_kernels
+
     row = 0
     if sample_idx[0, 0] == 0 and sample_idx[0, 1] == 0:
         state = np.array([1, seq_length], np.int64)
         row = -1
         for start in range(0, len(doc_idx), _BLOCK):
             before, stop = int(state[0]), min(start + _BLOCK, len(doc_idx))
-            row = int(_first_wrong_cut(sizes, doc_idx, start, stop, seq_length, sample_idx, state))
+            row = int(
+                check_kernels.first_wrong_cut(sizes, doc_idx, start, stop, seq_length, sample_idx, state)
+            )
             if row != -1:
                 break
             advance((int(state[0]) - before) * sample_idx.itemsize * 2)
@@ -216,6 +198,27 @@ def check_sample_idx(
             row = int(state[0])
     if row >= 0:
         raise DataError(f"sample_idx does not cut sample {row} at every {seq_length} tokens of doc_idx")
+
+
+def _cuts_everywhere(
+    sizes: npt.NDArray[np.int32],
+    doc_idx: npt.NDArray[np.int32],
+    seq_length: int,
+    sample_idx: npt.NDArray[Any],
+) -> bool:
+    """Whether all documents have sizes and ``sample_idx`` cuts them at every ``seq_length`` tokens."""
+    if not len(doc_idx) or not len(sizes) or not _is_within(doc_idx, 0, len(sizes)):
+        return False
+    lengths = sizes[doc_idx].astype(np.int64)
+    ends = np.cumsum(lengths)
+    cuts = np.arange(len(sample_idx), dtype=np.int64) * seq_length
+    if lengths.min() < 0 or cuts[-1:].sum() >= ends[-1]:
+        return False
+    places = np.searchsorted(ends, cuts, side="right")
+    offsets = cuts - (ends[places] - lengths[places])
+    places[:1] = 0  # the first sample begins with the first document, also where that is empty
+    offsets[:1] = 0
+    return bool(np.array_equal(sample_idx[:, 0], places) and np.array_equal(sample_idx[:, 1], offsets))
 
 
 def check_maps(

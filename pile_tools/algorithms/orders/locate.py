@@ -1,16 +1,27 @@
-"""Where the tokens of a sample are: from a sample to pieces of documents, and pieces to bytes."""
+"""Location of the tokens of a sample: from a sample to pieces of documents, and from pieces to bytes.
+
+Many samples are walked by compiled code, few by NumPy: numba takes longer to import than they take.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.array_types import Int64Array
 from pile_tools.errors import DataError
 
-__all__ = ["Pieces", "check_pointers", "check_samples", "copy_pieces", "locate"]
+__all__ = ["FEW", "Pieces", "check_pointers", "check_samples", "copy_pieces", "locate", "walk_few"]
+
+FEW: Final = 16
+"""Rows up to which NumPy is used; beyond, what numba costs is soon won back."""
+
+# Documents that NumPy looks at together.
+_BLOCK: Final = 4096
+
+Problem = tuple[int, int, int, int]
+"""Kind of the problem (−1 to −4), row, and the two values that its message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,47 +39,6 @@ class Pieces:
     n_tokens: Int64Array
 
 
-@numba.njit(cache=True, nogil=True)
-def _walk(  # type: ignore[no-untyped-def]
-    starts, stops, doc_idx, sizes, n_wanted, fill, row, position, document, offset, n_tokens
-):
-    """Walk the pieces of all samples; return (pieces, 0, 0, 0) or (−kind of error, row, its two values)."""
-    count = 0
-    for k in range(len(starts)):
-        place = np.int64(starts[k, 0])
-        start = np.int64(starts[k, 1])
-        last = np.int64(stops[k, 0])
-        last_offset = np.int64(stops[k, 1])
-        if place < 0 or last < place or last >= len(doc_idx) or start < 0 or last_offset < 0:
-            return -1, k, place, last
-        found = np.int64(0)
-        while place <= last:
-            number = np.int64(doc_idx[place])
-            if number < 0 or number >= len(sizes):
-                return -2, k, place, number
-            size = np.int64(sizes[number])
-            stop = last_offset + 1 if place == last else size
-            if size < 0 or stop > size or start > stop:
-                return -3, k, number, size
-            length = stop - start
-            found += length
-            if found > n_wanted:
-                return -4, k, found, n_wanted
-            if length > 0:
-                if fill:
-                    row[count] = k
-                    position[count] = found - length
-                    document[count] = number
-                    offset[count] = start
-                    n_tokens[count] = length
-                count += 1
-            start = np.int64(0)
-            place += 1
-        if found != n_wanted:
-            return -4, k, found, n_wanted
-    return count, 0, np.int64(0), np.int64(0)
-
-
 def locate(
     starts: npt.NDArray[Any],
     stops: npt.NDArray[Any],
@@ -83,22 +53,88 @@ def locate(
     neighbours share a token, so each sample has seq_length + 1. ``samples`` [n] are their numbers, for
     messages. Empty documents give no piece. Raises DataError where the arrays contradict each other.
     """
-    empty = np.empty(0, np.int64)
     arguments = (starts, stops, doc_idx, sizes, seq_length + 1)
-    count, row, one, two = _walk(*arguments, False, empty, empty, empty, empty, empty)
-    if count < 0:
+    problem, arrays = walk_few(*arguments) if len(starts) <= FEW else _walk_many(*arguments)
+    if problem is not None:
+        kind, row, left, right = problem
         sample = int(samples[row])
         messages = {
-            -1: f"sample_idx puts sample {sample} between places {one} and {two} of doc_idx, which has "
+            -1: f"sample_idx puts sample {sample} between places {left} and {right} of doc_idx, which has "
             f"{len(doc_idx)}",
-            -2: f"doc_idx holds document {two} at place {one}, but the dataset has {len(sizes)}",
-            -3: f"sample_idx cuts sample {sample} outside of document {one}, which has {two} tokens",
-            -4: f"sample_idx gives sample {sample} {one} tokens instead of {two}",
+            -2: f"doc_idx holds document {right} at place {left}, but the dataset has {len(sizes)}",
+            -3: f"sample_idx cuts sample {sample} outside of document {left}, which has {right} tokens",
+            -4: f"sample_idx gives sample {sample} {left} tokens instead of {right}",
         }
-        raise DataError(messages[count])
-    arrays = [np.empty(count, np.int64) for _ in range(5)]
-    _walk(*arguments, True, *arrays)
+        raise DataError(messages[kind])
     return Pieces(*arrays)
+
+
+def _walk_many(
+    starts: npt.NDArray[Any],
+    stops: npt.NDArray[Any],
+    doc_idx: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int32],
+    n_wanted: int,
+) -> tuple[Problem | None, list[Int64Array]]:
+    """Return what ``walk_few`` returns, by compiled code."""
+    from pile_tools.algorithms.orders.locate_kernels import walk
+
+    empty = np.empty(0, np.int64)
+    arguments = (starts, stops, doc_idx, sizes, n_wanted)
+    count, row, left, right = walk(*arguments, False, empty, empty, empty, empty, empty)
+    if count < 0:
+        return (int(count), int(row), int(left), int(right)), []
+    arrays = [np.empty(count, np.int64) for _ in range(5)]
+    walk(*arguments, True, *arrays)
+    return None, arrays
+
+
+def walk_few(
+    starts: npt.NDArray[Any],
+    stops: npt.NDArray[Any],
+    doc_idx: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int32],
+    n_wanted: int,
+) -> tuple[Problem | None, list[Int64Array]]:
+    """Walk the documents of each sample; return the columns of ``Pieces``, or the first problem met.
+
+    The same walk as ``locate_kernels.walk``, by NumPy and in blocks of documents: a damaged sample_idx asks
+    for no more of them than it takes to see that.
+    """
+    columns: list[list[Int64Array]] = [[np.empty(0, np.int64)] for _ in range(5)]
+    for row in range(len(starts)):
+        (place, offset), (last, last_offset) = starts[row].tolist(), stops[row].tolist()
+        if place < 0 or last < place or last >= len(doc_idx) or offset < 0 or last_offset < 0:
+            return (-1, row, place, last), []
+        total = 0
+        while place <= last:
+            documents = doc_idx[place : min(last + 1, place + _BLOCK)].astype(np.int64)
+            outside = np.flatnonzero((documents < 0) | (documents >= len(sizes)))
+            known = documents[: outside[0]] if len(outside) else documents
+            size = sizes[known].astype(np.int64)
+            offsets, ends = np.zeros_like(size), size.copy()
+            offsets[:1] = offset
+            if place + len(known) > last:
+                ends[-1] = last_offset + 1
+            lengths = ends - offsets
+            totals = total + np.cumsum(lengths)
+            wrong = (size < 0) | (ends > size) | (offsets > ends)
+            stopped = np.flatnonzero(wrong | (totals > n_wanted))
+            if len(stopped):
+                index = stopped[0]
+                if wrong[index]:
+                    return (-3, row, int(known[index]), int(size[index])), []
+                return (-4, row, int(totals[index]), n_wanted), []
+            if len(outside):
+                return (-2, row, place + len(known), int(documents[len(known)])), []
+            kept = lengths > 0
+            values = (np.full_like(size, row), totals - lengths, known, offsets, lengths)
+            for column, value in zip(columns, values, strict=True):
+                column.append(value[kept])
+            total, offset, place = int(totals[-1]), 0, place + len(documents)
+        if total != n_wanted:
+            return (-4, row, total, n_wanted), []
+    return None, [np.concatenate(column) for column in columns]
 
 
 def check_samples(samples: npt.NDArray[Any], n_samples: int) -> None:
@@ -110,26 +146,30 @@ def check_samples(samples: npt.NDArray[Any], n_samples: int) -> None:
         )
 
 
-@numba.njit(cache=True, nogil=True)
-def copy_pieces(  # type: ignore[no-untyped-def]
-    part, part_start, starts, lengths, targets, out
-):
+def copy_pieces(
+    part: npt.NDArray[np.uint8],
+    part_start: int,
+    starts: Int64Array,
+    lengths: Int64Array,
+    targets: Int64Array,
+    out: npt.NDArray[np.uint8],
+) -> None:
     """Copy the share of ``part`` in byte ranges of the data it is cut from.
 
     ``part`` uint8 holds the data from byte ``part_start`` on. Range i is the ``lengths[i]`` bytes from
-    ``starts[i]``; the bytes of it that lie in ``part`` go to ``out`` (uint8) from ``targets[i]`` on.
+    ``starts[i]``; the bytes of it that are in ``part`` go to ``out`` (uint8) from ``targets[i]`` on.
     """
+    if len(starts) > FEW:
+        from pile_tools.algorithms.orders.locate_kernels import copy
+
+        copy(part, part_start, starts, lengths, targets, out)
+        return
     part_stop = part_start + len(part)
-    for i in range(len(starts)):
-        first = max(starts[i], part_start)
-        stop = min(starts[i] + lengths[i], part_stop)
+    for start, length, target in zip(starts.tolist(), lengths.tolist(), targets.tolist(), strict=True):
+        first, stop = max(start, part_start), min(start + length, part_stop)
         if first < stop:
-            target = targets[i] + first - starts[i]
-            source_bytes = part[first - part_start : stop - part_start]
-            target_bytes = out[target : target + stop - first]
-            # Counted from 0 to a length, which the compiler turns into wide copies.
-            for byte in range(len(source_bytes)):
-                target_bytes[byte] = source_bytes[byte]
+            begin = target + first - start
+            out[begin : begin + stop - first] = part[first - part_start : stop - part_start]
 
 
 def check_pointers(

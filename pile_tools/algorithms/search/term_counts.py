@@ -118,13 +118,13 @@ def check_term(term: str) -> None:
     words, others = split_term(term)
     if not words:
         raise ParameterError(
-            f"term {term!r} has no word in it; `pile-tools find --count` counts a text as it is written"
+            f"term {term!r} has no word in it; `pile-tools count` counts a text as it is written"
         )
     if others:
         these = "this word" if len(words) == 1 else "these words in a row"
         raise ParameterError(
             f"term {term!r}: {others[0]!r} is no part of a word; write {' '.join(words)!r} to count {these}, "
-            "or count the text itself with `pile-tools find --count`"
+            "or count the text itself with `pile-tools count`"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.index_maps import SEQUENTIAL
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_json import ORDER_NAME, OrderRecord
@@ -23,24 +23,11 @@ from pile_tools.storage.manifest import FileEntry, Manifest, file_entry
 from pile_tools.storage.store import LocalStore
 from pile_tools.viewer import BatchViewer
 
-__all__ = ["Fetched", "fetch_steps", "parse_steps"]
+__all__ = ["Fetched", "fetch_steps"]
 
 _PREFIX: Final = "document"
 _TOKENIZER_NAME: Final = "tokenizer.json"
 _CONCURRENT: Final = 4
-
-
-def parse_steps(text: str) -> tuple[int, int]:
-    """Return [start, stop) of steps written as "10:20", or "10" for one step."""
-    start, colon, stop = text.partition(":")
-    try:
-        first = int(start)
-        last = int(stop) if colon else first + 1
-    except ValueError:
-        raise ParameterError(f"steps {text!r} are not of the form START:STOP, such as 0:10") from None
-    if not 0 <= first < last:
-        raise ParameterError(f"steps {text!r} are none; START:STOP holds START and not STOP")
-    return first, last
 
 
 @dataclass(frozen=True, slots=True)

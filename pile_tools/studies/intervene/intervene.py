@@ -32,18 +32,22 @@ from pile_tools.formats.tokenizer import TokenizerFile
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
 from pile_tools.storage.atomic import atomic_write
+from pile_tools.storage.block_cache import BlockCache
 from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
 from pile_tools.storage.names import name_problem
-from pile_tools.storage.urls import is_url, without_credentials
+from pile_tools.storage.store import Io
+from pile_tools.storage.urls import child, is_url, without_credentials
 from pile_tools.stream.components import UNKNOWN, Component
 from pile_tools.stream.document_table import Decoder
 from pile_tools.stream.opening import OpenedStream, open_location
 from pile_tools.stream.overlay import OverlayComponent
+from pile_tools.stream.suite_stream import open_suite
 from pile_tools.studies.intervene.added_documents import AddedDocuments
 from pile_tools.studies.intervene.retokenize import CONTEXT_TOKENS, Retokenizer
 from pile_tools.studies.intervene.selection import is_file_selection, select_documents
 from pile_tools.studies.intervene.stacking import refuse_retokenised, refuse_shown_again
 from pile_tools.studies.intervene.swap_table import ResolvedTable, read_swap_table, resolve
+from pile_tools.suites import load_suite
 
 __all__ = ["Change", "Intervention", "intervene"]
 
@@ -111,17 +115,24 @@ def intervene(
     order: str | None = None,
     batch_size: int | None = None,
     tokenizer: str | None = None,
+    suite: str | None = None,
+    io: Io = "mmap",
+    cache: BlockCache | None = None,
     progress: Progress = no_progress,
 ) -> Change:
     """Write the overlay of the stream at ``data`` that ``intervention`` makes in steps [from_step, to_step).
 
-    ``to_step`` is the stream's end unless given. Samples outside of the range keep every byte. Raises
+    ``to_step`` is the stream's end unless given; ``suite`` names the stream of a suite in place of ``data``.
+    Samples outside of the range keep every byte. Raises
     ParameterError for an intervention that cannot be made (a word that is not one token, a cycle, documents
     of a stream that has no boundaries, …) and OutOfRangeError for steps or documents that are not there.
     """
     if intervention.is_empty:
         raise ParameterError("nothing to change; name a table with --swap, or documents with --drop, …")
-    stream = open_location(data, order, "mmap", None)
+    if suite is None:
+        stream = open_location(data, order, io, cache)
+    else:
+        data, stream = _open_suite(suite, output, order, io, cache)
     stream.components[0].prove()
     if stream.blend is not None:
         raise ParameterError(
@@ -159,6 +170,25 @@ def intervene(
     return Change(
         output, parent, first // batch, -(-last // batch), **counts, existed=space.finished is not None
     )
+
+
+def _open_suite(
+    name: str, output: Path, order: str | None, io: Io, cache: BlockCache | None
+) -> tuple[str, OpenedStream]:
+    """Return the location of a suite's dataset, by which an overlay names its parent, and its stream."""
+    suite = load_suite(name)
+    stream = open_suite(suite, order, io, cache)
+    location = suite.dataset.location
+    if suite.dataset.prefix is not None:
+        location = child(location, suite.dataset.prefix)
+    label = _order_name(stream, output)
+    parent = ParentPlace(_seen_from(output, location), label).seen_from(str(output))
+    if open_location(*parent, io, cache).identity() != stream.identity():
+        raise ParameterError(
+            f"suite {suite.name}: {without_credentials(location)} alone does not name its stream, which a "
+            "counterfactual stream needs; fetch the steps with `pile-tools fetch` and name those with --data"
+        )
+    return location, stream
 
 
 def _range(stream: OpenedStream, batch: int, from_step: int, to_step: int | None) -> tuple[int, int]:

@@ -79,7 +79,7 @@ def test_counts(texts: list[str], terms: list[str], window: int) -> None:
 
 def test_terms_that_are_none() -> None:
     for term in ("", "+", " , ", "\u0301", " \u3000"):
-        with pytest.raises(ParameterError, match="has no word in it; `pile-tools find --count`"):
+        with pytest.raises(ParameterError, match="has no word in it; `pile-tools count`"):
             Terms.of(["a", term])
     with pytest.raises(ParameterError, match="term 'The' has the words of 'the'"):
         Terms.of(["the", "x", "The"])
@@ -104,7 +104,7 @@ def test_terms_with_what_is_no_part_of_a_word(term: str, character: str, words: 
         Terms.of(["x", term])
     assert f"{character} is no part of a word; write {words} to count {count}, or" in str(caught.value)
     assert str(caught.value).startswith(f"term {term!r}: ")
-    assert "`pile-tools find --count`" in str(caught.value)
+    assert "`pile-tools count`" in str(caught.value)
     assert len(Terms.of(["x", words[1:-1]])) == 2
 
 

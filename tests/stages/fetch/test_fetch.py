@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pile_tools import BatchViewer
-from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
-from pile_tools.stages.fetch.fetch import fetch_steps, parse_steps
+from pile_tools.errors import OutOfRangeError, PileToolsError, UnfinishedError
+from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.manifest import Manifest
 from tests.token_data import SIZES, random_documents, save_tokenizer, write_dataset
@@ -131,14 +131,3 @@ def test_a_finished_directory_is_left_and_any_other_refused(viewer: BatchViewer,
         fetch(viewer, 5, 11, tmp_path / "more")
     assert not (tmp_path / "more").exists()
     shutil.rmtree(tmp_path / "out")
-
-
-@pytest.mark.parametrize(("text", "expected"), [("0:10", (0, 10)), ("7", (7, 8)), ("3:4", (3, 4))])
-def test_steps_are_written_as_ranges(text: str, expected: tuple[int, int]) -> None:
-    assert parse_steps(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", ":", "a:b", "3:3", "4:3", "-1:2", "1:2:3", "1.5"])
-def test_what_is_no_range_of_steps(text: str) -> None:
-    with pytest.raises(ParameterError, match="steps"):
-        parse_steps(text)

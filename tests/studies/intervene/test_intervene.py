@@ -249,7 +249,7 @@ def test_every_command_reads_an_overlay(
     told("export", "--data", out, "--format", "mmidx", "-o", tmp_path / "copy")
     assert np.array_equal(batches(BatchViewer.open(tmp_path / "copy", batch_size=4)), batches(viewer))
     (tmp_path / "terms").write_text("bread\n")
-    [count] = told("count", "--data", out, "--terms", tmp_path / "terms")["counts"]
+    [count] = told("terms", "--data", out, "--terms", tmp_path / "terms")["counts"]
     texts = [viewer.text(s, r) for s in range(viewer.steps) for r in range(4)]
     assert count["count"] == sum(len(re.findall(r"\bbread\b", text)) for text in texts)
     config = {"model_type": "gpt_neox", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
