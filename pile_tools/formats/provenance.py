@@ -187,7 +187,7 @@ class Provenance:
             found = self._file.schema_arrow
         except FileNotFoundError:
             raise PileToolsError(f"{self.name}: no such file; the dataset has no provenance") from None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from None
         for field in self._schema:
             index = found.get_field_index(field.name)
@@ -211,13 +211,21 @@ class Provenance:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        try:
-            table = self._file.read_row_group(group, columns=list(columns), use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from None
+        table = self._read(group, columns, use_threads=False)
         self._kept[key] = table
         if len(self._kept) > _KEPT_GROUPS:
             self._kept.popitem(last=False)
+        return table
+
+    def _read(self, group: int, columns: tuple[str, ...], *, use_threads: bool = True) -> pa.Table:
+        """Read ``columns`` of a row group; DataError where it holds other than the rows that it says."""
+        rows = int(self._starts[group + 1] - self._starts[group])
+        try:
+            table = self._file.read_row_group(group, columns=list(columns), use_threads=use_threads)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from None
+        if table.num_rows != rows:  # what releases of pyarrow make of a damaged page
+            raise self._damaged(ValueError(f"row group {group} holds {table.num_rows} rows, not {rows}"))
         return table
 
     def lookup(self, documents: npt.ArrayLike, columns: Sequence[str] = _ADDRESS) -> pa.Table:
@@ -255,10 +263,7 @@ class Provenance:
         """Yield all rows in order, a table for each row group."""
         chosen = tuple(columns or self._schema.names)
         for group in range(self._file.metadata.num_row_groups):
-            try:
-                yield self._file.read_row_group(group, columns=list(chosen))
-            except (pa.ArrowException, OSError) as error:
-                raise self._damaged(error) from None
+            yield self._read(group, chosen)
 
     def document_of(self, shard: str, row: int) -> int | None:
         """Return the number of the document at (``shard``, ``row``); None where there is none.
