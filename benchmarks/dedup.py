@@ -118,7 +118,7 @@ def shares(corpus: Path, output: Path) -> dict[str, float]:
         "grouping": parts["same"] + parts["group"],
         "sets of candidates": parts["sets"],
         "verifying": parts["verify"],
-        "deciding": parts["labels"] + parts["link"] + parts["ask"] + parts["decide"],
+        "deciding": parts["labels"] + parts["link"] + parts["ask"] + parts["near"] + parts["decide"],
         "writing": parts["write"],
     }
     return found | {"everything else": whole - sum(found.values())}

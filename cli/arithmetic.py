@@ -6,6 +6,13 @@ from pathlib import Path
 import click
 
 from . import options, study_options
+from .tables import print_table
+
+
+def _is_answers(path: Path) -> bool:
+    from pile_tools.studies.term_frequency import is_answers_table
+
+    return is_answers_table(path)
 
 
 @options.command(
@@ -56,11 +63,12 @@ from . import options, study_options
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutputFile(".parquet", is_earlier=_is_answers),
     default=None,
-    help="Parquet file with a row for each answer.",
+    metavar="FILE.parquet",
+    help="File to write, with a row for each answer; it replaces no file but an earlier one of answers.",
 )
-@study_options.plot_option
+@options.plot_option
 @study_options.model_options
 @options.json_option
 def command(
@@ -142,19 +150,16 @@ def command(
         options.print_json(said)
         return
 
-    def shown(value: float | None) -> str:
-        return "" if value is None else f"{value:.4f}"
-
-    options.print_table(
+    print_table(
         ("model", "steps", "task", "problems", "accuracy", "most frequent", "least frequent", "gap"),
         [
             (
                 result.model,
-                "" if result.steps is None else f"{result.steps:,}",
+                result.steps,
                 result.task,
-                f"{result.problems:,}",
-                f"{result.accuracy:.4f}",
-                *map(shown, (result.most, result.least, result.gap)),
+                result.problems,
+                float(result.accuracy),
+                *(result.most, result.least, result.gap),
             )
             for result in results
         ],

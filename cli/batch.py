@@ -38,10 +38,10 @@ FORMATS = ("text", "tokens", "json", "npy")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutputFile(),
     default=None,
     show_default="standard output",
-    help="File to write.",
+    help="File to write; one that exists is not replaced.",
 )
 @stream_options
 @options.json_option
@@ -95,6 +95,7 @@ def _lines(viewer: "BatchViewer", step: int, row: int | None, form: str) -> Iter
     for found in viewer.rows(step, row):
         if form == "json":
             value: dict[str, Any] = {"step": step, "row": found.row, "tokens": found.tokens.tolist()}
+            value |= options.unproved()
             if found.text is not None:
                 value["text"] = found.text
             value["pieces"] = [asdict(piece) for piece in found.pieces]

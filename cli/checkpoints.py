@@ -5,6 +5,7 @@ from dataclasses import asdict
 import click
 
 from . import options
+from .tables import print_table, print_text
 
 
 @options.command(example="pile-tools checkpoints --suite pythia-deduped")
@@ -24,17 +25,12 @@ def command(suite: str, as_json: bool) -> None:
             {"suite": found.name, "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints]}
         )
         return
-    options.print_table(
-        ("branch", "step", "samples seen", "tokens seen"),
+    print_table(
+        ("branch", "steps", "samples seen", "tokens seen"),
         [
-            (
-                checkpoint.branch,
-                f"{checkpoint.step:,}",
-                f"{checkpoint.samples:,}",
-                f"{checkpoint.tokens:,}",
-            )
+            (checkpoint.branch, checkpoint.step, checkpoint.samples, checkpoint.tokens)
             for checkpoint in checkpoints
         ],
     )
     for note in (*found.notes, *(f"not known for certain: {text}" for text in found.uncertain)):
-        click.echo(note, err=True)
+        print_text(note, err=True)

@@ -7,6 +7,7 @@ import click
 
 from . import options
 from .streams import open_viewer, stream_options
+from .tables import print_arrow
 
 
 @options.command(example="pile-tools count --data tokens/ --terms terms.txt --every 1000 -o counts.parquet")
@@ -27,15 +28,7 @@ from .streams import open_viewer, stream_options
 )
 @options.steps_option
 @options.every_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    callback=options.writable_table,
-    metavar="FILE.parquet",
-    help="File to write the table to.",
-)
+@options.table_option
 @options.plot_option
 @stream_options
 @options.json_option
@@ -73,6 +66,6 @@ def command(
     if as_json:
         options.print_json({"counts": table.to_pylist()})
     elif output is None:
-        options.print_arrow(table)
+        print_arrow(table)
     else:
         click.echo(f"{output}: {table.num_rows:,} rows of {len(terms):,} terms")

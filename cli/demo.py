@@ -1,21 +1,29 @@
 """``pile-tools demo``."""
 
-import importlib.util
+import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from . import options
+from pile_tools.errors import MissingExtraError
 
-SEQ_LENGTH = 2048
+from . import options
+from .tables import print_table, print_text
+
+if TYPE_CHECKING:
+    from pile_tools.viewer import BatchViewer
+
+SEQ_LENGTH = 512
 BATCH_SIZE = 8
 SEED = 1234
-TRAINING = {"model": "14m", "steps": 20, "schedule": "0", "micro_batch_size": 1}
-TRAINING_BATCH_SIZE = 1
+ORDER = "stdlib"
+TRAINING: Final[dict[str, Any]] = {"model": "1m", "steps": 20, "schedule": "20", "keep_last": 1}
 STOP_AT = 10
+PHRASE = "import os"
 
 T = TypeVar("T")
 
@@ -27,7 +35,7 @@ T = TypeVar("T")
     "with_training",
     default=True,
     show_default=True,
-    help="Whether to train Pythia's smallest model for 20 steps, which needs the extra `train`.",
+    help="Whether to train a model of 1.3 million parameters for 20 steps, which needs the extra `train`.",
 )
 @options.workers_option
 def command(directory: Path, with_training: bool, workers: int | None) -> None:
@@ -36,7 +44,7 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
     Makes a Pile-style corpus of the library's source files and a small tokenizer, then does what
     `dedup`, `tokenize`, `order` and `batch` do, and shows a row of one step. Then `train` begins to
     train a model on the stream, is interrupted, and resumed, and `verify` proves what its checkpoint
-    has read. Run again, it finds everything done.
+    has read. Run again, it finds everything done. DIRECTORY takes about 30 MB.
     """
     from pile_tools.stages.dedup import dedup
     from pile_tools.stages.dedup_job import resolve_job
@@ -69,15 +77,15 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
     steps = demo_steps(tokenized.counts["tokens"], SEQ_LENGTH, BATCH_SIZE)
     order = timed(
         "order",
-        lambda: make_order(tokens, seq_length=SEQ_LENGTH, batch_size=BATCH_SIZE, steps=steps, seed=SEED),
+        lambda: make_order(
+            tokens, seq_length=SEQ_LENGTH, batch_size=BATCH_SIZE, steps=steps, seed=SEED, name=ORDER
+        ),
     )
-    step = steps // 2
     # The order is named, so that the demo still works when its reader has made others.
-    viewer = BatchViewer.open(tokens, order=order.record.label)
-    timed("batch", lambda: viewer.batch(step))
-    row = max(range(BATCH_SIZE), key=lambda row: viewer.trace(step, row).num_rows)
+    viewer = BatchViewer.open(tokens, order=ORDER)
+    step, row = timed("batch", lambda: _boundary(viewer, steps // 2))
 
-    trained = timed("train", lambda: _train(tokens, order.record.label, directory)) if with_training else ()
+    trained = timed("train", lambda: _train(viewer, directory)) if with_training else None
 
     click.echo(f"\nStep {step}, row {row}: what the model reads there, and the file each part came from\n")
     for piece in viewer.pieces(step, row):
@@ -89,55 +97,96 @@ def command(directory: Path, with_training: bool, workers: int | None) -> None:
         click.echo(_excerpt(piece.text or ""))
     click.echo()
     counts = deduped.counts
-    options.print_table(
+    print_table(
         ("what", "number"),
         [
-            ("documents in", f"{counts['documents']:,}"),
-            ("documents removed", f"{counts['removed']:,}"),
-            ("documents kept", f"{counts['kept']:,}"),
-            ("tokens", f"{order.tokens:,}"),
-            ("epochs", f"{order.record.epochs:,}"),
-            ("samples", f"{order.record.samples:,}"),
-            ("steps", f"{order.record.steps:,}"),
-            *((f"seconds for {stage}", f"{value:.1f}") for stage, value in seconds.items()),
+            ("documents in", counts["documents"]),
+            ("documents removed", counts["removed"]),
+            ("documents kept", counts["kept"]),
+            ("tokens", order.tokens),
+            ("epochs", order.record.epochs),
+            ("samples", order.record.samples),
+            ("steps", order.record.steps),
+            *((f"seconds for {stage}", round(value)) for stage, value in seconds.items()),
         ],
     )
-    for line in trained:
-        click.echo(line)
-    ours = f"--data {tokens} --order {order.record.label}"
-    click.echo(
-        "\nTry next:\n"
-        f"  pile-tools batch {ours} --step {step} --row {row}\n"
-        f"  pile-tools batch {ours} --step 0 --format npy -o step0.npy\n"
-        f"  pile-tools trace {ours} --step {step} --row {row} --text\n"
-        f"  pile-tools dedup {corpus} -o kept-070 --threshold 0.7\n"
-        f"  pile-tools order {tokens} --seq-length 512 --batch-size 16 --steps 100 -o {directory / 'short'}\n"
-        f"  pile-tools batch --data {tokens} --order {directory / 'short'} --step 7 --row 0"
-    )
+    if trained is not None:
+        click.echo()
+        print_text(trained.message)
+    document = next((piece.document for piece in viewer.pieces(step, row)), None)
+    click.echo("\nTry next:")
+    for arguments in _suggestions(
+        directory, step, row, document, None if trained is None else trained.checkpoint
+    ):
+        click.echo(f"  pile-tools {shlex.join(arguments)}")
 
 
-def _train(tokens: Path, order: str, directory: Path) -> list[str]:
-    """Train for some steps, interrupted and resumed; prove what was read; say what was done."""
-    missing = [
-        name for name in ("torch", "safetensors", "matplotlib") if importlib.util.find_spec(name) is None
+def _boundary(viewer: "BatchViewer", first: int) -> tuple[int, int]:
+    """Return step and row of a sequence in which documents meet, the first from step ``first`` on."""
+    rows = ((step, row) for step in range(first, viewer.steps) for row in range(viewer.batch_size))
+    return next((pair for pair in rows if viewer.trace(*pair).num_rows > 1), (first, 0))
+
+
+def _suggestions(
+    directory: Path, step: int, row: int, document: int | None, checkpoint: Path | None
+) -> list[list[str]]:
+    """Return the arguments of commands that work on what the demo made, with the packages that are here."""
+    stream = ["--data", str(directory / "tokens"), "--order", ORDER]
+    where = ["--step", str(step), "--row", str(row)]
+    suggestions = [
+        ["batch", *stream, *where],
+        ["trace", *stream, *where, "--text"],
+        ["find", PHRASE, *stream, "--first"],
+        ["seen", *stream, "--document", str(document)],
+        ["mixture", *stream],
     ]
-    if missing:
-        return [f"\nTraining is left out: {', '.join(missing)} is missing (install pile-tools[train,plot])."]
-    from pile_tools.train import plot_loss, train, verify_checkpoint
-    from pile_tools.viewer import BatchViewer
+    if checkpoint is not None:
+        # Half of these steps are among those that the checkpoint has read.
+        around = f"{TRAINING['steps'] - 3}:{TRAINING['steps'] + 3}"
+        suggestions.append(["loss", str(checkpoint), *stream, "--steps", around])
+    again = ["dedup", str(directory / "corpus"), "-o", str(directory / "kept-0.7"), "--threshold", "0.7"]
+    picture = ["--plot", str(directory / "kept-0.7.png")] if _can_draw() else []
+    return [*suggestions, [*again, *picture]]
+
+
+def _can_draw() -> bool:
+    from pile_tools.formats.figures import check_figures
+
+    try:
+        check_figures()
+    except MissingExtraError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """What to say of the training, and its checkpoint, None where it was left out."""
+
+    message: str
+    checkpoint: Path | None
+
+
+def _train(viewer: "BatchViewer", directory: Path) -> _Trained:
+    """Train for some steps, interrupted and resumed; prove what was read."""
+    try:
+        from pile_tools.train import plot_loss, train, verify_checkpoint
+    except MissingExtraError as error:
+        return _Trained(f"Training is left out: {error}", None)
 
     run, picture = directory / "run", directory / "loss.png"
-    viewer = BatchViewer.open(tokens, order=order, batch_size=TRAINING_BATCH_SIZE)
-    settings: dict[str, Any] = dict(TRAINING)
     if not run.exists():
-        train(viewer, run, stop_at=STOP_AT, **settings)
-    outcome = train(viewer, run, resume=True, **settings)
+        train(viewer, run, stop_at=STOP_AT, **TRAINING)
+    outcome = train(viewer, run, resume=True, **TRAINING)
     report = verify_checkpoint(outcome.checkpoint, [viewer])
-    plot_loss(run, picture)
-    return [
-        f"\n{outcome.checkpoint}: {outcome.tokens:,} tokens, interrupted after {STOP_AT} steps and resumed; "
-        f"verified: it has read {report.steps} steps, each as the stream has it. The loss: {picture}"
-    ]
+    message = (
+        f"{outcome.checkpoint}: {outcome.tokens:,} tokens, interrupted after {STOP_AT} steps and resumed; "
+        f"verified: it has read {report.steps} steps, each as the stream has it."
+    )
+    if _can_draw():
+        plot_loss(run, picture)
+        message += f" The loss: {picture}"
+    return _Trained(message, outcome.checkpoint)
 
 
 def _excerpt(text: str, lines: int = 6) -> str:

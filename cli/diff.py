@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .tables import print_arrow
 
 if TYPE_CHECKING:
     from pile_tools.lookups.diff import Difference
@@ -45,13 +46,16 @@ def command(
     """Show where two streams differ: steps, sequences and documents.
 
     A and B are token datasets, blends or counterfactual streams, or orders of the dataset of --data. They are
-    compared by their digests where both have them (`pile-tools digest`), else token by token.
+    compared by their digests where both have them (`pile-tools digest`), else token by token. Steps are those
+    of the batch size at which a counterfactual stream was named, unless --batch-size is given.
     """
     from pile_tools.lookups.diff import diff
-    from pile_tools.viewer.naming import open_named
+    from pile_tools.viewer.naming import common_batch_size, open_named
 
     source = click.get_current_context().get_parameter_source("data")
     place = None if source == click.core.ParameterSource.DEFAULT else data
+    if batch_size is None:
+        batch_size = common_batch_size((one, two))
     viewers = [
         open_named(name, place, order=order, batch_size=batch_size)
         for name, order in ((one, order_a), (two, order_b))
@@ -59,7 +63,7 @@ def command(
     with options.progress_bar() as progress:
         found = diff(viewers[0], viewers[1], steps=steps, limit=limit, progress=progress)
     if as_json:
-        options.print_json(_as_json(found))
+        options.print_json(_as_json(found) | {"batch_size": viewers[0].batch_size})
         return
     start, stop = found.steps
     for name, span in zip("AB", found.spans, strict=True):
@@ -77,9 +81,9 @@ def command(
     if found.detailed < len(found.differing):
         click.echo(f"of the first {found.detailed:,} of them (--limit):")
     if found.sequences.num_rows:
-        options.print_arrow(found.sequences)
+        print_arrow(found.sequences)
     if found.documents.num_rows:
-        options.print_arrow(found.documents)
+        print_arrow(found.documents)
 
 
 def _believed(found: "Difference") -> str:

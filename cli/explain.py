@@ -1,9 +1,7 @@
 """``pile-tools explain``."""
 
-import re
 import shutil
 import sys
-import textwrap
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
+from .tables import pad, shorten, wrap
 
 if TYPE_CHECKING:
     from pile_tools.stages.explain import Explanation
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 LISTED = 100
 LEAST_WIDTH = 20
 GUTTER = " │ "
-WORD = re.compile(r"\w+")
 
 
 @options.command(example="pile-tools explain kept/ --shard 00.jsonl.zst --row 17")
@@ -81,11 +79,11 @@ def _print_kept(found: "Explanation") -> None:
 def _wrap(text: str, width: int) -> list[str]:
     # What a document says must not steer the terminal.
     text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return textwrap.wrap(text, width, break_on_hyphens=False)
+    return wrap(text, width)
 
 
 def _print_side_by_side(found: "Explanation") -> None:
-    from pile_tools.algorithms.word_diff import align_words
+    from pile_tools.algorithms.word_diff import align_words, mark_words
 
     name, number = found.partner or ("", 0)
     columns = shutil.get_terminal_size((100, 24)).columns
@@ -93,6 +91,8 @@ def _print_side_by_side(found: "Explanation") -> None:
     verified = "similarity unknown" if similarity is None else f"similarity {similarity:.4f}"
     if found.recorded is None:
         verified += " (not verified when it was removed)"
+    elif found.former_rules and found.similarity not in (None, found.recorded):
+        verified += f" by the words of today, {found.recorded:.4f} by those of the version that removed it"
     click.echo(
         f"{found.shard}:{found.row} was removed as a duplicate of {name}:{number}: {verified}, "
         f"component {found.component}"
@@ -105,15 +105,17 @@ def _print_side_by_side(found: "Explanation") -> None:
         return
     width = max(LEAST_WIDTH, (columns - len(GUTTER)) // 2)
     colour = sys.stdout.isatty()
-    click.echo(f"{f'{found.shard}:{found.row}'.ljust(width)}{GUTTER}{name}:{number}")
+    heading = pad(shorten(f"{found.shard}:{found.row}", width), width)
+    click.echo(f"{heading}{GUTTER}{shorten(f'{name}:{number}', width)}")
     click.echo("─" * width + "─┼─" + "─" * width)
-    for stretch in align_words(found.text, found.partner_text):
+    for stretch in align_words(found.text, found.partner_text, found.normalization):
         marked = not stretch.same
         left, right = stretch.left, stretch.right
         if marked and not colour:
-            left, right = WORD.sub(r"[-\g<0>-]", left), WORD.sub(r"{+\g<0>+}", right)
+            left = mark_words(left, "[-", "-]", found.normalization)
+            right = mark_words(right, "{+", "+}", found.normalization)
         for one, two in zip_longest(_wrap(left, width), _wrap(right, width), fillvalue=""):
-            one = one.ljust(width)
+            one = pad(one, width)
             if marked and colour:
                 one, two = click.style(one, fg="red"), click.style(two, fg="green")
             click.echo(f"{one}{GUTTER}{two}".rstrip())

@@ -1,5 +1,6 @@
 """``pile-tools find``."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,12 @@ from pile_tools.errors import ParameterError
 
 from . import options
 from .streams import open_viewer, stream_options
+from .tables import print_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pile_tools.lookups.find import Searched
 
 
 @options.command(example='pile-tools find --data tokens/ "to be or not to be" --first')
@@ -59,13 +63,17 @@ def command(
     tokens; several are sought at once. --count counts, up to the last step or with --every up to each
     checkpoint: checkpoint K has read steps 0 to K - 1.
     """
+    from pile_tools.lookups.find import searched
+
     if counting and (first or limit is not None):
         raise ParameterError(
             "--count counts all occurrences; it goes with --steps, not with --first or --limit"
         )
     if not counting and (every is not None or plot is not None):
         raise ParameterError("--every and --plot are of counts; add --count")
+    _check_text(text, several=bool(tokens) or regex is not None)
     viewer = open_viewer(**stream)
+    extent = searched(viewer, steps)
     query: dict[str, Any] = {
         "text": text or None,
         "tokens": [parse_ids(ids) for ids in tokens] or None,
@@ -79,7 +87,7 @@ def command(
         else:
             counts = viewer.count(**query, every=every, progress=progress)
     if not counting:
-        _show(table, as_json)
+        _show(table, extent, text, as_json)
         return
     if plot is not None:
         from pile_tools.lookups.plots import plot_counts
@@ -93,14 +101,19 @@ def command(
                     for pattern, step in counts.first_step.items()
                 ],
                 "counts": counts.table.to_pylist(),
+                "searched": asdict(extent),
             }
         )
         return
     for pattern, step in counts.first_step.items():
-        where = "no occurrence" if step is None else f"{counts.totals[pattern]:,}, first in step {step}"
+        where = (
+            f"no occurrence in {extent}"
+            if step is None
+            else f"{counts.totals[pattern]:,}, first in step {step}"
+        )
         click.echo(f"{pattern}: {where}")
     if every is not None:
-        options.print_arrow(counts.table)
+        print_arrow(counts.table)
 
 
 def parse_ids(text: str) -> list[int]:
@@ -111,13 +124,32 @@ def parse_ids(text: str) -> list[int]:
         raise ParameterError(f"--tokens {text!r}: not token ids such as 1,2,3") from None
 
 
-def _show(table: "pa.Table", as_json: bool) -> None:
+def _check_text(text: tuple[str, ...], *, several: bool) -> None:
+    """Refuse a search for nothing, before the stream is opened."""
+    if not text and not several:
+        raise ParameterError(
+            "nothing to look for; give one of a text, token ids and a regular expression "
+            "(TEXT, --tokens 1,2,3, --regex R)"
+        )
+    for pattern in text:
+        if not pattern:
+            raise ParameterError("nothing to look for: a text of 0 bytes; give one of 1 to 16,384")
+        if not pattern.strip():
+            raise ParameterError(
+                f"nothing to look for in {pattern!r}; give a TEXT, or look for white space with "
+                "--regex, such as --regex ' {8}'"
+            )
+
+
+def _show(table: "pa.Table", extent: "Searched", text: tuple[str, ...], as_json: bool) -> None:
     rows = table.to_pylist()
     if as_json:
-        options.print_json({"occurrences": rows})
+        options.print_json({"occurrences": rows, "searched": asdict(extent)})
         return
     if not rows:
-        click.echo("no occurrence")
+        click.echo(f"no occurrence in {extent}")
+        if any(pattern.lower() != pattern.upper() for pattern in text):
+            click.echo("TEXT is matched letter by letter; to ignore case: --regex '(?i)…'")
     for row in rows:
         place = f"step {row['step']}, row {row['row']}, position {row['position']}"
         if row.get("dataset") is not None:

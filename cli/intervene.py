@@ -89,6 +89,7 @@ def command(
     Writes an overlay, which holds the change and no copy of the tokens. Every command opens it like a
     dataset. Outside of the range each byte is the parent's.
     """
+    from pile_tools.formats.urls import without_credentials
     from pile_tools.studies.intervene import Intervention, intervene
 
     for selection, step in move:
@@ -130,4 +131,5 @@ def command(
             f"{change.samples:,} sequences packed anew: {change.repeated:,} tokens repeated to fill them, "
             f"{change.cut:,} cut off"
         )
-    click.echo(f"list the change with `pile-tools diff {data} {output}`")
+    elsewhere = "" if order is None else f" --order-a {order}"
+    click.echo(f"list the change with `pile-tools diff {without_credentials(data)} {output}{elsewhere}`")

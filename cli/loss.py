@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options, study_options
+from .tables import LARGEST, print_table
 
 if TYPE_CHECKING:
     from pile_tools.studies.loss import LossGroup, LossReport
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     default=None,
     help="Parquet file with a row for each sequence; the same command goes on with an unfinished one.",
 )
-@study_options.plot_option
+@options.plot_option
 @study_options.model_options
 @study_options.workers_option
+@options.all_sources_option
 @options.json_option
 def command(
     model: str,
@@ -37,6 +39,7 @@ def command(
     plot: Path | None,
     revision: str | None,
     model_batch_size: int | None,
+    all_sources: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -63,12 +66,12 @@ def command(
             progress=progress,
             **settings,
         )
-    _show(report, as_json=as_json)
+    _show(report, all_sources=all_sources, as_json=as_json)
     if plot is not None:
         plot_exposure(report, place, plot)
 
 
-def _show(report: "LossReport", *, as_json: bool) -> None:
+def _show(report: "LossReport", *, all_sources: bool, as_json: bool) -> None:
     if as_json:
         options.print_json(
             {
@@ -80,14 +83,16 @@ def _show(report: "LossReport", *, as_json: bool) -> None:
         return
     click.echo(f"the checkpoint has read {report.reading.steps:,} steps\n")
     rows = [("all", group) for group in report.totals]
-    rows += [(group.source or "not known", group) for group in report.by_source]
-    options.print_table(
+    groups = report.by_source
+    if not all_sources:
+        groups = report.by_largest_sources(LARGEST, "({} other sources)")
+    rows += [(group.source or "not known", group) for group in groups]
+    print_table(
         ("source", "step was", "sequences", "loss (nats/token)", "standard error"),
         [(name, *_cells(group)) for name, group in rows],
     )
 
 
-def _cells(group: "LossGroup") -> tuple[str, str, str, str]:
+def _cells(group: "LossGroup") -> tuple[str, int, float, float | None]:
     seen = {True: "seen", False: "not seen", None: "seen with other bytes"}[group.seen]
-    error = "" if group.error is None else f"{group.error:.4f}"
-    return seen, f"{group.sequences:,}", f"{group.loss:.4f}", error
+    return seen, group.sequences, group.loss, group.error

@@ -1,6 +1,6 @@
 """``pile-tools``: the group of all commands, and how every one of them ends."""
 
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pile_tools import __version__
 from pile_tools.errors import ExitCode, PileToolsError
 
 from .interrupt import end_soon
-from .options import Session, debug_option
+from .options import Session, debug_option, proved_files, quiet_bars
 
 # A command's module is imported when the command is used, so that `--help` and a usage error are quick.
 COMMANDS = {
@@ -79,11 +79,20 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line ``arguments`` and return its exit code; print an error as one line."""
+    if importlib.util.find_spec("fcntl") is None:
+        click.echo(
+            "pile-tools: this system is not supported: it has no POSIX file locks (Windows has none), which "
+            "keep two runs out of one directory; use Linux or WSL",
+            err=True,
+        )
+        return ExitCode.ERROR
     session = Session()
     try:
         # Not `cli.main`, which has its own ways of ending: it turns a closed pipe into exit code 1.
         with (
+            quiet_bars(show=sys.stderr.isatty() and "--json" not in arguments),
             end_soon(ExitCode.INTERRUPTED, "pile-tools: interrupted"),
+            proved_files(),
             cli.make_context("pile-tools", list(arguments), obj=session) as context,
         ):
             cli.invoke(context)
@@ -115,6 +124,8 @@ def _exit_code(error: Exception) -> int:
 
 
 def _one_line(error: Exception) -> str:
+    from pile_tools.formats.urls import redacted
+
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" (see `{context.command_path} --help`)" if context is not None else ""
@@ -126,7 +137,8 @@ def _one_line(error: Exception) -> str:
         message = f"{' -> '.join(names) or 'input/output'}: {error.strerror or error}"
     else:
         message = f"a defect of pile-tools, {type(error).__name__}: {error}; please report what --debug shows"
-    return " ".join(message.split())
+    # An argument that is quoted, or another library's message, may hold a URL with its password.
+    return redacted(" ".join(message.split()))
 
 
 def main() -> NoReturn:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from . import options, study_options
+from .tables import LARGEST, fold_rows, print_table
 
 
 @options.command(example="pile-tools memorize-report mem.parquet --every 100 --data tokens/ --plot mem.png")
@@ -22,10 +23,12 @@ from . import options, study_options
     default=None,
     help="The stream that was measured; then sequences are counted by how often they had been seen, too.",
 )
+@options.trust_files_option
 @options.order_option
 @options.batch_size_option
 @study_options.checkpoint_steps_option
-@study_options.plot_option
+@options.plot_option
+@options.all_sources_option
 @options.json_option
 def command(
     table: Path,
@@ -36,6 +39,7 @@ def command(
     batch_size: int | None,
     checkpoint_steps: int | None,
     plot: Path | None,
+    all_sources: bool,
     as_json: bool,
 ) -> None:
     """Report on a TABLE of `pile-tools memorize`: by interval, source and times seen, with a Poisson fit.
@@ -56,13 +60,13 @@ def command(
         options.print_json(report_to_json(report))
         return
     click.echo(f"{report.sequences:,} sequences, {report.memorized:,} memorized (share >= {threshold:g})\n")
-    options.print_table(
+    print_table(
         ("steps", "sequences", "memorized"),
         [
             (
                 f"{interval.start}:{interval.stop}{'' if interval.whole else ' (in part)'}",
-                f"{interval.sequences:,}",
-                f"{interval.memorized:,}",
+                interval.sequences,
+                interval.memorized,
             )
             for interval in report.intervals
         ],
@@ -78,7 +82,10 @@ def command(
     for name, groups in (("source", report.by_source), ("times seen", report.by_times_seen)):
         if groups is not None:
             click.echo()
-            options.print_table(
+            rows = [(group.name, group.sequences, group.memorized) for group in groups]
+            if name == "source":
+                rows.sort(key=lambda row: (-row[1], row[0]))
+            print_table(
                 (name, "sequences", "memorized"),
-                [(group.name, f"{group.sequences:,}", f"{group.memorized:,}") for group in groups],
+                fold_rows(rows, "sources", limit=None if all_sources or name != "source" else LARGEST),
             )

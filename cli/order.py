@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pile_tools.errors import ParameterError
+from pile_tools.formats.order_files import PACKINGS
+from pile_tools.formats.overlay import overlay_at
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.stages.blend import make_blend
 from pile_tools.stages.order import RECIPES, make_order
 from pile_tools.stages.order_like import make_order_like
+from pile_tools.stages.overlay_order import make_overlay_order
 
 from . import options
 from .streams import cache_bytes_option, cache_option, open_cache, suite_option
+from .tables import print_table
 
 if TYPE_CHECKING:
     from pile_tools.formats.order_record import BlendRecord
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 )
 @click.argument("data", envvar="PILE_TOOLS_DATA", required=False)
 @click.option("--data", "datasets", multiple=True, metavar="DATA", help="A dataset of a blend; repeat it.")
+@options.trust_files_option
 @click.option("--weight", "weights", multiple=True, metavar="NUMBER", help="Its weight in the blend.")
 @click.option(
     "--like",
@@ -64,6 +69,13 @@ if TYPE_CHECKING:
     help="Name of the order in its files' names.",
 )
 @click.option(
+    "--names",
+    type=click.Choice(list(PACKINGS)),
+    default="neox",
+    show_default=True,
+    help="Write the maps under the names of GPT-NeoX up to 2023, or (neox-2024) of GPT-NeoX since.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -89,9 +101,13 @@ def command(
 ) -> None:
     """Make the order in which training reads the token dataset DATA (directory or prefix).
 
-    Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. The order depends on
+    Writes GPT-NeoX's three index maps under GPT-NeoX's names, and order.json. GPT-NeoX since 2024 looks for
+    other names than before: write those with --names neox-2024. The order depends on
     the number of samples only through the number of epochs that they need. With --data and --weight
     for each of several datasets, a blend of them is written into the directory of -o.
+
+    DATA and --data may be a counterfactual stream. Its order is the one that it changes: DATA gets an
+    order.json of other --steps or --batch-size of it, and a blend reads its samples in that order.
 
     With --like, DATA is tokenised differently from the same corpus as OTHER, and its documents come in
     OTHER's order. What is not given is as in that order, and the steps are those of the same share of it.
@@ -118,7 +134,7 @@ def command(
         if output is None:
             raise ParameterError("a blend needs a directory of its own; name it with -o")
         given = {name: value for name, value in parameters.items() if name not in ("name", "split", "part")}
-        _report_blend(make_blend(datasets, weights, output, **given), output, as_json)
+        _report_blend(make_blend(datasets, weights, output, say=_warn, **given), output, as_json)
         return
     blocks = open_cache(cache, cache_bytes)
     if suite is not None:
@@ -130,8 +146,12 @@ def command(
         if output is None:
             raise ParameterError("the order of a suite's dataset needs a directory; name it with -o")
         found = load_suite(suite)
-        parameters = found.order_parameters(parameters)
+        parameters = {**found.order_parameters(parameters), "names": parameters["names"]}
         dataset = open_suite_dataset(found, cache=blocks)
+    elif overlay_at(place, "mmap", blocks) is not None:
+        _refuse("an overlay keeps that of the order that it changes", "recipe", "seed", "split", "part")
+        _report(make_overlay_order(place, output=output, **_given(parameters)), as_json)
+        return
     else:
         dataset = TokenDataset.open(place, cache=blocks)
     _report(make_order(dataset, output=output, **parameters), as_json)
@@ -155,7 +175,7 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return what was given of the parameters that an order may have of its own."""
     return {
         name: parameters[name]
-        for name in ("seq_length", "batch_size", "steps", "num_samples", "name")
+        for name in ("seq_length", "batch_size", "steps", "num_samples", "name", "names")
         if _is_given(name)
     }
 
@@ -175,6 +195,7 @@ def _order_json(summary: "OrderSummary") -> dict[str, Any]:
         "documents": summary.documents,
         "tokens": summary.tokens,
         "samples_in_order": summary.samples_in_order,
+        "steps_in_epoch": summary.steps_in_epoch,
         "existed": summary.existed,
     }
 
@@ -185,17 +206,22 @@ def _report_kept(kept: "KeptSummary", as_json: bool) -> None:
         like = kept.summary.record.like
         changes = {name: {"before": before[name], "after": after[name]} for name in before}
         value = {"like": None if like is None else asdict(like), "changes": changes}
+        _warn(kept.summary.warning)
         options.print_json(_order_json(kept.summary) | value)
         return
     _report(kept.summary, as_json=False)
-    rows: list[tuple[str, ...]] = [
-        (name.replace("_", " "), f"{before[name]:,}", f"{after[name]:,}") for name in before
-    ]
-    options.print_table(("", "before", "after"), rows)
+    rows = [(name.replace("_", " "), before[name], after[name]) for name in before]
+    print_table(("", "before", "after"), rows)
+
+
+def _warn(message: str | None) -> None:
+    if message is not None:
+        click.echo(f"warning: {message}", err=True)
 
 
 def _report(summary: "OrderSummary", as_json: bool) -> None:
     record = summary.record
+    _warn(summary.warning)
     if as_json:
         options.print_json(_order_json(summary))
         return

@@ -7,6 +7,7 @@ import click
 
 from . import options
 from .streams import open_viewer, stream_options
+from .tables import print_arrow
 
 
 @options.command(example="pile-tools repeats --data tokens/ --every 1000")
@@ -31,4 +32,4 @@ def command(every: int | None, plot: Path | None, as_json: bool, **stream: Any) 
         return
     if not viewer.knows_documents:
         click.echo("where documents begin and end is not known, so they are not counted", err=True)
-    options.print_arrow(table)
+    print_arrow(table)

@@ -6,6 +6,7 @@ import click
 
 from . import options
 from .streams import open_viewer, stream_options
+from .tables import print_arrow
 
 
 @options.command(example="pile-tools seen --data tokens/ --document 42")
@@ -36,6 +37,8 @@ def command(
     position is where the document's piece begins in the sequence, offset where that is in the document,
     epoch which of the document's places in the order it is from.
     """
+    from pile_tools.lookups.find import searched
+
     viewer = open_viewer(**stream)
     table = viewer.occurrences(
         documents=document or None,
@@ -49,6 +52,6 @@ def command(
         options.print_json({"steps": [viewer.first_step, viewer.steps], "occurrences": table.to_pylist()})
         return
     if not table.num_rows:
-        click.echo(f"in none of the steps {viewer.first_step}:{viewer.steps}")
+        click.echo(f"not in {searched(viewer)}")
         return
-    options.print_arrow(table)
+    print_arrow(table)

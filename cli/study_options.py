@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -36,13 +35,6 @@ checkpoint_steps_option = click.option(
     default=None,
     show_default="as the checkpoint records, or stepN in its name",
     help="How many steps the model has read.",
-)
-
-plot_option = click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="Draw it into this PNG file.",
 )
 
 _MODEL_OPTIONS = (

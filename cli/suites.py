@@ -5,6 +5,7 @@ from dataclasses import asdict
 import click
 
 from . import options
+from .tables import print_table, print_text
 
 
 @options.command(example="pile-tools suites")
@@ -20,25 +21,24 @@ def command(as_json: bool) -> None:
     if as_json:
         options.print_json({"suites": [asdict(suite) for suite in suites]})
         return
-    options.print_table(
-        ("suite", "batch", "steps", "checkpoints", "models", "dataset"),
+    print_table(
+        ("suite", "batch", "steps", "checkpoints", "models"),
         [
             (
                 suite.name,
-                f"{suite.batch_size:,}",
-                f"{suite.steps:,}",
-                str(len(suite.checkpoints())),
-                str(len(suite.models)),
-                suite.dataset.location,
+                suite.batch_size,
+                suite.steps,
+                len(suite.checkpoints()),
+                len(suite.models),
             )
             for suite in suites
         ],
     )
     for suite in suites:
-        click.echo(f"\n{suite.name}: {suite.title}.")
+        click.echo()
+        print_text(f"{suite.name}: {suite.title}.")
+        print_text(f"dataset: {suite.dataset.location}", "  ")
         if suite.models:
-            click.echo(f"  models: {', '.join(suite.models)}")
-        for note in suite.notes:
-            click.echo(f"  {note}")
-        for text in suite.uncertain:
-            click.echo(f"  not known for certain: {text}")
+            print_text(f"models: {', '.join(suite.models)}", "  ")
+        for note in (*suite.notes, *(f"not known for certain: {text}" for text in suite.uncertain)):
+            print_text(note, "  ")

@@ -1,11 +1,13 @@
 """``pile-tools tokenize``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import options
+from .tables import LARGEST, fold_rows, print_table
 
 
 @options.command(example="pile-tools tokenize kept/ -o tokens/ --tokenizer EleutherAI/gpt-neox-20b")
@@ -46,6 +48,7 @@ from . import options
 )
 @click.option("--allow-id-gaps", is_flag=True, help="Take a tokenizer whose ids have gaps.")
 @options.on_bad_record_option
+@options.max_skipped_option
 @click.option(
     "--max-document-bytes",
     metavar="BYTES",
@@ -54,12 +57,14 @@ from . import options
     help="A larger record counts as a bad one: memory grows with it.",
 )
 @options.workers_option
+@options.all_sources_option
 @options.json_option
 def command(
     inputs: tuple[str, ...],
     output: Path,
     shard_bytes: str | None,
     max_document_bytes: str,
+    all_sources: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -79,18 +84,15 @@ def command(
             shard_bytes=cut,
             max_document_bytes=parse_bytes(max_document_bytes),
             progress=progress,
+            warn=options.warn,
             **settings,
         )
     counts = manifest.counts
+    options.print_passed_over(counts)
     if as_json:
         options.print_json({"path": str(output), **manifest.parameters, **counts})
         return
-    rows = [
-        (source or "(none)", *(f"{entry[key]:,}" for key in ("documents", "bytes", "tokens")))
-        for source, entry in sorted(counts["sources"].items())
-    ]
-    total = ("all", *(f"{counts[key]:,}" for key in ("documents", "text_bytes", "tokens")))
-    options.print_table(("source", "documents", "text bytes", "tokens"), [*rows, total])
+    _print_sources(counts, all_sources=all_sources)
     for name, label in (
         ("skipped_records", "bad records passed over"),
         ("oversized_records", "records passed over for their size"),
@@ -107,3 +109,13 @@ def command(
         how = f"tokenizers, because {encoder['because']}"
     click.echo(f"encoded by {how}")
     click.echo(f"{output}: {manifest.parameters['dtype']} tokens")
+
+
+def _print_sources(counts: Mapping[str, Any], *, all_sources: bool) -> None:
+    fields = ("documents", "bytes", "tokens")
+    rows = [(name, *(entry[field] for field in fields)) for name, entry in counts["sources"].items()]
+    named = sorted((row for row in rows if row[0]), key=lambda row: (-row[-1], row[0]))
+    shown = fold_rows(named, "sources", limit=None if all_sources else LARGEST)
+    shown += [("(none)", *row[1:]) for row in rows if not row[0]]
+    shown.append(("all", *(counts[name] for name in ("documents", "text_bytes", "tokens"))))
+    print_table(("source", "documents", "text bytes", "tokens"), shown)

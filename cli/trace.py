@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .tables import print_table
 
 if TYPE_CHECKING:
     from pile_tools.stages.trace import TracedPiece
@@ -81,8 +82,8 @@ def command(
             piece.shard,
         )
         original = (piece.original.row, piece.original.shard) if piece.original else (None, None)
-        rows.append(tuple("-" if cell is None else str(cell) for cell in own + original * followed))
-    options.print_table(header + ("original row", "original shard") * followed, rows)
+        rows.append(own + original * followed)
+    print_table(header + ("original row", "original shard") * followed, rows)
     for piece in pieces:
         if piece.span is not None:
             click.echo(

@@ -18,6 +18,7 @@ from . import options, streams
 
 if TYPE_CHECKING:
     from pile_tools.train import Outcome, Start
+    from pile_tools.viewer import BatchViewer
 
 
 @options.command(
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     default=None,
     metavar="SIZE|CONFIG",
     show_default="that of the checkpoint, with --resume and --from",
-    help="A size of Pythia (14m, 31m, 70m, 160m, 410m, 1b, 1.4b, 2.8b, 6.9b, 12b) or a GPT-NeoX config.json.",
+    help="A size of Pythia (14m, 31m, 70m, 160m, 410m, 1b, 1.4b, 2.8b, 6.9b, 12b), the demo's 1m "
+    "(of 8,192 tokens) or a GPT-NeoX config.json.",
 )
 @click.option(
     "--steps",
@@ -76,7 +78,15 @@ if TYPE_CHECKING:
     show_default="0,1,2,4,8,16,32,64,128,256,512,every 1000",
     help="Numbers of steps after which a checkpoint is written; the last always has one.",
 )
-@click.option("--stop-at", type=int, default=None, help="End after so many steps, to be resumed.")
+@click.option(
+    "--keep-last",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    show_default="all",
+    help="Keep the last N checkpoints of the run only; older ones are removed when the next is written.",
+)
+@click.option("--stop-at", type=int, default=None, help="End after this number of steps, to be resumed.")
 @click.option("--resume", is_flag=True, help="Go on with the newest checkpoint of the run.")
 @click.option(
     "--from",
@@ -106,12 +116,7 @@ if TYPE_CHECKING:
     show_default="no; as the checkpoint, with --resume",
     help="Compute activations again instead of keeping them.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="Draw the loss into this PNG file.",
-)
+@options.plot_option
 @options.json_option
 def command(
     data: str,
@@ -154,7 +159,14 @@ def command(
     if source is not None and not told:
         check_fork_batch_size(source, viewer)
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
-    with _stop_signals() as should_stop, _progress_bar() as (on_start, on_step):
+    changed: dict[str, int] = {}
+    with _stop_signals() as should_stop, _progress_bar() as (show_start, on_step):
+
+        def on_start(start: "Start") -> None:
+            if source is not None and viewer.is_counterfactual:
+                changed["changed_sequences"] = _say_changed(viewer, start.steps_done, start.steps)
+            show_start(start)
+
         outcome = train(
             viewer,
             output,
@@ -168,16 +180,31 @@ def command(
     if first:
         if plot is not None:
             plot_loss(output, plot)
-        _report(outcome, as_json=as_json)
+        _report(outcome, changed, as_json=as_json)
     if outcome.interrupted:
         raise click.Abort
     if outcome.steps_done < outcome.steps:
         raise UnfinishedError(f"{output}: stopped as asked by --stop-at; go on with --resume")
 
 
-def _report(outcome: "Outcome", *, as_json: bool) -> None:
+def _say_changed(viewer: "BatchViewer", start: int, stop: int) -> int:
+    """Say how many sequences of the steps of a fork a counterfactual stream changes, and return it."""
+    with options.progress_bar() as progress:
+        count = viewer.changed_sequences(start, stop, progress=progress)
+    total = (stop - start) * viewer.batch_size
+    said = f"{count:,} of {total:,} sequences of steps {start}:{stop} are changed"
+    if not count:
+        said = (
+            f"none of the {total:,} sequences of steps {start}:{stop} is changed, so the fork reads what it "
+            "would have read without the change"
+        )
+    click.echo(f"{viewer.name}: {said}", err=True)
+    return count
+
+
+def _report(outcome: "Outcome", changed: Mapping[str, int], *, as_json: bool) -> None:
     if as_json:
-        options.print_json({**asdict(outcome), "checkpoint": str(outcome.checkpoint)})
+        options.print_json({**asdict(outcome), **changed, "checkpoint": str(outcome.checkpoint)})
         return
     loss = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
     done = f"{outcome.steps_done} of {outcome.steps} steps"
@@ -228,7 +255,9 @@ def _progress_bar() -> Iterator[tuple[Callable[["Start"], None], Callable[[Mappi
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            bar = tqdm(total=start.steps, initial=start.steps_done, unit="step", file=sys.stderr)
+            bar = tqdm(
+                total=start.steps, initial=start.steps_done, unit="step", file=sys.stderr, disable=False
+            )
 
     def on_step(metrics: Mapping[str, Any]) -> None:
         if bar is not None:

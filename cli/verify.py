@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pile_tools.errors import ParameterError, UnfinishedError
-from pile_tools.formats.store import is_url
+from pile_tools.formats.urls import is_url, without_credentials
 
 from . import options
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="A token dataset with its order, to prove with what checkpoints have read; may be repeated.",
 )
+@options.trust_files_option
 @options.steps_option
 @options.order_option
 @click.option(
@@ -81,7 +82,7 @@ def command(
         findings = verify(places, checks=checks, progress=progress) if places else []
         found = [(str(finding.directory), finding.check, finding.message) for finding in findings]
         for name in filter(is_url, directories):
-            found.append((name, "digests", verify_stream(name, steps, order, progress)))
+            found.append((without_credentials(name), "digests", verify_stream(name, steps, order, progress)))
     _report(found, as_json)
     if streams and unproved:
         raise UnfinishedError(
@@ -108,7 +109,7 @@ def _compare_with(
         raise ParameterError(f"--digests are of one stream, but {len(directories)} are named")
     with options.progress_bar() as progress:
         message = verify_stream(directories[0], steps, order, progress, digests=digests)
-    _report([(directories[0], "digests", message)], as_json)
+    _report([(without_credentials(directories[0]), "digests", message)], as_json)
 
 
 def _digest_check(steps: "Steps | None", order: str | None) -> "Check":

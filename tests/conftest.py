@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sysconfig
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -20,6 +21,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # No timed assertions: the first example of a kernel's test compiles it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# What tests prove is remembered in a cache of their own, which the processes that they start share.
+_CACHE = tempfile.TemporaryDirectory(prefix="pile-tools-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # Small packages of the standard library; encodings/ holds true near-duplicates.
 PACKAGES = ("encodings", "json", "asyncio", "email")

@@ -15,13 +15,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.minhash import EMPTY, fmix32, update_signature
-from pile_tools.algorithms.words import WORD_SEED, character_table, finish_hash, scan_words
+from pile_tools.algorithms.normalize import FormArrays, form_arrays, normalize_document
+from pile_tools.algorithms.unicode_data import Normalization, character_table
+from pile_tools.algorithms.words import WORD_SEED, finish_hash, scan_words
 from pile_tools.errors import ParameterError
 
 __all__ = [
     "MAX_NGRAM",
     "SignedDocuments",
-    "first_words",
     "shingle_hashes",
     "shingle_sets",
     "sign_documents",
@@ -59,10 +60,70 @@ def _power(ngram: int) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
+def _sign_document(
+    text: NDArray[np.uint8],
+    position: int,
+    end: int,
+    table: NDArray[np.uint32],
+    ring: NDArray[np.uint64],
+    a: NDArray[np.uint32],
+    b: NDArray[np.uint32],
+    signature: NDArray[np.uint32],
+    word_hash: NDArray[np.uint64],
+) -> int:
+    """Sign one document, in n-grams as long as ``ring``; return how many words it has.
+
+    −1 where the table is not sure about it; then what is written means nothing.
+    """
+    scanned = np.empty(_BLOCK + 2, dtype=np.uint64)
+    block = np.empty(_BLOCK + 2, dtype=np.uint32)
+    ngram = ring.shape[0]
+    power = _power(ngram)
+    ring[:] = 0
+    signature[:] = EMPTY
+    count, slot = 0, 0
+    rolling = np.uint64(0)
+    chain_a, chain_b = _CHAIN_A, _CHAIN_B
+    h, inside = WORD_SEED, False
+    while position < end or inside:
+        position, n, h, inside = scan_words(text, position, end, table, h, inside, scanned)
+        if position < end and n < _BLOCK:
+            return -1
+        if position == end and inside:
+            scanned[n] = h
+            n += 1
+            inside = False
+        filled = 0
+        for i in range(n):
+            word = finish_hash(scanned[i])
+            # Two chains that are not linear in the words, so that no two sequences clash by structure.
+            chain_a = np.uint64(np.uint64(chain_a ^ word) * _CHAIN_B)
+            chain_a = np.uint64(chain_a ^ (chain_a >> np.uint64(32)))
+            chain_b = np.uint64(np.uint64(chain_b + word) * _CHAIN_A)
+            chain_b = np.uint64(chain_b ^ (chain_b >> np.uint64(29)))
+            rolling = np.uint64(np.uint64(rolling * _POWER) + word)
+            rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
+            ring[slot] = word
+            slot = slot + 1 if slot + 1 < ngram else 0
+            count += 1
+            if count >= ngram:
+                block[filled] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
+                filled += 1
+        update_signature(block, filled, a, b, signature)
+    if 0 < count < ngram:
+        block[0] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
+        update_signature(block, 1, a, b, signature)
+    word_hash[0] = finish_hash(chain_a)
+    word_hash[1] = finish_hash(chain_b)
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _sign_documents(
     text: NDArray[np.uint8],
     offsets: NDArray[np.int64],
-    table: NDArray[np.uint32],
+    tables: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+    form: FormArrays,
     ngram: int,
     a: NDArray[np.uint32],
     b: NDArray[np.uint32],
@@ -71,51 +132,25 @@ def _sign_documents(
     words: NDArray[np.int64],
 ) -> None:
     ring = np.empty(ngram, dtype=np.uint64)
-    found = np.empty(_BLOCK + 2, dtype=np.uint64)
-    block = np.empty(_BLOCK + 2, dtype=np.uint32)
-    power = _power(ngram)
     for d in range(offsets.shape[0] - 1):
-        position, end = offsets[d], offsets[d + 1]
-        ring[:] = 0
-        count, slot = 0, 0
-        rolling = np.uint64(0)
-        chain_a, chain_b = _CHAIN_A, _CHAIN_B
-        h, inside = WORD_SEED, False
-        while position < end or inside:
-            position, n, h, inside = scan_words(text, position, end, table, h, inside, found)
-            if position == end and inside:
-                found[n] = h
-                n += 1
-                inside = False
-            filled = 0
-            for i in range(n):
-                word = finish_hash(found[i])
-                # Two chains that are not linear in the words, so that no two sequences clash by structure.
-                chain_a = np.uint64(np.uint64(chain_a ^ word) * _CHAIN_B)
-                chain_a = np.uint64(chain_a ^ (chain_a >> np.uint64(32)))
-                chain_b = np.uint64(np.uint64(chain_b + word) * _CHAIN_A)
-                chain_b = np.uint64(chain_b ^ (chain_b >> np.uint64(29)))
-                rolling = np.uint64(np.uint64(rolling * _POWER) + word)
-                rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
-                ring[slot] = word
-                slot = slot + 1 if slot + 1 < ngram else 0
-                count += 1
-                if count >= ngram:
-                    block[filled] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
-                    filled += 1
-            update_signature(block, filled, a, b, signatures[d])
-        if 0 < count < ngram:
-            block[0] = fmix32(np.uint32(finish_hash(rolling) & np.uint64(0xFFFFFFFF)))
-            update_signature(block, 1, a, b, signatures[d])
+        start, end = offsets[d], offsets[d + 1]
+        count = _sign_document(text, start, end, tables[0], ring, a, b, signatures[d], word_hashes[d])
+        if count < 0:
+            normal = normalize_document(text[start:end], form)
+            count = _sign_document(
+                normal, 0, normal.shape[0], tables[1], ring, a, b, signatures[d], word_hashes[d]
+            )
         words[d] = count
-        word_hashes[d, 0] = finish_hash(chain_a)
-        word_hashes[d, 1] = finish_hash(chain_b)
 
 
 def sign_documents(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], ngram: int, coefficients: NDArray[np.uint32]
+    text: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    ngram: int,
+    coefficients: NDArray[np.uint32],
+    normalization: Normalization = "nfc",
 ) -> SignedDocuments:
-    """Sign n documents; document i is ``text[offsets[i]:offsets[i + 1]]``, valid UTF-8.
+    """Sign n documents in the form ``normalization``; i is ``text[offsets[i]:offsets[i + 1]]``, valid UTF-8.
 
     ``coefficients`` are those of `minhash.permutations` for ``affine32``. Raises ParameterError for an
     ``ngram`` outside 1 to 64.
@@ -123,14 +158,15 @@ def sign_documents(
     _check_ngram(ngram)
     n = len(offsets) - 1
     signed = SignedDocuments(
-        np.full((n, coefficients.shape[1]), EMPTY, dtype=np.uint32),
+        np.empty((n, coefficients.shape[1]), dtype=np.uint32),
         np.empty((n, 2), dtype=np.uint64),
         np.empty(n, dtype=np.int64),
     )
     _sign_documents(
         text,
         offsets,
-        character_table(),
+        (character_table(normalization), character_table()),
+        form_arrays(normalization),
         ngram,
         coefficients[0],
         coefficients[1],
@@ -142,60 +178,95 @@ def sign_documents(
 
 
 @njit(cache=True, nogil=True)
+def _hash_document(
+    text: NDArray[np.uint8],
+    position: int,
+    end: int,
+    table: NDArray[np.uint32],
+    ring: NDArray[np.uint64],
+    hashes: NDArray[np.uint64],
+    filled: int,
+) -> int:
+    """Put the shingle hashes of one document into ``hashes`` from ``filled`` on; return where they end.
+
+    −1 where the table is not sure about the document.
+    """
+    scanned = np.empty(_BLOCK + 2, dtype=np.uint64)
+    ngram = ring.shape[0]
+    power = _power(ngram)
+    ring[:] = 0
+    count, slot = 0, 0
+    rolling = np.uint64(0)
+    h, inside = WORD_SEED, False
+    while position < end or inside:
+        position, n, h, inside = scan_words(text, position, end, table, h, inside, scanned)
+        if position < end and n < _BLOCK:
+            return -1
+        if position == end and inside:
+            scanned[n] = h
+            n += 1
+            inside = False
+        for i in range(n):
+            word = finish_hash(scanned[i])
+            rolling = np.uint64(np.uint64(rolling * _POWER) + word)
+            rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
+            ring[slot] = word
+            slot = slot + 1 if slot + 1 < ngram else 0
+            count += 1
+            if count >= ngram:
+                hashes[filled] = finish_hash(rolling)
+                filled += 1
+    if 0 < count < ngram:
+        hashes[filled] = finish_hash(rolling)
+        filled += 1
+    return filled
+
+
+@njit(cache=True, nogil=True)
+def _most_hashes(n_bytes: int, documents: int) -> int:
+    """How many shingles there may be: a word of one byte is followed by one that is in none."""
+    return (n_bytes + 1) // 2 + 2 * documents
+
+
+@njit(cache=True, nogil=True)
 def _shingle_hashes(
     text: NDArray[np.uint8],
     offsets: NDArray[np.int64],
-    table: NDArray[np.uint32],
+    tables: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+    form: FormArrays,
     ngram: int,
-    hashes: NDArray[np.uint64],
     ends: NDArray[np.int64],
-) -> None:
+) -> NDArray[np.uint64]:
+    n = offsets.shape[0] - 1
     ring = np.empty(ngram, dtype=np.uint64)
-    found = np.empty(_BLOCK + 2, dtype=np.uint64)
-    power = _power(ngram)
-    filled = 0
-    for d in range(offsets.shape[0] - 1):
-        position, end = offsets[d], offsets[d + 1]
-        ring[:] = 0
-        count, slot = 0, 0
-        rolling = np.uint64(0)
-        h, inside = WORD_SEED, False
-        while position < end or inside:
-            position, n, h, inside = scan_words(text, position, end, table, h, inside, found)
-            if position == end and inside:
-                found[n] = h
-                n += 1
-                inside = False
-            for i in range(n):
-                word = finish_hash(found[i])
-                rolling = np.uint64(np.uint64(rolling * _POWER) + word)
-                rolling = np.uint64(rolling - np.uint64(ring[slot] * power))
-                ring[slot] = word
-                slot = slot + 1 if slot + 1 < ngram else 0
-                count += 1
-                if count >= ngram:
-                    hashes[filled] = finish_hash(rolling)
-                    filled += 1
-        if 0 < count < ngram:
-            hashes[filled] = finish_hash(rolling)
-            filled += 1
-        ends[d + 1] = filled
+    # The memory is not touched where it is not needed.
+    hashes = np.empty(_most_hashes(text.shape[0], n), dtype=np.uint64)
+    for d in range(n):
+        start, end, filled = offsets[d], offsets[d + 1], ends[d]
+        ends[d + 1] = _hash_document(text, start, end, tables[0], ring, hashes, filled)
+        if ends[d + 1] < 0:
+            normal = normalize_document(text[start:end], form)
+            most = filled + _most_hashes(normal.shape[0] + text.shape[0] - end, n - d)
+            if most > hashes.shape[0]:
+                larger = np.empty(most + hashes.shape[0] // 4, dtype=np.uint64)
+                larger[:filled] = hashes[:filled]
+                hashes = larger
+            ends[d + 1] = _hash_document(normal, 0, normal.shape[0], tables[1], ring, hashes, filled)
+    return hashes[: ends[n]]
 
 
 def shingle_hashes(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], ngram: int
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], ngram: int, normalization: Normalization = "nfc"
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the shingle hashes of n documents, in order and with repeats, and int64 [n + 1] offsets.
 
-    Raises ParameterError for an ``ngram`` outside 1 to 64.
+    The documents are hashed in the form ``normalization``. Raises ParameterError for an ``ngram`` outside
+    1 to 64.
     """
     _check_ngram(ngram)
-    # A shingle ends with its own word, and each word but a single ideograph is followed by a byte that
-    # is none. The memory is not touched where it is not needed.
-    hashes = np.empty((len(text) + len(offsets)) // 2 + len(offsets), dtype=np.uint64)
     ends = np.zeros(len(offsets), dtype=np.int64)
-    _shingle_hashes(text, offsets, character_table(), ngram, hashes, ends)
-    return hashes[: ends[-1]], ends
+    tables = character_table(normalization), character_table()
+    return _shingle_hashes(text, offsets, tables, form_arrays(normalization), ngram, ends), ends
 
 
 @njit(cache=True, nogil=True)
@@ -213,31 +284,14 @@ def _drop_repeats(hashes: NDArray[np.uint64], ends: NDArray[np.int64]) -> None:
 
 
 def shingle_sets(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], ngram: int
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], ngram: int, normalization: Normalization = "nfc"
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the sets of shingle hashes of n documents, each sorted, and int64 [n + 1] offsets.
 
-    Raises ParameterError for an ``ngram`` outside 1 to 64.
+    Normalised and refused as by `shingle_hashes`.
     """
-    hashes, ends = shingle_hashes(text, offsets, ngram)
+    hashes, ends = shingle_hashes(text, offsets, ngram, normalization)
     for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
         hashes[start:end].sort()
     _drop_repeats(hashes, ends)
     return hashes[: ends[-1]], ends
-
-
-@njit(cache=True, nogil=True)
-def _first_words(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], table: NDArray[np.uint32], found: NDArray[np.int64]
-) -> None:
-    words = np.empty(3, dtype=np.uint64)
-    for d in range(offsets.shape[0] - 1):
-        _, n, _, inside = scan_words(text, offsets[d], offsets[d + 1], table, WORD_SEED, False, words)
-        found[d] = n > 0 or inside
-
-
-def first_words(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 1 for each of n documents that has a word and 0 for the others, int64 [n]."""
-    found = np.empty(len(offsets) - 1, dtype=np.int64)
-    _first_words(text, offsets, character_table(), found)
-    return found

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.algorithms.token_search import TokenBytes
-from pile_tools.algorithms.words import split_term, term_character_table, term_word_hashes
+from pile_tools.algorithms.unicode_data import character_table
+from pile_tools.algorithms.words import split_term, word_hashes
 from pile_tools.errors import DataError, ParameterError
 
 __all__ = ["Terms", "check_term", "count_terms", "split_texts"]
@@ -113,7 +114,7 @@ def split_texts(
 
 def check_term(term: str) -> None:
     """Raise ParameterError for a term in which anything but words and white space is, or no word."""
-    if term.strip() and re.fullmatch(r"[\w\s]+", term):
+    if re.fullmatch(r"[\w\s]*\w[\w\s]*", term, re.ASCII):
         return
     words, others = split_term(term)
     if not words:
@@ -150,13 +151,13 @@ class Terms:
     @classmethod
     def of(cls, terms: Sequence[str]) -> "Terms":
         """Compile ``terms``; ParameterError for one that ``check_term`` refuses, or the same words twice."""
-        table = term_character_table()
+        table = character_table()
         found: dict[tuple[int, ...], str] = {}
         for term in terms:
             check_term(term)
             text = np.frombuffer(term.encode(), np.uint8)
             words = np.empty(len(text) + 3, np.uint64)
-            own = tuple(words[: term_word_hashes(text, table, words)].tolist())
+            own = tuple(words[: word_hashes(text, table, words)].tolist())
             if own in found:
                 raise ParameterError(f"term {term!r} has the words of {found[own]!r}")
             found[own] = term
@@ -202,7 +203,7 @@ def _count(  # type: ignore[no-untyped-def]
     # The occurrences of the text so far: term, first and last word.
     met = np.empty((0, 3), np.int64)
     for text in range(len(bounds) - 1):
-        n_words = term_word_hashes(content[bounds[text] : bounds[text + 1]], table, hashes)
+        n_words = word_hashes(content[bounds[text] : bounds[text + 1]], table, hashes)
         n_met = 0
         for place in range(n_words):
             number = _number(hashes[place], slots, ids)
@@ -248,7 +249,7 @@ def count_terms(
     counts = np.zeros(len(terms), np.int64)
     pairs = np.zeros((len(terms), len(terms)) if window else (0, 0), np.int64)
     _count(
-        content, bounds, term_character_table(), terms.slots, terms.ids, terms.words, terms.bounds,
+        content, bounds, character_table(), terms.slots, terms.ids, terms.words, terms.bounds,
         terms.ending, terms.heads, window, counts, pairs,
     )  # fmt: skip
     return counts, pairs

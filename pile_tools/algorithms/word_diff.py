@@ -13,9 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pile_tools.algorithms.normalize import normalize_text
+from pile_tools.algorithms.unicode_data import Normalization
 from pile_tools.algorithms.words import split_words
 
-__all__ = ["Stretch", "align_words"]
+__all__ = ["Stretch", "align_words", "mark_words"]
 
 _TABLE_CELLS = 1 << 24
 _LONGEST_RUN = 64
@@ -175,9 +177,34 @@ def _place(text: str, starts: list[int], ends: list[int], a: int, b: int) -> tup
     return start, end
 
 
-def align_words(left: str, right: str) -> list[Stretch]:
-    """Return the stretches of two texts in order: those with the same words and, between them, the others."""
-    split = [split_words(left), split_words(right)]
+def _split_normalized(
+    text: str, normalization: Normalization
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """The lowered words of ``text`` normalised, and where in ``text`` itself each begins and ends."""
+    normal, origins = normalize_text(text, normalization)
+    words, starts, ends = split_words(normal)
+    after = np.append(origins, len(text))[ends]
+    # Of a character that is normalised to several words each has all of it.
+    return words, origins[starts], np.maximum(after, origins[starts] + 1)
+
+
+def mark_words(text: str, opening: str, closing: str, normalization: Normalization = "nfc") -> str:
+    """Return ``text`` with ``opening`` and ``closing`` around each of its words."""
+    parts, done = [], 0
+    _, starts, ends = _split_normalized(text, normalization)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if start >= done:
+            parts += [text[done:start], opening, text[start:end], closing]
+            done = end
+    return "".join([*parts, text[done:]])
+
+
+def align_words(left: str, right: str, normalization: Normalization = "nfc") -> list[Stretch]:
+    """Return the stretches of two texts in order: those with the same words and, between them, the others.
+
+    Words are those of the texts in the form ``normalization``; the stretches are of the texts as they are.
+    """
+    split = [_split_normalized(left, normalization), _split_normalized(right, normalization)]
     numbers: dict[str, int] = {}
     one, two = (
         np.fromiter((numbers.setdefault(word, len(numbers)) for word in words), np.int64, len(words))
@@ -189,6 +216,9 @@ def align_words(left: str, right: str) -> list[Stretch]:
     for a, b, c, d in _differences(one, two):
         start, end = _place(left, *places[0], a, b)
         other_start, other_end = _place(right, *places[1], c, d)
+        # One character may be several words in the form, some of them the same in both texts.
+        start, other_start = max(start, done[0]), max(other_start, done[1])
+        end, other_end = max(start, end), max(other_start, other_end)
         stretches.append(Stretch(left[done[0] : start], right[done[1] : other_start], True))
         stretches.append(Stretch(left[start:end], right[other_start:other_end], False))
         done = end, other_end

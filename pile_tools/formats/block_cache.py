@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write
 from pile_tools.formats.remote import RemoteSource
 
 __all__ = ["BLOCK", "BlockCache", "CachedSource"]
@@ -19,7 +19,6 @@ __all__ = ["BLOCK", "BlockCache", "CachedSource"]
 BLOCK: Final = 32 << 10
 _DIGEST: Final = 16
 _SUFFIX: Final = ".block"
-_PARTIAL: Final = ".partial"
 # Seconds after which a partial block is nobody's: writing one takes milliseconds.
 _ABANDONED: Final = 3600.0
 
@@ -57,14 +56,11 @@ class BlockCache:
     def put(self, key: str, block: int, content: bytes) -> None:
         """Keep a block; a disk that is full or read-only is no reason to fail."""
         path = self.path(key, block)
-        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}{_PARTIAL}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content + xxhash.xxh3_128_digest(content))
-            partial.replace(path)
+            with atomic_write(path, durable=False) as file:
+                file.write(content + xxhash.xxh3_128_digest(content))
         except OSError:
-            with suppress(OSError):
-                partial.unlink()
             return
         self._written += len(content) + _DIGEST
         if self._held is None or self._written > self.limit // 20 or self._held + self._written > self.limit:
@@ -74,11 +70,11 @@ class BlockCache:
         """Time of last use, size and path of every file; partial ones that were abandoned are removed."""
         found = []
         for path in self.directory.glob("*/*"):
-            if not path.name.endswith((_SUFFIX, _PARTIAL)):
+            if not path.name.endswith((_SUFFIX, PARTIAL_SUFFIX)):
                 continue
             try:
                 status = path.stat()
-                if path.name.endswith(_PARTIAL) and time.time() - status.st_mtime > _ABANDONED:
+                if path.name.endswith(PARTIAL_SUFFIX) and time.time() - status.st_mtime > _ABANDONED:
                     path.unlink()
                     continue
             except OSError:

@@ -20,6 +20,7 @@ from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import canonical_json
 from pile_tools.formats.map_files import read_array
+from pile_tools.formats.names import check_name, path_inside
 from pile_tools.formats.npy import write_npy
 from pile_tools.formats.order_record import ORDER_NAME, parse_record
 from pile_tools.formats.sources import MissingFileError
@@ -70,6 +71,7 @@ class DigestRecord:
             if value.pop("format") != _FORMAT:
                 raise DataError(f"{name}: not digests that this version reads ({_FORMAT!r})")
             record = cls(**value)
+            check_name(record.label, name, nested=False)
             same = record.to_bytes() == content and 0 <= record.first_step < record.steps
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{name}: not a record of digests ({error}); make them again") from None
@@ -136,10 +138,11 @@ def read_digests_of(directory: Path, label: str) -> tuple[DigestRecord, Digests]
 
 def write_digests(directory: Path, prefix: str, record: DigestRecord, digests: Digests) -> Path:
     """Write digests and their record, which comes last; return the path of the digests."""
-    write_npy(directory / f"{prefix}{_ARRAY}", digests)
-    with atomic_write(directory / f"{prefix}{_RECORD}") as file:
+    path, record_path = (path_inside(directory, name) for name in digest_names(prefix))
+    write_npy(path, digests)
+    with atomic_write(record_path) as file:
         file.write(record.to_bytes())
-    return directory / f"{prefix}{_ARRAY}"
+    return path
 
 
 def read_digests(store: Store, prefix: str) -> tuple[DigestRecord, Digests] | None:

@@ -5,7 +5,7 @@ and is counted. Every other fault is a bad record, which is an error or, on requ
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, pairwise
 from typing import Any, Literal
@@ -14,8 +14,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, RecordsError
 from pile_tools.formats.corpus import Shard
+from pile_tools.formats.file_magic import MAGIC_BYTES, check_magic, check_text
 from pile_tools.formats.lines import shard_line_groups
 from pile_tools.formats.utf8 import repair_utf8, replace_surrogates
 
@@ -68,30 +69,47 @@ class ReadCounts:
     replaced_characters: int = 0
 
 
+_SHOWN_NAMES = 12
+
+
 class _BadRecordError(Exception):
-    """Why a record is no document."""
+    """Why a record is no document, and (``hint``) what it has where its text was looked for."""
 
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 def _reach(record: object, name: str, keys: tuple[str, ...]) -> object:
-    """What is in ``record`` under the key ``name``, or else at the end of the path ``keys``."""
+    """What is in ``record`` under the key ``name``, or else at the end of the path ``keys``.
+
+    A key of the path that is a number is an index where it meets a list.
+    """
     if isinstance(record, dict) and name in record:
         return record[name]
     for key in keys:
-        if not isinstance(record, dict):
+        if isinstance(record, dict):
+            record = record.get(key)
+        elif isinstance(record, list) and key.isascii() and key.isdecimal() and int(key) < len(record):
+            record = record[int(key)]
+        else:
             return None
-        record = record.get(key)
     return record
 
 
 def _loads_repaired(line: bytes, errors: Literal["replace", "ignore"]) -> object:
+    """Parse JSON as Python writes it: with NaN, Infinity and -Infinity, which orjson refuses."""
     try:
-        return json.loads(line.decode("utf-8", errors), parse_constant=_refuse_constant)
+        return json.loads(line.decode("utf-8", errors))
     except (ValueError, RecursionError) as error:
         raise _BadRecordError(f"not JSON ({error})") from None
+
+
+def _joined(text: object) -> object:
+    """Join a list of strings by newlines; give back anything else."""
+    if isinstance(text, list) and all(isinstance(part, str) for part in text):
+        return "\n".join(text)
+    return text
 
 
 @dataclass(slots=True)
@@ -99,12 +117,14 @@ class ShardReader:
     """Read the documents of one shard; iterate once.
 
     ``text_field`` and ``source_field`` are keys (or columns); one that a record (or file) does not have
-    is taken as a path of keys (or struct columns) with dots between them.
+    is taken as a path of keys (or struct columns) and list indexes with dots between them. A text that
+    is a list of strings is joined by newlines.
     ``on_bad_record`` says what happens to a record that is not JSON or has no text: "error" raises
     DataError naming shard and row, "skip" counts it. A record of more than ``max_record_bytes`` is
     passed over and counted. Of the rows that ``only_rows`` (bool, [rows], or the number of one row)
     leaves out nothing is parsed or counted. ``counts``, ``skipped`` (row and reason) and ``oversized``
-    (rows) are complete when the iteration has ended.
+    (rows) are complete when the iteration has ended. ``first_skipped`` says what is wrong with the first
+    record that was skipped, and what to do.
     """
 
     shard: Shard
@@ -117,6 +137,7 @@ class ShardReader:
     counts: ReadCounts = field(default_factory=ReadCounts)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     oversized: list[int] = field(default_factory=list)
+    first_skipped: str = ""
 
     def __iter__(self) -> Iterator[DocumentBatch]:
         if self.shard.format == ".parquet":
@@ -140,15 +161,30 @@ class ShardReader:
             wanted[: len(own)] = own
         return wanted
 
-    def bad_record(self, row: int, reason: str) -> None:
-        """Count the record of ``row`` as bad, or raise DataError."""
+    def bad_record(self, row: int, reason: str, hint: str = "") -> None:
+        """Count the record of ``row`` as bad, or raise DataError; ``hint`` is shown, ``reason`` kept too."""
+        said = f"{self.shard.path}:{row}: {reason}" + (f"; {hint}" if hint else "")
         if self.on_bad_record == "error":
-            raise DataError(
-                f"{self.shard.path}:{row}: {reason}; mend the record, or pass over such records with "
-                "`--on-bad-record skip`"
+            raise RecordsError(
+                f"{said}; or mend the record, or pass over a few such records with `--on-bad-record skip`"
+                if hint
+                else f"{said}; mend the record, or pass over such records with `--on-bad-record skip`"
             )
+        self.first_skipped = self.first_skipped or said
         self.counts.skipped_records += 1
         self.skipped.append((row, reason))
+
+    def name_text(self, kind: str, names: Sequence[str]) -> str:
+        """Return the hint that lists the keys or columns (``kind``) that have another name than was given."""
+        shown = ", ".join(map(repr, names[:_SHOWN_NAMES])) + (", …" if len(names) > _SHOWN_NAMES else "")
+        return f"its {kind} are {shown or 'none'}: name the one with the text by `--text-field`"
+
+    def _no_text(self, record: object, text: object) -> _BadRecordError:
+        field = self.text_field
+        reason = f"no text under {field!r}" if text is None else f"{field!r} is no string"
+        if not isinstance(record, dict):
+            return _BadRecordError(reason, "the record is no JSON object")
+        return _BadRecordError(reason, self.name_text("keys", list(map(replace_surrogates, record))))
 
     def oversized_record(self, row: int) -> None:
         """Count the record of ``row`` as too large to be held."""
@@ -190,14 +226,19 @@ class ShardReader:
         if self.max_record_bytes is not None and size > self.max_record_bytes:
             self.oversized_record(0)
             return
+        check_magic(self.shard.path, self.shard.format)
         text, replaced = repair_utf8(self.shard.path.read_bytes())
         self.repaired(replaced)
         yield self.make_batch([0], [text.encode()], [None])
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that are asked for and not too large, with their rows."""
+        check_magic(self.shard.path, self.shard.format)
         for group in shard_line_groups(self.shard, self.max_record_bytes):
             first = self.counts.rows
+            if first == 0 and (isinstance(group, list) or group.start):
+                head = b"".join(group[:MAGIC_BYTES]) if isinstance(group, list) else group.data
+                check_text(self.shard.path, self.shard.format, head[:MAGIC_BYTES])
             if not isinstance(group, list):
                 self.counts.rows += group.end
                 wanted = self.wanted(first, 1)
@@ -225,7 +266,7 @@ class ShardReader:
             try:
                 text, source = self._parse(line, row, text_keys, source_keys)
             except _BadRecordError as error:
-                self.bad_record(row, str(error))
+                self.bad_record(row, str(error), error.hint)
                 continue
             if text is None:
                 self.counts.blank_lines += 1
@@ -246,7 +287,7 @@ class ShardReader:
         """Text and source of a line; no text for a blank one. Raises _BadRecordError."""
         try:
             record: Any = orjson.loads(line)
-            text = _reach(record, self.text_field, text_keys)
+            text = _joined(_reach(record, self.text_field, text_keys))
             if type(text) is str:
                 source = _reach(record, self.source_field, source_keys)
                 return text.encode(), source if type(source) is str else None
@@ -256,13 +297,12 @@ class ShardReader:
             if not line.strip():
                 return None, None
             record = _loads_repaired(line, "replace")
-            text = _reach(record, self.text_field, text_keys)
+            text = _joined(_reach(record, self.text_field, text_keys))
         if not isinstance(text, str):
-            raise _BadRecordError(
-                f"no text under {self.text_field!r}" if text is None else f"{self.text_field!r} is no string"
-            )
+            raise self._no_text(record, text)
         clean = replace_surrogates(text)
-        before = _reach(_loads_repaired(line, "ignore"), self.text_field, text_keys)
-        self.repaired(clean.count("\ufffd") - (before.count("\ufffd") if isinstance(before, str) else 0))
+        if "\ufffd" in clean:
+            before = _joined(_reach(_loads_repaired(line, "ignore"), self.text_field, text_keys))
+            self.repaired(clean.count("\ufffd") - (before.count("\ufffd") if isinstance(before, str) else 0))
         source = _reach(record, self.source_field, source_keys)
         return clean.encode(), replace_surrogates(source) if isinstance(source, str) else None

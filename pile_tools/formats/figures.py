@@ -5,24 +5,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import needs_extra
 from pile_tools.formats.atomic import atomic_write
 
-__all__ = ["figure"]
+__all__ = ["check_figures", "figure"]
+
+
+def check_figures() -> None:
+    """Raise MissingExtraError where ``figure`` cannot draw, before hours are spent on what it shows."""
+    with needs_extra("a figure"):
+        import matplotlib.figure  # noqa: F401
 
 
 @contextmanager
 def figure(path: str | os.PathLike[str], columns: int = 1, width: float = 6) -> Iterator[Any]:
     """Give the axes of a figure (one, or an array of ``columns``); write it to ``path`` at the end.
 
-    ``width`` of each, in inches. Needs matplotlib; PileToolsError without it.
+    ``width`` of each, in inches. Needs matplotlib; MissingExtraError without it.
     """
-    try:
+    with needs_extra("a figure"):
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise PileToolsError("matplotlib is not installed; install `pile-tools[plot]`") from None
     with mpl.rc_context():
         mpl.rcdefaults()
         drawn = Figure(figsize=(width * columns, 4), layout="constrained")

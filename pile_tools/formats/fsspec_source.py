@@ -1,29 +1,58 @@
 """Files behind any URL that fsspec knows: ``s3://``, ``gs://``, ``memory://`` and others."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import fsspec
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import DataError, PileToolsError
+from pile_tools.errors import DataError, MissingExtraError, PileToolsError
+from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.retry import TryAgain, retried
 from pile_tools.formats.sources import MissingFileError
+from pile_tools.formats.urls import redacted, without_credentials
 
 __all__ = ["FsspecSource", "list_folder"]
 
+# Packages whose module has another name.
+_PACKAGES: Final = {"smbclient": "smbprotocol"}
+
 
 def _file_system(url: str) -> tuple[Any, str]:
+    scheme = url.partition("://")[0]
+    if scheme not in fsspec.available_protocols():
+        raise PileToolsError(
+            f"{url}: {scheme}:// is not known; name a path, or a URL with https://, hf://, s3:// or gs://"
+        )
     try:
         system, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise PileToolsError(f"{url}: {error}") from None
+    except ImportError as error:
+        # fsspec raises its own error from that of the import.
+        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        module = (cause.name or "").partition(".")[0]
+        package = _PACKAGES.get(module, module.replace("_", "-"))
+        remedy = (
+            f"{package} is not installed; run `pip install {package}`" if package else redacted(str(error))
+        )
+        raise MissingExtraError(f"{without_credentials(url)}: {remedy}") from None
+    except (ValueError, TypeError, OSError) as error:
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise PileToolsError(
+            f"{without_credentials(url)}: {scheme}:// cannot be used here ({reason})"
+        ) from None
     return system, path
 
 
-def _info(system: Any, path: str, url: str) -> tuple[int, str]:
+def _refused(name: str, error: Exception) -> PileToolsError:
+    return PileToolsError(
+        f"{name}: {redacted(str(error))}; give what it needs in the configuration of fsspec (FSSPEC_… in the "
+        "environment, or its files)"
+    )
+
+
+def _info(system: Any, path: str, name: str) -> tuple[int, str]:
     """Size of a file and what names its version, empty where the file system tells nothing."""
 
     def once() -> tuple[int, str]:
@@ -31,11 +60,11 @@ def _info(system: Any, path: str, url: str) -> tuple[int, str]:
             system.invalidate_cache()
             info = system.info(path)
         except FileNotFoundError:
-            raise MissingFileError(f"{url}: no such file") from None
+            raise MissingFileError(f"{name}: no such file") from None
         except PermissionError as error:
-            raise PileToolsError(f"{url}: {error}") from None
+            raise _refused(name, error) from None
         except OSError as error:
-            raise TryAgain(str(error)) from None
+            raise TryAgain(redacted(str(error))) from None
         marks = [
             f"{key}={info[key]}"
             for key in ("ETag", "etag", "version_id", "md5Hash", "LastModified", "mtime", "created")
@@ -43,20 +72,23 @@ def _info(system: Any, path: str, url: str) -> tuple[int, str]:
         ]
         return int(info["size"]), " ".join(marks)
 
-    return retried(once, url)
+    return retried(once, name)
 
 
 def list_folder(url: str) -> Mapping[str, int | None]:
     """Return names and sizes of the files directly in the folder ``url``."""
+    name = without_credentials(url)
     system, path = _file_system(url)
     try:
         entries = system.ls(path, detail=True)
     except FileNotFoundError:
         return {}
+    except PermissionError as error:
+        raise _refused(name, error) from None
     except OSError as error:
-        raise PileToolsError(f"{url}: {error}") from None
+        raise PileToolsError(f"{name}: {redacted(str(error))}") from None
     return {
-        entry["name"].rstrip("/").rpartition("/")[2]: entry["size"]
+        check_name(entry["name"].rstrip("/").rpartition("/")[2], name): entry["size"]
         for entry in entries
         if entry["type"] == "file"
     }
@@ -66,12 +98,12 @@ class FsspecSource(RemoteSource):
     """One file; that it is still the version that was opened is asked after each read."""
 
     def __init__(self, url: str, size: int | None = None) -> None:
-        self.name = url
+        self.name = without_credentials(url)
         self._system, self._path = _file_system(url)
-        self.size, self._marks = _info(self._system, self._path, url)
-        self.version = f"{url} {self._marks} {self.size}" if self._marks else None
+        self.size, self._marks = _info(self._system, self._path, self.name)
+        self.version = f"{self.name} {self._marks} {self.size}" if self._marks else None
         if size is not None and size != self.size:
-            raise DataError(f"{url}: {self.size} bytes, but {size} were expected")
+            raise DataError(f"{self.name}: {self.size} bytes, but {size} were expected")
 
     def fetch(self, start: int, length: int) -> bytes:
         def once() -> bytes:
@@ -80,9 +112,9 @@ class FsspecSource(RemoteSource):
             except FileNotFoundError:
                 raise DataError(f"{self.name}: removed while it was being read") from None
             except PermissionError as error:
-                raise PileToolsError(f"{self.name}: {error}") from None
+                raise _refused(self.name, error) from None
             except OSError as error:
-                raise TryAgain(str(error)) from None
+                raise TryAgain(redacted(str(error))) from None
             if len(content) != length:
                 raise TryAgain(f"{len(content)} of {length} bytes came", kind=DataError)
             return content

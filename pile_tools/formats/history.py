@@ -23,9 +23,11 @@ from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+from pile_tools.formats.names import path_inside
+from pile_tools.formats.sources import MissingFileError
 from pile_tools.formats.store import LocalStore, Store
 
-__all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest"]
+__all__ = ["PARENTS_NAME", "History", "carry_history", "carry_manifest", "check_carried"]
 
 PARENTS_NAME: Final = "parents"
 _REMOVED_NAME: Final = "removed.parquet"
@@ -43,9 +45,7 @@ def carry_history(shards: Iterable[Shard], output: Path) -> list[str]:
     Returns the names of the files, relative to ``output``; none where no shard is from a stage. Raises
     DataError where an ancestor has changed since the shards were listed.
     """
-    directories = {
-        shard.parent: shard.path.parents[shard.name.count("/")] for shard in shards if shard.parent
-    }
+    directories = {shard.parent: shard.parent_directory for shard in shards if shard.parent}
     names: set[str] = set()
     for identity, directory in sorted(directories.items()):
         manifest = Manifest.read(directory)
@@ -68,8 +68,18 @@ def carry_manifest(store: Store, manifest: Manifest, output: Path) -> list[str]:
     return sorted(names | _carry_further(output, store, manifest))
 
 
+def check_carried(store: Store, manifest: Manifest) -> None:
+    """Raise DataError where a file of its ancestors that ``manifest`` of ``store`` lists is missing there."""
+    for entry in manifest.outputs:
+        if entry.name.startswith(f"{PARENTS_NAME}/"):
+            try:
+                store.open(entry.name, entry.bytes)
+            except MissingFileError:
+                raise DataError(f"{store.name}/{entry.name}: missing; copy {PARENTS_NAME}/ too") from None
+
+
 def _write(output: Path, identity: str, name: str, content: bytes) -> str:
-    path = output / PARENTS_NAME / identity / name
+    path = path_inside(output, f"{PARENTS_NAME}/{identity}/{name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(content)
@@ -81,6 +91,8 @@ def _carry_further(output: Path, store: Store, manifest: Manifest) -> set[str]:
     for entry in manifest.outputs:
         folder, _, rest = entry.name.partition("/")
         if folder == PARENTS_NAME:
+            if store.path is not None:
+                entry.path(store.path)
             content = store.read(entry.name)
             if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
                 raise DataError(f"{store.name}/{entry.name}: missing or damaged; make {store.name} again")
@@ -91,7 +103,7 @@ def _carry_further(output: Path, store: Store, manifest: Manifest) -> set[str]:
 
 def _write_removed(output: Path, identity: str, directory: Path, manifest: Manifest) -> str:
     path = output / PARENTS_NAME / identity / _REMOVED_NAME
-    tables = [directory / entry.name for entry in manifest.outputs if entry.name in _DEDUP_TABLES]
+    tables = [entry.path(directory) for entry in manifest.outputs if entry.name in _DEDUP_TABLES]
     with (
         atomic_write(path) as file,
         pq.ParquetWriter(
@@ -170,18 +182,21 @@ class History:
                 todo += manifest.parents
         return cls(store, own, ancestors)
 
-    def maker_of(self, manifest: Manifest, shard: str) -> Manifest | None:
-        """Return the ancestor whose output the input ``shard`` of ``manifest`` is; None where none is known.
+    def maker_of(self, manifest: Manifest, shard: str) -> tuple[Manifest, str] | None:
+        """Return the ancestor whose output the input ``shard`` of ``manifest`` is, and its name there.
+
+        None where none is known.
 
         Raises DataError where ``manifest`` has no such input.
         """
         entry = next((entry for entry in manifest.inputs if entry.name == shard), None)
         if entry is None:
             raise DataError(f"{self.store.name}: no shard {shard!r} among the inputs of its {manifest.stage}")
-        for identity in manifest.parents:
+        name = entry.parent_name or shard
+        for identity in manifest.parents if entry.parent is None else (entry.parent,):
             maker = self.ancestors.get(identity)
-            if maker and any((out.name, out.sha256) == (shard, entry.sha256) for out in maker.outputs):
-                return maker
+            if maker and any((out.name, out.sha256) == (name, entry.sha256) for out in maker.outputs):
+                return maker, name
         return None
 
     def removed(self, identity: str, shard: str) -> npt.NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """HTTP byte ranges that are checked: exact length, the same version, bounded retries."""
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -8,14 +9,20 @@ from typing import Any, Final
 
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.remote import RemoteSource
-from pile_tools.formats.retry import TryAgain, retried
+from pile_tools.formats.retry import TryAgain, asked_wait, retried
 from pile_tools.formats.sources import MissingFileError
+from pile_tools.formats.urls import CREDENTIALS_VARIABLE, redacted, without_credentials
 
-__all__ = ["DeniedError", "HttpSource", "Response", "get_range", "transport"]
+__all__ = ["IDENTITY", "DeniedError", "HttpSource", "Response", "get_range", "is_encoded", "transport"]
 
 _TIMEOUT: Final = 30.0
 _RETRIED: Final = {408, 425, 429, 500, 502, 503, 504}
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+# Range units are compared without regard to case (RFC 9110, 14.1).
+_CONTENT_RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+
+
+IDENTITY: Final = {"Accept-Encoding": "identity"}
+"""Asks for the bytes of a file themselves: ranges and lengths of a compressed form are others."""
 
 
 class DeniedError(PileToolsError):
@@ -31,12 +38,26 @@ class Response:
         self.version = version
 
 
+class _Redaction(logging.Filter):
+    """Takes credentials out of the URLs in what is logged."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redacted(record.getMessage()), None
+        return True
+
+
+_WITHOUT_CREDENTIALS: Final = _Redaction()
+
+
 def hub_client() -> tuple[Any, Any]:
     """Return the HTTP client of huggingface_hub and the library that it is from (httpx or its heir)."""
     import huggingface_hub.utils
 
     client = huggingface_hub.utils.get_session()  # type: ignore[attr-defined]
-    return client, sys.modules[type(client).__module__.partition(".")[0]]
+    library = sys.modules[type(client).__module__.partition(".")[0]]
+    for name in (library.__name__, "huggingface_hub.utils._http"):  # they log the URL of each request
+        logging.getLogger(name).addFilter(_WITHOUT_CREDENTIALS)
+    return client, library
 
 
 @contextmanager
@@ -45,16 +66,22 @@ def transport(name: str) -> Iterator[Any]:
     client, library = hub_client()
     try:
         yield client
-    except (library.UnsupportedProtocol, library.InvalidURL) as error:
-        raise PileToolsError(f"{name}: {error}; give a whole URL") from None
+    except (library.UnsupportedProtocol, library.InvalidURL):
+        # What the library says of it may hold a part of a password.
+        raise PileToolsError(f"{name}: not a URL that can be asked for; give a whole URL") from None
     except library.TransportError as error:
         if "Errno -" in str(error):  # what the resolver says of a name that it does not find
-            raise PileToolsError(f"{name}: {error}; is there a network?") from None
-        raise TryAgain(f"{type(error).__name__}: {error}") from None
+            raise PileToolsError(f"{name}: {redacted(str(error))}; is there a network?") from None
+        raise TryAgain(f"{type(error).__name__}: {redacted(str(error))}") from None
     except library.RequestError as error:  # too many redirects, or content that cannot be decoded
-        raise PileToolsError(f"{name}: {type(error).__name__}: {error}") from None
+        raise PileToolsError(f"{name}: {type(error).__name__}: {redacted(str(error))}") from None
     except ConnectionError as error:  # what huggingface_hub raises where HF_HUB_OFFLINE is set
         raise PileToolsError(f"{name}: {' '.join(str(error).split())}") from None
+
+
+def is_encoded(headers: Any) -> bool:
+    """Return whether an answer is of a compressed form of the file, whatever was asked for."""
+    return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
 
 def get_range(
@@ -70,13 +97,18 @@ def get_range(
         wanted = {
             **(headers or {}),
             "Range": f"bytes={start}-{start + length - 1}",
-            "Accept-Encoding": "identity",
+            **IDENTITY,
         }
         with (
             transport(name) as client,
             client.stream("GET", url, headers=wanted, timeout=_TIMEOUT, follow_redirects=True) as response,
         ):
             _check_status(response.status_code, response.headers, name, start, length)
+            if is_encoded(response.headers):
+                raise DataError(
+                    f"{name}: the server sends {response.headers['Content-Encoding']!r} in place of the "
+                    "bytes themselves; it cannot be read from there"
+                )
             size = _check_content_range(response.headers.get("Content-Range", ""), name, start, length)
             content = bytearray()
             for part in response.iter_raw():
@@ -101,21 +133,16 @@ def _check_status(status: int, headers: Any, name: str, start: int, length: int)
     if status == 416:
         raise DataError(f"{name}: ends before byte {start + length}; it is not the file that was expected")
     if status in _RETRIED:
-        raise TryAgain(f"the server says {status}", _retry_after(headers))
+        raise TryAgain(f"the server says {status}", asked_wait(headers))
     if status in (401, 403):
         raise DeniedError(
-            f"{name}: the server refuses ({status}); log in with `hf auth login` or ask for access"
+            f"{name}: the server refuses ({status}); give the URL with its user and password, or its token, "
+            f"in the environment variable {CREDENTIALS_VARIABLE}; for the Hub, log in with `hf auth login` "
+            "or ask for access"
         )
     if status in (404, 410):
         raise MissingFileError(f"{name}: not found ({status})")
     raise PileToolsError(f"{name}: the server says {status}")
-
-
-def _retry_after(headers: Any) -> float | None:
-    try:
-        return max(0.0, float(headers["Retry-After"]))
-    except (KeyError, ValueError):
-        return None
 
 
 def _check_content_range(header: str, name: str, start: int, length: int) -> int:
@@ -139,12 +166,12 @@ class HttpSource(RemoteSource):
     """
 
     def __init__(self, url: str, size: int | None = None) -> None:
-        self.url = self.name = url
-        first = get_range(url, 0, 1, name=url)
+        self.url, self.name = url, without_credentials(url)
+        first = get_range(url, 0, 1, name=self.name)
         self.size, self._etag = first.size, first.version
-        self.version = None if self._etag is None else f"{url} {self._etag} {self.size}"
+        self.version = None if self._etag is None else f"{self.name} {self._etag} {self.size}"
         if size is not None and size != self.size:
-            raise DataError(f"{url}: {self.size} bytes, but {size} were expected")
+            raise DataError(f"{self.name}: {self.size} bytes, but {size} were expected")
 
     def fetch(self, start: int, length: int) -> bytes:
         response = get_range(self.url, start, length, name=self.name)

@@ -8,10 +8,19 @@ from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
 from pile_tools.errors import DataError, PileToolsError
-from pile_tools.formats.http_range import DeniedError, Response, get_range, transport
+from pile_tools.formats.http_range import (
+    IDENTITY,
+    DeniedError,
+    Response,
+    get_range,
+    is_encoded,
+    transport,
+)
+from pile_tools.formats.names import check_name
 from pile_tools.formats.remote import RemoteSource
-from pile_tools.formats.retry import TryAgain, retried
+from pile_tools.formats.retry import TryAgain, asked_wait, retried
 from pile_tools.formats.sources import MissingFileError
+from pile_tools.formats.urls import redacted, without_credentials
 
 __all__ = ["HubLocation", "HubMetadata", "HubRepository", "HubSource"]
 
@@ -37,7 +46,9 @@ class HubLocation:
     def parse(cls, url: str) -> Self:
         match = _LOCATION.fullmatch(url)
         if match is None:
-            raise PileToolsError(f"{url}: not a place on the Hub; write hf://datasets/OWNER/NAME/FOLDER")
+            raise PileToolsError(
+                f"{without_credentials(url)}: not a place on the Hub; write hf://datasets/OWNER/NAME/FOLDER"
+            )
         kind = (match["kind"] or "models").removesuffix("s")
         # A branch such as refs/pr/1 is written with %2F, as huggingface_hub does.
         revision = match["revision"].replace("%2F", "/") if match["revision"] else None
@@ -61,19 +72,22 @@ def _head(client: Any, url: str, name: str) -> HubMetadata:
 
     for _ in range(_MOST_MOVES):
         response = client.request(
-            "HEAD", url, headers=_headers_for(url), timeout=_TIMEOUT, follow_redirects=False
+            "HEAD", url, headers=_headers_for(url) | IDENTITY, timeout=_TIMEOUT, follow_redirects=False
         )
         huggingface_hub.utils.hf_raise_for_status(response)  # type: ignore[attr-defined]
         headers = response.headers
         target = headers.get("Location")
         if target is None or "X-Linked-Size" in headers or urlsplit(target).netloc:
             commit, size = headers.get("X-Repo-Commit"), headers.get("X-Linked-Size")
-            if size is None and target is None:
+            if size is None and target is None and not is_encoded(headers):
                 size = headers.get("Content-Length")
-            if commit is None or size is None:
-                raise DataError(f"{name}: the server does not say which commit and how many bytes it is")
+            if commit is None:
+                raise DataError(f"{name}: the server does not say of which commit it is")
             etag = headers.get("X-Linked-ETag") or headers.get("ETag")
             address = urljoin(url, target or "")
+            if size is None or not size.isdecimal():
+                # No length, or that of a compressed form: a range names the length of the whole.
+                size = get_range(address, 0, 1, name=name, headers=_headers_for(address)).size
             return HubMetadata(commit, int(size), _plain(etag), address, target is not None)
         url = urljoin(url, target)
     raise PileToolsError(f"{name}: sent on more than {_MOST_MOVES} times")
@@ -141,7 +155,7 @@ class HubRepository:
         info = retried(once, self.name)
         if self.commit is None:
             self.commit = info.sha
-        self._files = {file.rfilename: file.size for file in info.siblings or []}
+        self._files = {check_name(file.rfilename, self.name): file.size for file in info.siblings or []}
         return self._files
 
     def open(self, path: str, size: int | None = None) -> "HubSource":
@@ -234,9 +248,9 @@ def _explained(name: str, revision: str | None) -> Iterator[None]:
     except errors.EntryNotFoundError:
         raise MissingFileError(f"{name}: no such file in the repository") from None
     except errors.HFValidationError as error:
-        raise PileToolsError(f"{name}: {error}") from None
+        raise PileToolsError(f"{name}: {redacted(str(error))}") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (408, 429) or status >= 500:
-            raise TryAgain(f"the Hub says {status}") from None
-        raise PileToolsError(f"{name}: {' '.join(str(error).split())[:200]}") from None
+            raise TryAgain(f"the Hub says {status}", asked_wait(error.response.headers)) from None
+        raise PileToolsError(f"{name}: {' '.join(redacted(str(error)).split())[:200]}") from None

@@ -15,9 +15,10 @@ from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.names import check_name
 from pile_tools.formats.store import LocalStore, Store
 
-__all__ = ["LOCATIONS_NAME", "ShardFinder", "move_locations", "write_locations"]
+__all__ = ["LOCATIONS_NAME", "ShardFinder", "move_locations", "parse_locations", "write_locations"]
 
 LOCATIONS_NAME: Final = "locations.json"
 
@@ -42,12 +43,25 @@ def move_locations(source: Path, target: Path) -> None:
 
 def _read(store: Store) -> dict[str, str]:
     content = store.read(LOCATIONS_NAME) if store.path is not None else None
+    return {} if content is None else parse_locations(content, f"{store.name}/{LOCATIONS_NAME}")
+
+
+def parse_locations(content: bytes, name: str) -> dict[str, str]:
+    """Return the locations of shards by their names that the bytes of the file ``name`` hold.
+
+    A location may be anywhere and is only read from. Raises DataError for content of another form and for a
+    shard's name that could not be one.
+    """
     try:
-        hints: dict[str, str] = {} if content is None else orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        hints: dict[str, str] = orjson.loads(content)
+        if not all(isinstance(location, str) and "\0" not in location for location in hints.values()):
+            raise TypeError("a location is a path")
+    except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise DataError(
-            f"{store.name}/{LOCATIONS_NAME}: not JSON ({error}); remove it and name the corpus instead"
+            f"{name}: not {{name: location}} ({error}); remove it and name the corpus instead"
         ) from None
+    for shard in hints:
+        check_name(shard, name)
     return hints
 
 
@@ -56,7 +70,10 @@ class ShardFinder:
 
     def __init__(self, store: Store, corpora: Sequence[str | os.PathLike[str]] = ()) -> None:
         self._directory = store.path or Path()
-        self._given = {shard.name: shard for shard in list_shards(corpora)} if corpora else None
+        given = list_shards(corpora) if corpora else []
+        self._given = {shard.name: shard for shard in given}
+        # One output of several that were tokenized together has the names of its own manifest.
+        self._by_content = {shard.sha256: shard for shard in given if shard.sha256 is not None}
         self._hints = _read(store)
 
     def find(self, entry: FileEntry) -> Shard:
@@ -64,8 +81,8 @@ class ShardFinder:
 
         Raises PileToolsError where it is not found and DataError where its length is another.
         """
-        if self._given is not None:
-            shard = self._given.get(entry.name)
+        if self._given:
+            shard = self._given.get(entry.name) or self._by_content.get(entry.sha256)
             if shard is None:
                 raise PileToolsError(
                     f"{entry.name}: not among the {len(self._given)} shards of the corpus given"

@@ -16,6 +16,7 @@ import orjson
 
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.names import check_name, path_inside
 
 __all__ = [
     "MANIFEST_NAME",
@@ -58,27 +59,48 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file named by a manifest: ``name`` relative to its directory, with "/" between parts."""
+    """One file named by a manifest: ``name`` relative to its directory, with "/" between parts.
+
+    Of an input, ``parent`` and ``parent_name`` say which parent's output it is and its name there; None
+    where the only parent has an output of this name, or where no stage of ours made it.
+    """
 
     name: str
     bytes: int
     sha256: str
     documents: int | None = None
+    parent: str | None = None
+    parent_name: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
         if self.documents is not None:
             entry["documents"] = self.documents
+        if self.parent is not None:
+            entry |= {"parent": self.parent, "parent_name": self.parent_name}
         return entry
+
+    def path(self, directory: Path) -> Path:
+        """Return the path of the file in ``directory``; DataError where the name leads out of it."""
+        return path_inside(directory, self.name)
 
     def is_in(self, directory: Path) -> bool:
         """Whether ``directory`` holds a file of this name and size."""
-        path = directory / self.name
+        path = self.path(directory)
         return path.is_file() and path.stat().st_size == self.bytes
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        return cls(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"]), entry.get("documents"))
+    def from_json(cls, entry: Mapping[str, Any], record: str) -> Self:
+        """Return an entry of the file ``record``; DataError for a name that is not inside of a directory."""
+        parent_name = entry.get("parent_name")
+        return cls(
+            check_name(entry["name"], record),
+            int(entry["bytes"]),
+            str(entry["sha256"]),
+            entry.get("documents"),
+            entry.get("parent"),
+            None if parent_name is None else check_name(parent_name, record),
+        )
 
 
 def file_entry(path: Path, name: str | None = None, documents: int | None = None) -> FileEntry:
@@ -126,6 +148,15 @@ class Manifest:
         """Write ``manifest.json``; everything that it lists must be in its place already."""
         with atomic_write(directory / MANIFEST_NAME) as file:
             file.write(self.to_bytes())
+
+    def check_outputs(self, directory: Path) -> None:
+        """Raise DataError for the first output that ``directory`` does not hold, or holds in another size."""
+        for entry in self.outputs:
+            if not entry.is_in(directory):
+                raise DataError(
+                    f"{directory / entry.name}: changed or missing since the run that finished {directory}; "
+                    "remove the directory and run again"
+                )
 
     @classmethod
     def find(cls, directory: Path) -> Self | None:
@@ -175,10 +206,10 @@ class Manifest:
             manifest = cls(
                 stage=value["stage"],
                 parameters=value["parameters"],
-                inputs=[FileEntry.from_json(entry) for entry in value["inputs"]],
-                outputs=[FileEntry.from_json(entry) for entry in value["outputs"]],
+                inputs=[FileEntry.from_json(entry, name) for entry in value["inputs"]],
+                outputs=[FileEntry.from_json(entry, name) for entry in value["outputs"]],
                 counts=value["counts"],
-                parents=value["parents"],
+                parents=[check_name(identity, name, nested=False) for identity in value["parents"]],
                 versions=value["versions"],
             )
             same = manifest.to_bytes() == content

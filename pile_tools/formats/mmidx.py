@@ -8,12 +8,14 @@ All numbers are little endian::
 
 Sequence i of the data is the ``sizes[i]`` tokens at byte ``pointers[i]``; document j is the sequences
 ``doc_idx[j]`` to ``doc_idx[j + 1]``, which for what GPT-NeoX and pile-tools write is sequence j alone.
+Orders are made of the sequences, so doc_idx is read and copied but not checked: GPT-NeoX's own merge of
+datasets leaves it at ``[0]``.
 """
 
 import mmap
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -134,8 +136,8 @@ def parse_header(header: bytes, file_bytes: int, name: str) -> IndexHeader:
 def read_index(path: str | os.PathLike[str]) -> MMapIndex:
     """Open the ``.idx`` file ``path``, memory-mapped.
 
-    Header, file length and both ends of each array are checked always; an index of up to 2²⁰ sequences
-    is checked whole (a longer one by ``check_index``). Raises DataError for what fails.
+    Header, file length and both ends of sizes and pointers are checked always; an index of up to 2²⁰
+    sequences is checked whole (a longer one by ``check_index``). Raises DataError for what fails.
     """
     path = Path(path)
     try:
@@ -166,26 +168,13 @@ def ends(length: int) -> list[int]:
 
 
 def check_ends(index: MMapIndex) -> None:
-    """Check first and last size and pointer, and first and last document boundary; DataError if wrong."""
-    n = index.n_sequences
-    places = ends(n)
-    boundaries = ends(len(index.doc_idx))
-    check_taken_ends(
-        str(index.path),
-        index.dtype,
-        n,
-        {place: (int(index.sizes[place]), int(index.pointers[place])) for place in places},
-        [int(index.doc_idx[place]) for place in boundaries],
-    )
+    """Check the first and the last sizes and pointers; DataError if wrong."""
+    entries = {at: (int(index.sizes[at]), int(index.pointers[at])) for at in ends(index.n_sequences)}
+    check_taken_ends(str(index.path), index.dtype, entries)
 
 
-def check_taken_ends(
-    name: str, dtype: np.dtype[Any], n: int, entries: Mapping[int, tuple[int, int]], boundaries: Sequence[int]
-) -> int:
-    """Check what stands at the ends of an index of ``n`` sequences; return the length of the data.
-
-    ``entries`` size and pointer at each of ``ends(n)``, ``boundaries`` what is at those of doc_idx.
-    """
+def check_taken_ends(name: str, dtype: np.dtype[Any], entries: Mapping[int, tuple[int, int]]) -> int:
+    """Check size and pointer of the sequences at the ``ends`` of an index; return the length of the data."""
     expected = 0
     for place, (size, pointer) in entries.items():
         if size < 0:
@@ -193,25 +182,13 @@ def check_taken_ends(
         if (place == 0 or place - 1 in entries) and pointer != expected:
             raise _wrong_pointer(name, place, pointer, expected)
         expected = pointer + size * dtype.itemsize
-    _check_boundaries(name, n, (boundaries[0], boundaries[-1]) if boundaries else None)
     return expected
 
 
 def check_index(index: MMapIndex) -> None:
-    """Check every size, pointer and document boundary; DataError names the first that is wrong."""
+    """Check every size and pointer; DataError names the first that is wrong."""
     for start in range(0, index.n_sequences, _BLOCK):
         _check_block(index, start, min(start + _BLOCK, index.n_sequences))
-    ends_of_documents = (int(index.doc_idx[0]), int(index.doc_idx[-1])) if len(index.doc_idx) else None
-    _check_boundaries(str(index.path), index.n_sequences, ends_of_documents)
-    for start in range(0, len(index.doc_idx), _BLOCK):
-        part = index.doc_idx[start : start + _BLOCK + 1]
-        falls = np.flatnonzero(part[1:] < part[:-1])
-        if len(falls):
-            place = start + int(falls[0])
-            raise DataError(
-                f"{index.path}: document {place} ends at sequence {index.doc_idx[place + 1]}, before its "
-                f"start {index.doc_idx[place]}; the index is damaged"
-            )
 
 
 def _check_block(index: MMapIndex, start: int, stop: int) -> None:
@@ -241,14 +218,6 @@ def _wrong_pointer(name: str, place: int, pointer: int, expected: int) -> DataEr
         f"{name}: sequence {place} points to byte {pointer}, but the sequences before it end at byte "
         f"{expected}; the index is damaged"
     )
-
-
-def _check_boundaries(name: str, n: int, found: tuple[int, int] | None) -> None:
-    if found != (0, n):
-        raise DataError(
-            f"{name}: document boundaries run over {found}, not (0, {n}), the first and the last sequence; "
-            "the index is damaged"
-        )
 
 
 def write_index(

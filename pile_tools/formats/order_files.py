@@ -1,6 +1,8 @@
 """The files of an order, under the names of GPT-NeoX or of Megatron-Core, and how an order is found.
 
-GPT-NeoX: ``{prefix}_{name}_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{doc,sample,shuffle}_idx.npy``.
+GPT-NeoX: ``{prefix}_{name}_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{doc,sample,shuffle}_idx.npy``,
+since 2024 with ``_packedpi_ac`` after the seed, and with ``None`` for num_samples where ``train_epochs``
+is set.
 Megatron-Core: ``{hash}-GPTDataset-{split}-{document,sample,shuffle}_index.npy`` with a
 ``-description.txt``. What comes before the array's name is the order's label.
 """
@@ -17,16 +19,31 @@ import orjson
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.map_files import read_array
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
 from pile_tools.formats.sources import ArrayView, MissingFileError
-from pile_tools.formats.store import Io, LocalStore, Store, is_url, open_store
+from pile_tools.formats.store import Io, LocalStore, Store, open_listed, open_store
+from pile_tools.formats.urls import is_url, split_last, without_credentials
 
-__all__ = ["SEQUENTIAL", "MapNames", "OrderMaps", "OrderPlace", "find_order", "list_orders", "unlisted_order"]
+__all__ = [
+    "PACKINGS",
+    "SEQUENTIAL",
+    "DrawnDocuments",
+    "MapNames",
+    "OrderMaps",
+    "OrderPlace",
+    "find_order",
+    "list_orders",
+    "unlisted_order",
+]
 
 SEQUENTIAL: Final = "sequential"
 """Names the order of a dataset's own sequences, which needs no file."""
 
-_LABEL: Final = re.compile(r"(.+)_indexmap_(\d+)ns_(\d+)sl_(\d+)s")
+_LABEL: Final = re.compile(r"(.+)_indexmap_(\d+|None)ns_(\d+)sl_(\d+)s(?:_(\w+)pi(_ac)?)?")
+_SPLIT_PARTS: Final = ("train", "valid", "test")
+PACKINGS: Final = {"neox": "", "neox-2024": "_packedpi_ac"}
+"""What follows the seed in the names of GPT-NeoX up to 2023 and since 2024."""
 _SUFFIXES: Final = {
     "neox": ("_doc_idx.npy", "_sample_idx.npy", "_shuffle_idx.npy"),
     "megatron-core": ("-document_index.npy", "-sample_index.npy", "-shuffle_index.npy"),
@@ -35,22 +52,54 @@ _SUFFIXES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class MapNames:
-    """What the file names of index maps say. ``base`` is the dataset's prefix, "_" and the order's name."""
+    """What the file names of index maps say. ``base`` is the dataset's prefix, "_" and the order's name.
+
+    ``num_samples`` is None where ``train_epochs`` set the length; ``packing`` is what follows the seed, and
+    ``is_packed`` says whether samples are cut from documents that are laid end to end, as of all old maps.
+    """
 
     base: str
-    num_samples: int
+    num_samples: int | None
     seq_length: int
     seed: int
+    packing: str = ""
 
     @property
     def label(self) -> str:
-        return f"{self.base}_indexmap_{self.num_samples}ns_{self.seq_length}sl_{self.seed}s"
+        return f"{self.base}_indexmap_{self.num_samples}ns_{self.seq_length}sl_{self.seed}s{self.packing}"
+
+    @property
+    def is_packed(self) -> bool:
+        return self.packing.removesuffix("_ac") in ("", "_packedpi")
 
     @classmethod
     def parse(cls, label: str) -> Self | None:
         """Return what ``label`` says, or None where it is not of GPT-NeoX's form."""
         match = _LABEL.fullmatch(label)
-        return cls(match[1], int(match[2]), int(match[3]), int(match[4])) if match else None
+        if match is None:
+            return None
+        num_samples = None if match[2] == "None" else int(match[2])
+        packing = "" if match[5] is None else f"_{match[5]}pi{match[6] or ''}"
+        return cls(match[1], num_samples, int(match[3]), int(match[4]), packing)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnDocuments:
+    """The documents that an order draws on: their range (None: not known), or the ``part`` of a split that
+    they are; ``epochs``, None where it is not recorded."""
+
+    documents: tuple[int, int] | None
+    part: str | None
+    epochs: int | None
+
+
+def _split_range(description: Any, part: str, n_documents: int) -> tuple[int, int] | None:
+    """Return the range of Megatron-Core's ``part`` of a split, None where its description does not tell."""
+    try:
+        start, stop = description["split_matrix"][_SPLIT_PARTS.index(part)]
+        return round(start * float(n_documents)), round(stop * float(n_documents))
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +124,41 @@ class OrderPlace:
         """Return seq_length and num_samples as names and files of bare maps tell them, None where not."""
         if names := MapNames.parse(self.label):
             return names.seq_length, names.num_samples
-        content = self.store.read(f"{self.label}-description.txt")
-        if content is None:
+        value = self._description()
+        if value is None:
             return None, None
         try:
-            value: dict[str, Any] = orjson.loads(content)
-            length, samples = value["sequence_length"], value["num_samples"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise DataError(f"{self.name}-description.txt: does not tell the sequence length") from None
+            length, samples = value.get("sequence_length"), value.get("num_samples")
+        except AttributeError:
+            raise DataError(
+                f"{self.name}-description.txt: no JSON object, so it does not tell the sequence length; "
+                "copy it again"
+            ) from None
+        for field, count in (("sequence_length", length), ("num_samples", samples)):
+            if count is not None and (type(count) is not int or count < 1):
+                raise DataError(f"{self.name}-description.txt: {field} is {count!r}; copy it again")
         return length, samples
+
+    def _description(self) -> Any:
+        """Return what Megatron-Core says of its maps, None where it says nothing."""
+        content = self.store.read(f"{self.label}-description.txt")
+        try:
+            return None if content is None else orjson.loads(content)
+        except orjson.JSONDecodeError:
+            raise DataError(f"{self.name}-description.txt: does not tell the sequence length") from None
+
+    def drawn_documents(self, n_documents: int) -> "DrawnDocuments":
+        """Return which of ``n_documents`` doc_idx holds, and how often, as far as record and names tell."""
+        if isinstance(self.record, OrderRecord):
+            return DrawnDocuments(self.record.documents, None, self.record.epochs)
+        if self.style == "megatron-core":
+            part = self.label.rpartition("-")[2]
+            return DrawnDocuments(_split_range(self._description(), part, n_documents), part, None)
+        # GPT-NeoX calls the parts of a split so, and counts those datasets that are used whole.
+        part = self.label.partition("_indexmap_")[0].rpartition("_")[2]
+        if part in _SPLIT_PARTS:
+            return DrawnDocuments(None, part, None)
+        return DrawnDocuments((0, n_documents), None, None)
 
 
 def list_orders(store: Store, prefix: str | None) -> list[OrderPlace]:
@@ -158,24 +233,26 @@ def find_order(
         return _only(matching, f"{where}, order {name}")
     if name == SEQUENTIAL:
         return OrderPlace(store, SEQUENTIAL, None, SEQUENTIAL)
-    found = unlisted_order(store, name) or _elsewhere(
+    found = unlisted_order(store, name) if name_problem(name) is None else None
+    found = found or _elsewhere(
         name, prefix, lambda location: open_store(location, io=io, cache=cache, near=store)
     )
     if found is not None:
         return found
     known = ", ".join(place.label for place in beside) or "none"
-    raise ParameterError(f"{where}: no order {name!r}; beside the dataset: {known}")
+    raise ParameterError(f"{where}: no order {without_credentials(name)!r}; beside the dataset: {known}")
 
 
 def _elsewhere(name: str, prefix: str, opened: Callable[[str], Store]) -> OrderPlace | None:
     """Return the order that the path or URL ``name`` leads to, or None."""
     if not is_url(name) and Path(name).is_dir():
         return _only(list_orders(opened(name), prefix), name)
-    folder, _, file = name.rpartition("/")
+    folder, file = split_last(name) if is_url(name) else name.rpartition("/")[::2]
+    shown = without_credentials(name)
     if is_url(name):
         found = list_orders(opened(name), prefix)
         if found:
-            return _only(found, name)
+            return _only(found, shown)
     elif not Path(folder or ".").is_dir():
         return None
     store = opened(folder or ".")
@@ -183,7 +260,7 @@ def _elsewhere(name: str, prefix: str, opened: Callable[[str], Store]) -> OrderP
         content = store.read(file)
         if content is None:
             return None
-        record = parse_record(content, name)
+        record = parse_record(content, shown)
         return OrderPlace(store, record.label, record)
     label = file
     for suffix in (suffixes[0] for suffixes in _SUFFIXES.values()):
@@ -248,14 +325,24 @@ class OrderMaps:
     def open(cls, place: OrderPlace) -> Self:
         """Open the arrays of ``place``; raise DataError unless types and shapes agree."""
         record = place.record
+        parsed = MapNames.parse(place.label)
+        if parsed is not None and not parsed.is_packed:
+            raise PileToolsError(
+                f"{place.name}: maps of the packing {parsed.packing.removeprefix('_')}, whose samples are "
+                "padded or cut; only maps of GPT-NeoX's packing `packed` are read"
+            )
         names = place.file_names()
         entries = record.files if record is not None else (None, None, None)
+        if len(entries) != len(names):
+            raise DataError(
+                f"{place.name}: its record lists {len(entries)} files, not {', '.join(names)}; make it again"
+            )
         sources = []
         for name, entry in zip(names, entries, strict=True):
             if entry is not None and entry.name != name:
                 raise DataError(f"{place.name}: its record lists {entry.name}, not {name}; make it again")
             try:
-                sources.append(place.store.open(name, entry.bytes if entry else None))
+                sources.append(place.store.open(name) if entry is None else open_listed(place.store, entry))
             except MissingFileError:
                 raise UnfinishedError(
                     f"{place.store.name}/{name}: missing; run `pile-tools order` again"

@@ -15,6 +15,7 @@ import orjson
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.names import check_name
 from pile_tools.formats.token_dataset import TokenDataset
 
 __all__ = ["ORDER_NAME", "BlendPart", "BlendRecord", "KeptOrder", "OrderRecord", "parse_record"]
@@ -114,11 +115,15 @@ class OrderRecord:
         return next((pair for pair in pairs if pair[0] != pair[1]), None)
 
     @classmethod
-    def _of(cls, value: Mapping[str, Any]) -> Self:
-        files = tuple(FileEntry.from_json(entry) for entry in value["files"])
+    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
+        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
         start, stop = value["documents"]
         like = KeptOrder(**value["like"]) if "like" in value else None
         return cls(**{**value, "files": files, "documents": (start, stop), "like": like})
+
+    def _labels(self) -> list[str]:
+        """Return what names of files begin with."""
+        return [self.label, self.name, *([] if self.like is None else [self.like.label])]
 
     def _is_sound(self) -> bool:
         counts = (self.seq_length, self.batch_size, self.num_samples, self.samples, self.epochs)
@@ -141,11 +146,16 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class BlendPart:
-    """One dataset of a blend: ``data`` its prefix, relative to the record, and the label of its order."""
+    """One dataset of a blend: ``data`` its prefix, relative to the record, and the label of its order.
+
+    Where it is read through an overlay, ``data`` is the overlay's directory, ``order`` the one that it
+    changes and ``overlay`` the identity of its record.
+    """
 
     data: str
     order: str
     weight: str
+    overlay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +183,18 @@ class BlendRecord:
             file.write(self.to_bytes())
 
     @classmethod
-    def _of(cls, value: Mapping[str, Any]) -> Self:
-        files = tuple(FileEntry.from_json(entry) for entry in value["files"])
+    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
+        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
         return cls(**{**value, "files": files, "parts": tuple(BlendPart(**part) for part in value["parts"])})
+
+    def _labels(self) -> list[str]:
+        """Return what names of files begin with."""
+        return [self.label, *(part.order for part in self.parts)]
 
     def _is_sound(self) -> bool:
         counts = (self.seq_length, self.batch_size, self.num_samples, self.samples)
-        texts = [self.label, self.recipe, *(text for part in self.parts for text in asdict(part).values())]
+        texts = [self.label, self.recipe]
+        texts += [text for part in self.parts for text in asdict(part).values() if text is not None]
         return (
             all(type(number) is int and number > 0 for number in counts)
             and all(isinstance(text, str) for text in texts)
@@ -198,6 +213,9 @@ def _to_bytes(record: OrderRecord | BlendRecord, form: str) -> bytes:
     for name in ("digests", "like", "origins"):
         if value.get(name, "") is None:
             del value[name]
+    for part in value.get("parts", ()):
+        if part["overlay"] is None:
+            del part["overlay"]
     return canonical_json(value)
 
 
@@ -211,11 +229,13 @@ def parse_record(content: bytes, name: str) -> OrderRecord | BlendRecord:
         value: dict[str, Any] = orjson.loads(content)
         kind = value.pop("format")
         if kind == _ORDER_FORMAT:
-            record = OrderRecord._of(value)
+            record = OrderRecord._of(value, name)
         elif kind == _BLEND_FORMAT:
-            record = BlendRecord._of(value)
+            record = BlendRecord._of(value, name)
         else:
             raise DataError(f"{name}: not an order that this version reads ({_ORDER_FORMAT!r})")
+        for label in record._labels():
+            check_name(label, name, nested=False)
         same = record.to_bytes() == content and record._is_sound()
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError):

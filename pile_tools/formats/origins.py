@@ -24,7 +24,9 @@ import orjson
 from pile_tools.errors import DataError
 from pile_tools.formats.manifest import FileEntry, canonical_json
 from pile_tools.formats.map_files import read_array
-from pile_tools.formats.sources import ArrayView, Source, bytes_between
+from pile_tools.formats.names import check_name
+from pile_tools.formats.recorded_files import hash_claim, listed_entry, open_recorded
+from pile_tools.formats.sources import ArrayView, Source
 from pile_tools.formats.store import Store
 
 __all__ = [
@@ -43,8 +45,9 @@ STARTS_NAME: Final = "piece_starts.npy"
 PIECES_NAME: Final = "pieces.npy"
 DATASETS_NAME: Final = "datasets.npy"
 _FORMAT: Final = "pile-tools origins 1"
-# An array of this machine up to this long is hashed when it is opened (some 10 ms).
+# Arrays up to this long are hashed when they are opened (some 10 ms), longer ones before they are first read.
 _HASHED: Final = 16 << 20
+_REMEDY: Final = "fetch the steps again"
 
 
 def documents_name(number: int) -> str:
@@ -60,7 +63,8 @@ class OriginDataset:
     that its order packs; ``addresses``: it is recorded where its documents came from; ``manifest``: the
     identity of its manifest, carried in ``parents/``, if it has one; ``first``: the number of the first
     dataset of a blend that is the same one, listed once more; ``packed_anew``: an overlay packs some of its
-    samples anew.
+    samples anew; ``sources``: the names of the sources of all its documents, also of those that are not shown
+    (None: of documents without one), None where they were not recorded.
     """
 
     documents: int | None
@@ -70,6 +74,7 @@ class OriginDataset:
     manifest: str | None
     first: int
     packed_anew: bool
+    sources: tuple[str | None, ...] | None = None
 
     def is_sound(self, number: int) -> bool:
         counts = (self.tokens, self.samples, *([] if self.documents is None else [self.documents]))
@@ -78,6 +83,7 @@ class OriginDataset:
             and isinstance(self.addresses, bool)
             and isinstance(self.packed_anew, bool)
             and isinstance(self.manifest, str | None)
+            and all(isinstance(name, str | None) for name in self.sources or ())
             and type(self.first) is int
             and 0 <= self.first <= number
         )
@@ -94,6 +100,9 @@ class OriginsRecord:
 
     def to_bytes(self) -> bytes:
         value = asdict(self) | {"format": _FORMAT, "files": [entry.to_json() for entry in self.files]}
+        for dataset in value["datasets"]:
+            if dataset["sources"] is None:
+                del dataset["sources"]
         return canonical_json(value)
 
     @property
@@ -108,7 +117,10 @@ class OriginsRecord:
             value: dict[str, Any] = orjson.loads(content)
             if value.pop("format") != _FORMAT:
                 raise DataError(f"{name}: not origins that this version reads ({_FORMAT!r})")
-            record = cls._of(value)
+            record = cls._of(value, name)
+            for dataset in record.datasets:
+                if dataset.manifest is not None:
+                    check_name(dataset.manifest, name, nested=False)
             sound = record.to_bytes() == content and record._is_sound()
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, DataError):
@@ -119,9 +131,14 @@ class OriginsRecord:
         return record
 
     @classmethod
-    def _of(cls, value: Mapping[str, Any]) -> Self:
-        datasets = tuple(OriginDataset(**dataset) for dataset in value["datasets"])
-        files = tuple(FileEntry.from_json(entry) for entry in value["files"])
+    def _of(cls, value: Mapping[str, Any], name: str) -> Self:
+        datasets = tuple(
+            OriginDataset(
+                **dataset | ({"sources": tuple(dataset["sources"])} if "sources" in dataset else {})
+            )
+            for dataset in value["datasets"]
+        )
+        files = tuple(FileEntry.from_json(entry, name) for entry in value["files"])
         return cls(**{**value, "datasets": datasets, "files": files})
 
     def _is_sound(self) -> bool:
@@ -157,6 +174,8 @@ class OriginFiles:
         self.record = OriginsRecord.parse(content, self.name)
         if self.record.identity != identity or self.record.sequences != sequences:
             raise DataError(f"{self.name}: of other steps than those beside it; fetch the steps again")
+        self._is_proved = False
+        self._arrays: list[tuple[Source, FileEntry]] = []
         self.starts = self._array(STARTS_NAME, 1, "int64")
         self.pieces = self._array(PIECES_NAME, 2, "int32")
         self.datasets = self._array(DATASETS_NAME, 1, "int16") if self.record.blend else None
@@ -168,21 +187,27 @@ class OriginFiles:
             raise DataError(
                 f"{self.name}: names arrays that are not of {sequences} sequences; fetch them again"
             )
+        if sum(source.size for source, _ in self._arrays) <= _HASHED:
+            self.prove()
+
+    def prove(self) -> None:
+        """Prove the arrays before their first use; DataError for one that is not the one recorded.
+
+        Behind a URL their lengths were compared, and what is read is checked.
+        """
+        if not self._is_proved and self._store.path is not None:
+            remedy = f"copy it again, or {_REMEDY}"
+            claims = [hash_claim(source, entry, remedy) for source, entry in self._arrays]
+            self._store.proofs.prove(self.name, claims)
+        self._is_proved = True
 
     def _array(self, name: str, ndim: int, dtype: str) -> ArrayView:
-        entry, source = self.record.entry(name), self.open(name)
-        if entry is None or source is None:
-            raise DataError(f"{self.name}: does not name {name}; fetch the steps again")
-        if self._store.path is not None and source.size <= _HASHED:
-            found = hashlib.sha256(bytes_between(source, 0, source.size)).hexdigest()
-            if found != entry.sha256:
-                raise DataError(
-                    f"{source.name}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; copy it "
-                    "again, or fetch the steps again"
-                )
+        entry = listed_entry(self.record.files, name, self.name, _REMEDY)
+        source = self._store.open(entry.name, entry.bytes)
+        self._arrays.append((source, entry))
         return read_array(source, ndim, (dtype,))
 
     def open(self, name: str) -> Source | None:
-        """Open a file that the record names; None where it names none of that name."""
+        """Open a file that the record names, proved; None where it names none of that name."""
         entry = self.record.entry(name)
-        return None if entry is None else self._store.open(entry.name, entry.bytes)
+        return None if entry is None else open_recorded(self._store, entry, f"copy it again, or {_REMEDY}")

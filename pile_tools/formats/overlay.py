@@ -8,15 +8,19 @@ documents were dropped, replaced or moved, ``documents.npy`` int64[d] lists them
 the parent does not have are numbered after its own, and are a token dataset in the folder ``added``.
 """
 
+import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, UnfinishedError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.manifest import FileEntry, canonical_json
+from pile_tools.formats.block_cache import BlockCache
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, canonical_json
+from pile_tools.formats.store import Io, Store, is_url, joined, open_store
 
 __all__ = [
     "ADDED_NAME",
@@ -28,6 +32,7 @@ __all__ = [
     "SAMPLES_NAME",
     "OverlayRecord",
     "ParentPlace",
+    "overlay_at",
 ]
 
 OVERLAY_NAME: Final = "overlay.json"
@@ -47,21 +52,30 @@ class OverlayRecord:
     """``overlay.json``: what the samples [first_sample, last_sample) of the stream ``parent`` (its identity)
     become.
 
-    ``swaps`` are pairs of ids: in the range each first one becomes the second. ``files`` are the arrays
-    and the files of ``added``, where there are any; ``added_documents`` counts the documents there.
+    ``batch_size`` is that at which the range was named in steps, and at which the stream is read unless
+    another one is given; None where it is the parent's. ``swaps`` are pairs of ids: in the range each first
+    one becomes the second. ``files`` are the arrays and the files of ``added``, where there are any;
+    ``added_documents`` counts the documents there.
     """
 
     parent: str
     first_sample: int
     last_sample: int
-    batch_size: int
+    batch_size: int | None
     swaps: tuple[tuple[int, int], ...]
     added_documents: int
     files: tuple[FileEntry, ...]
 
     def to_bytes(self) -> bytes:
         value = asdict(self) | {"format": _FORMAT, "files": [entry.to_json() for entry in self.files]}
+        if self.batch_size is None:
+            del value["batch_size"]
         return canonical_json(value)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the record, which names the parent and every file by content."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Self:
@@ -70,10 +84,15 @@ class OverlayRecord:
             value: dict[str, Any] = orjson.loads(content)
             if value.pop("format") != _FORMAT:
                 raise DataError(f"{name}: not an overlay that this version reads ({_FORMAT!r})")
-            files = tuple(FileEntry.from_json(entry) for entry in value.pop("files"))
+            files = tuple(FileEntry.from_json(entry, name) for entry in value.pop("files"))
             swaps = tuple((int(one), int(two)) for one, two in value.pop("swaps"))
-            record = cls(**value, swaps=swaps, files=files)
-            sound = record.to_bytes() == content and 0 <= record.first_sample < record.last_sample
+            batch_size = value.pop("batch_size", None)
+            record = cls(**value, batch_size=batch_size, swaps=swaps, files=files)
+            sound = (
+                record.to_bytes() == content
+                and 0 <= record.first_sample < record.last_sample
+                and (batch_size is None or (type(batch_size) is int and batch_size > 0))
+            )
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
@@ -90,10 +109,17 @@ class OverlayRecord:
 @dataclass(frozen=True, slots=True)
 class ParentPlace:
     """``parent.json``: the parent's ``location``, a URL or a path relative to the overlay's directory, and
-    the label of its ``order``."""
+    its ``order``: a label, or, where the order is not beside the dataset, a URL or such a path."""
 
     location: str
     order: str | None
+
+    def seen_from(self, directory: str) -> tuple[str, str | None]:
+        """Return location and order as commands take them, of the overlay in the ``directory`` or URL."""
+        order = self.order
+        if order is not None and "/" in order:
+            order = joined(directory, order)
+        return joined(directory, self.location), order
 
     def write(self, directory: Path) -> None:
         with atomic_write(directory / PARENT_NAME) as file:
@@ -112,3 +138,23 @@ class ParentPlace:
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f'{name}: not {{"location": …, "order": …}} ({error})') from None
         return cls(location, order)
+
+
+def overlay_at(
+    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
+) -> tuple[Store, OverlayRecord, ParentPlace] | None:
+    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
+    name = os.fspath(location)
+    if not is_url(name) and not os.path.isdir(name):
+        return None
+    store = open_store(name, io=io, cache=cache)
+    names = store.list()
+    if names is not None and OVERLAY_NAME not in names:
+        return None
+    content = store.read(OVERLAY_NAME)
+    if content is None:
+        return None
+    if store.read(MANIFEST_NAME) is None:
+        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
+    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
+    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")

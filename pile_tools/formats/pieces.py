@@ -8,6 +8,7 @@ source (or ``_FLUSH_BYTES``), not twice the result. It can be interrupted anywhe
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,19 @@ from typing import Final
 from pile_tools.errors import DataError
 from pile_tools.formats.atomic import atomic_write, fsync_directory
 
-__all__ = ["Piece", "copy_file", "copy_range", "join_pieces", "shard_name", "shard_sizes"]
+__all__ = [
+    "Piece",
+    "copy_file",
+    "copy_range",
+    "join_pieces",
+    "shard_name",
+    "shard_sizes",
+    "shares_blocks",
+]
 
 _FLUSH_BYTES: Final = 256 << 20
 _COPY_BYTES: Final = 64 << 20
+_FICLONE: Final = 0x40049409  # of Linux, linux/fs.h
 _NO_KERNEL_COPY: Final = {
     errno.EXDEV,
     errno.ENOSYS,
@@ -73,6 +83,18 @@ def copy_range(source: int, start: int, target: int, at: int, count: int) -> Non
         if done == 0:
             raise DataError(f"a file ended {count} bytes early while it was copied; it changed meanwhile")
         start, at, count = start + done, at + done, count - done
+
+
+def shares_blocks(source: Path, directory: Path) -> bool:
+    """Whether the file system copies ``source`` into ``directory`` without room for it, by sharing blocks."""
+    try:
+        import fcntl
+
+        with source.open("rb") as file, tempfile.TemporaryFile(dir=directory) as copy:
+            fcntl.ioctl(copy.fileno(), _FICLONE, file.fileno())
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -163,7 +185,8 @@ def _fill(
     if consume and cuts and cuts[0].start == 0 and cuts[0].ends_piece and not growing.exists():
         with contextlib.suppress(FileNotFoundError):
             cuts[0].piece.path.rename(growing)  # the first piece becomes the target without a copy
-    descriptor = os.open(growing, os.O_RDWR | os.O_CREAT, 0o666)
+    # Its name is known beforehand, for it is gone on with: a link of that name is not followed.
+    descriptor = os.open(growing, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         unflushed = 0
         for cut in cuts:

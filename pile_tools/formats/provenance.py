@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.names import check_name
 
 __all__ = [
     "PROVENANCE_NAME",
@@ -226,7 +227,15 @@ class Provenance:
             raise self._damaged(error) from None
         if table.num_rows != rows:  # what releases of pyarrow make of a damaged page
             raise self._damaged(ValueError(f"row group {group} holds {table.num_rows} rows, not {rows}"))
+        self._check_shards(table)
         return table
+
+    def _check_shards(self, table: pa.Table) -> None:
+        """Raise DataError for a shard in ``table`` whose name could not be one."""
+        if "shard" in table.column_names:
+            for chunk in table.column("shard").chunks:
+                for name in chunk.dictionary.to_pylist():
+                    check_name(name, self.name)
 
     def lookup(self, documents: npt.ArrayLike, columns: Sequence[str] = _ADDRESS) -> pa.Table:
         """Return the rows of ``documents`` (document numbers, any order, repeats allowed), in their order.

@@ -12,6 +12,7 @@ import zstandard
 from pile_tools.errors import DataError
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.documents import ShardReader
+from pile_tools.formats.file_magic import check_magic
 from pile_tools.formats.lines import shard_chunks
 from pile_tools.formats.zstd import read_frame_index
 
@@ -35,6 +36,7 @@ def read_text(shard: Shard, row: int, text_field: str = "text") -> bytes:
         for batch in reader:
             text = batch.text.tobytes() if row == 0 else None
     else:
+        check_magic(shard.path, shard.format)
         line = _line_of_frames(shard, row) if shard.format == ".jsonl.zst" else None
         text = reader.parse_line(_line(shard, shard_chunks(shard), row) if line is None else line, row)
     if text is None:

@@ -93,33 +93,8 @@ def _copy_lines(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> int:
 
 def _copy_parquet(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> int:
     # Imported here: Arrow takes 0.1 s to load, which a process that copies lines can do without.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pile_tools.formats.parquet_copy import copy_parquet_rows
+    from pile_tools.formats.parquet_shard import open_parquet_shard
 
-    from pile_tools.formats.parquet_shard import open_parquet
-
-    source = open_parquet(shard.path)
-    _check_rows(shard, source.metadata.num_rows, keep)
-    groups = range(source.metadata.num_row_groups)
-    codec = source.metadata.row_group(0).column(0).compression.lower() if len(groups) else "zstd"
-    start = copied = 0
-    with pq.ParquetWriter(
-        file,
-        source.schema_arrow,
-        compression="none" if codec == "uncompressed" else codec,
-        write_page_checksum=True,
-    ) as writer:
-        for group in groups:
-            try:
-                table = source.read_row_group(group)
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(
-                    f"{shard.path}: damaged Parquet data ({error}); fetch the file again"
-                ) from None
-            rows = keep[start : start + table.num_rows]
-            start += table.num_rows
-            kept = table if rows.all() else table.filter(pa.array(rows))
-            if kept.num_rows:
-                writer.write_table(kept, row_group_size=kept.num_rows)
-                copied += kept.num_rows
-    return copied
+    _check_rows(shard, open_parquet_shard(shard.path).metadata.num_rows, keep)
+    return copy_parquet_rows(shard.path, keep, file)

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.ledger import FileState
 
 __all__ = [
     "ArrayView",
+    "HeldBytes",
     "MappedFile",
     "MissingFileError",
     "PreadFile",
@@ -53,15 +55,33 @@ def bytes_between(source: Source, start: int, length: int) -> bytes:
     return source.read_many(np.array([start], np.int64), np.array([length], np.int64)).tobytes()
 
 
+class HeldBytes:
+    """Bytes that were read already, called ``name`` in messages."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = name
+        self.size = len(content)
+        self._array = np.frombuffer(content, np.uint8)
+
+    def read_many(self, starts: Int64Array, lengths: Int64Array) -> npt.NDArray[np.uint8]:
+        pieces = []
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            if start < 0 or start + length > self.size:
+                raise DataError(f"{self.name}: bytes {start} to {start + length} of {self.size}")
+            pieces.append(self._array[start : start + length])
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
+
+
 class MappedFile:
-    """A file in memory. ``array`` is all of it, uint8, read-only."""
+    """A file in memory. ``array`` is all of it, uint8, read-only; ``state`` of it as it was opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path)
         try:
             with path.open("rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
+                self.state = FileState.of(os.fstat(file.fileno()))
+                self.size = self.state.size
                 # An empty file cannot be mapped.
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
         except FileNotFoundError:
@@ -91,7 +111,8 @@ class PreadFile:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise MissingFileError(f"{path}: no such file") from None
-        self.size = os.fstat(self._descriptor).st_size
+        self.state = FileState.of(os.fstat(self._descriptor))
+        self.size = self.state.size
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
@@ -155,6 +176,21 @@ class ArrayView:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the array is in a file of this machine."""
+        return isinstance(self.source, MappedFile | PreadFile)
+
+    @property
+    def header(self) -> bytes:
+        """The bytes of the source before the array."""
+        return bytes_between(self.source, 0, self._offset)
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of the array."""
+        return self.shape[0] * self._row_bytes
 
     def take(self, starts: npt.ArrayLike, counts: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return rows [start, start + count) of each pair, end to end; DataError outside of the array."""

@@ -1,9 +1,9 @@
 """A store: the files of one directory, here or behind a URL."""
 
 import os
-import posixpath
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -11,35 +11,31 @@ from pile_tools.errors import DataError
 from pile_tools.formats.block_cache import BlockCache, CachedSource
 from pile_tools.formats.http_range import HttpSource
 from pile_tools.formats.hub import HubLocation, HubRepository
+from pile_tools.formats.manifest import FileEntry
+from pile_tools.formats.names import check_name
+from pile_tools.formats.proofs import Proofs, current_proofs
 from pile_tools.formats.remote import RemoteSource
 from pile_tools.formats.sources import MappedFile, MissingFileError, PreadFile, Source, bytes_between
+from pile_tools.formats.urls import child, is_url, joined, with_credentials, without_credentials
 
-__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "joined", "open_store"]
+__all__ = ["Io", "LocalStore", "RemoteStore", "Store", "is_url", "joined", "open_listed", "open_store"]
 
 Io = Literal["mmap", "pread"]
 _LARGEST_SMALL_FILE: Final = 256 << 20
 
 
-def is_url(location: str | os.PathLike[str]) -> bool:
-    """Whether ``location`` is a URL and not a path of this machine."""
-    return "://" in os.fspath(location)
-
-
-def joined(base: str, location: str) -> str:
-    """Return ``location``, a URL or a path relative to the directory or URL ``base``, without any ".."."""
-    if is_url(location):
-        return location
-    if not is_url(base):
-        return os.path.normpath(os.path.join(base, location))
-    scheme, _, place = base.partition("://")
-    return f"{scheme}://{posixpath.normpath(posixpath.join(place, location))}"
-
-
 class Store(Protocol):
-    """Files under ``name``, a directory or a URL. ``path`` is the directory, None behind a URL."""
+    """Files under ``name``, a directory or a URL. ``path`` is the directory, None behind a URL.
+
+    ``location`` opens it, or what is below it, again; of a URL it may hold credentials, which are neither
+    stored nor shown, and ``name`` does not.
+    ``proofs`` are those in force where it was opened: readers prove with them what they read.
+    """
 
     name: str
+    location: str
     path: Path | None
+    proofs: Proofs
 
     def list(self) -> Mapping[str, int | None] | None:
         """Return names and sizes of the files, or None where the server does not list them."""
@@ -59,18 +55,24 @@ class LocalStore:
 
     def __init__(self, path: Path, io: Io = "mmap") -> None:
         self.path: Path | None = path
-        self.name = str(path)
+        self.name = self.location = str(path)
+        self.proofs = current_proofs()
         self._directory = path
         self._io = io
 
     def list(self) -> Mapping[str, int | None] | None:
-        return {entry.name: entry.stat().st_size for entry in self._directory.iterdir() if entry.is_file()}
+        sizes: dict[str, int | None] = {}
+        for entry in self._directory.iterdir():
+            with suppress(FileNotFoundError):  # a partial file of another run, renamed meanwhile
+                if entry.is_file():
+                    sizes[entry.name] = entry.stat().st_size
+        return sizes
 
     def folders(self) -> Sequence[Store]:
         return [LocalStore(entry, self._io) for entry in sorted(self._directory.iterdir()) if entry.is_dir()]
 
     def open(self, name: str, size: int | None = None) -> Source:
-        path = self._directory / name
+        path = self._directory / check_name(name, self.name)
         source: Source = MappedFile(path) if self._io == "mmap" else PreadFile(path)
         if size is not None and source.size != size:
             raise DataError(f"{path}: {source.size} bytes, but {size} were expected; copy or make it again")
@@ -78,7 +80,7 @@ class LocalStore:
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self._directory / name).read_bytes()
+            return (self._directory / check_name(name, self.name)).read_bytes()
         except FileNotFoundError:
             return None
 
@@ -92,8 +94,10 @@ class RemoteStore:
     def __init__(
         self, url: str, cache: BlockCache | None = None, repository: HubRepository | None = None
     ) -> None:
-        self.name = url.rstrip("/")
+        self.location = with_credentials(url.rstrip("/"))
+        self.name = without_credentials(self.location).rstrip("/")
         self.path: Path | None = None
+        self.proofs = current_proofs()
         self._cache = cache
         self._opened: dict[str, Source] = {}
         # So that threads do not pin two commits, or open a file twice.
@@ -127,7 +131,7 @@ class RemoteStore:
             return None
         from pile_tools.formats.fsspec_source import list_folder
 
-        return list_folder(self.name)
+        return list_folder(self.location)
 
     def folders(self) -> Sequence[Store]:
         if self._hub is None:
@@ -135,9 +139,10 @@ class RemoteStore:
         length = len(self._folder)
         inside = [path[length:] for path in self._hub.files() if path.startswith(self._folder)]
         names = sorted({path.rpartition("/")[0] for path in inside if "/" in path})
-        return [RemoteStore(f"{self.name}/{name}", self._cache, self._hub) for name in names]
+        return [RemoteStore(child(self.location, name), self._cache, self._hub) for name in names]
 
     def open(self, name: str, size: int | None = None) -> Source:
+        check_name(name, self.name)
         with self._lock:
             if name not in self._opened:
                 self._opened[name] = self._cached(self._open(name, size))
@@ -156,10 +161,10 @@ class RemoteStore:
         if self._hub is not None:
             return self._hub.open(self._folder + name, size)
         if self.name.startswith(("http://", "https://")):
-            return HttpSource(f"{self.name}/{name}", size)
+            return HttpSource(child(self.location, name), size)
         from pile_tools.formats.fsspec_source import FsspecSource
 
-        return FsspecSource(f"{self.name}/{name}", size)
+        return FsspecSource(child(self.location, name), size)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -187,3 +192,13 @@ def open_store(
             os.fspath(location), cache, near.repository if isinstance(near, RemoteStore) else None
         )
     return LocalStore(Path(location), io)
+
+
+def open_listed(store: Store, entry: FileEntry) -> Source:
+    """Open the file that ``entry`` of a record in ``store`` lists.
+
+    Raises DataError where its name leads out of the store, or where it has not the size that is listed.
+    """
+    if store.path is not None:
+        entry.path(store.path)
+    return store.open(entry.name, entry.bytes)

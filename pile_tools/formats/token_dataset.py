@@ -7,7 +7,7 @@ last index), of equal size but the last; end to end they are ``PREFIX.bin``.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.corpus import UNFINISHED_NAME
-from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, canonical_json
+from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json
 from pile_tools.formats.mmidx import (
     HEADER_BYTES,
     WHOLE_CHECK,
@@ -29,6 +29,8 @@ from pile_tools.formats.mmidx import (
     parse_header,
 )
 from pile_tools.formats.pieces import shard_name
+from pile_tools.formats.proofs import Claim
+from pile_tools.formats.recorded_files import hash_claim, listed_entry, open_recorded
 from pile_tools.formats.sources import (
     ArrayView,
     MappedFile,
@@ -37,11 +39,15 @@ from pile_tools.formats.sources import (
     bytes_between,
     read_parts,
 )
-from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.store import Io, Store, open_store
+from pile_tools.formats.urls import child, is_url, split_last, without_credentials
 
 __all__ = ["DatasetLayout", "TokenDataset", "find_dataset", "sampled_sha256"]
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})\.bin\Z")
+# The stages whose manifests list a token dataset.
+_STAGES: Final = ("tokenize", "fetch", "merge", "split")
+_REMEDY: Final = "restore it, or make the dataset again"
 _SAMPLE_WHOLE: Final = 4 << 20
 _SAMPLE_BLOCK: Final = 64 << 10
 # Of the sizes alone, which are looked at behind a URL as well: 16 blocks of 4 KiB, fetched at one time.
@@ -106,23 +112,33 @@ def find_dataset(
     UnfinishedError for what a command has not finished. ``near``: see ``open_store``.
     """
     name = os.fspath(location).rstrip("/") or "/"
-    stem = re.sub(r"\.(idx|bin)\Z", "", name)
+    folder, last = split_last(name) if is_url(name) else os.path.split(name)
+    prefix = re.sub(r"\.(idx|bin)\Z", "", last)
     # Megatron-Core keeps its maps in a directory that is called as the prefix beside which it is.
     is_folder = Path(name).is_dir() and not Path(f"{name}.idx").is_file()
-    if stem == name and (is_url(name) or is_folder):
+    if prefix == last and (is_url(name) or is_folder):
         found = _prefix_in(store := open_store(name, io=io, cache=cache, near=near))
         if found is not None:
             return store, found
         if not is_url(name) or ((names := store.list()) is not None and (names or store.folders())):
+            where = "the current directory" if name == "." else name
             raise PileToolsError(
-                f"{name}: no .idx file in it, so no token dataset; name its directory or prefix"
+                f"{without_credentials(where)}: no .idx file in it, so no token dataset; name the directory "
+                "or prefix of one (--data, or $PILE_TOOLS_DATA)"
             )
-    folder, prefix = (stem.rpartition("/")[::2]) if is_url(name) else os.path.split(stem)
     store = open_store(folder or ".", io=io, cache=cache, near=near)
     names = store.list() if store.path is None or store.path.is_dir() else {}
     if prefix and (names is None or f"{prefix}.idx" in names):
         return store, prefix
-    raise PileToolsError(f"{stem}.idx: no such file; name the directory or the prefix of a token dataset")
+    if is_url(name):
+        stem = without_credentials(child(folder, prefix))
+        raise PileToolsError(f"{stem}.idx: no such file; name the folder or the prefix of a token dataset")
+    if Path(name).is_file():
+        raise PileToolsError(f"{name}: not a token dataset; name its directory, .idx file or prefix")
+    raise PileToolsError(
+        f"{name}: no such directory, and {os.path.join(folder, prefix)}.idx: no such file; name the "
+        "directory or the prefix of a token dataset (one on the Hub is hf://datasets/OWNER/NAME)"
+    )
 
 
 def _prefix_in(store: Store) -> str | None:
@@ -274,11 +290,7 @@ class TokenDataset:
         taken = zip(
             self.sizes.take(places, ones).tolist(), self.pointers.take(places, ones).tolist(), strict=True
         )
-        last = ends(len(self.doc_idx))
-        boundaries = self.doc_idx.take(last, [1] * len(last)).tolist()
-        return check_taken_ends(
-            self.index_name, self.dtype, self.n_sequences, dict(zip(places, taken, strict=True)), boundaries
-        )
+        return check_taken_ends(self.index_name, self.dtype, dict(zip(places, taken, strict=True)))
 
     @property
     def index(self) -> MMapIndex:
@@ -329,6 +341,45 @@ class TokenDataset:
             self.opened["manifest"] = manifest if manifest and manifest.stage == "tokenize" else None
         value: Manifest | None = self.opened["manifest"]
         return value
+
+    @property
+    def recorded(self) -> tuple[str, tuple[FileEntry, ...]] | None:
+        """The name of the record that lists the files of the dataset, and what it lists; None without one.
+
+        It is the manifest of a stage that makes datasets, or what was set with ``set_recorded``.
+        """
+        if "recorded" not in self.opened:
+            name = f"{self.store.name}/{MANIFEST_NAME}"
+            manifest = Manifest.find_in(self.store.read(MANIFEST_NAME), name)
+            # One that lists nothing says nothing of the files.
+            is_ours = manifest is not None and manifest.stage in _STAGES and len(manifest.outputs) > 0
+            self.opened["recorded"] = (name, tuple(manifest.outputs)) if manifest and is_ours else None
+        value: tuple[str, tuple[FileEntry, ...]] | None = self.opened["recorded"]
+        return value
+
+    def set_recorded(self, record: str, entries: Sequence[FileEntry]) -> None:
+        """Have the file ``record`` be the one that lists the files of the dataset."""
+        self.opened["recorded"] = record, tuple(entries)
+
+    def open_beside(self, name: str) -> Source:
+        """Open the file ``name`` beside the dataset, proved where a record lists the files there.
+
+        Raises MissingFileError where it is not there, DataError where it is not the one that is listed, or
+        where none of this name is.
+        """
+        source = self.store.open(name)
+        if self.recorded is None or self.is_remote:
+            return source
+        record, entries = self.recorded
+        return open_recorded(self.store, listed_entry(entries, name, record, _REMEDY), _REMEDY)
+
+    def index_claims(self) -> list[Claim]:
+        """Return what is to be proved of the index: that it is the one that a record lists, if any does."""
+        if self.is_remote or self.recorded is None:
+            return []
+        record, entries = self.recorded
+        entry = listed_entry(entries, f"{self.prefix}.idx", record, _REMEDY)
+        return [hash_claim(self.sizes.source, entry, _REMEDY)]
 
     @property
     def is_remote(self) -> bool:

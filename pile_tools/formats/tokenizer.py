@@ -7,7 +7,6 @@ gives them other ids than the file.
 
 import functools
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import orjson
 import tokenizers
 
 from pile_tools.errors import DataError, PileToolsError
+from pile_tools.formats.hub_downloads import downloaded
+from pile_tools.formats.hub_ids import split_hub_id
 
 __all__ = ["MAX_TOKENIZER_BYTES", "TOKENIZER_NAME", "TokenizerFile", "parse_tokenizer", "read_tokenizer"]
 
@@ -26,7 +27,6 @@ TOKENIZER_NAME: Final = "tokenizer.json"
 MAX_TOKENIZER_BYTES: Final = 256 << 20
 """The largest tokenizer.json that is read; the largest in use are a tenth of it."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_ID: Final = 2**31 - 1
 
 
@@ -93,16 +93,14 @@ def _find(given: str) -> tuple[Path, str]:
     if path.is_dir():
         path /= TOKENIZER_NAME
         if not path.is_file():
-            raise PileToolsError(f"{path}: no such file; name a tokenizer.json or a Hub id")
+            raise PileToolsError(
+                f"{path}: no such file; name a tokenizer.json or a Hub id with `--tokenizer`"
+            )
         return path, path.name
     if path.is_file():
         return path, path.name
-    repository, _, revision = given.partition("@")
-    if not _HUB_ID.fullmatch(repository) or given.endswith(".json"):
-        raise PileToolsError(
-            f"{given}: no such file, and no id on the Hub (owner/name); name a tokenizer.json"
-        )
-    return _fetch(repository, revision or None), given
+    repository, revision = split_hub_id(given, "file")
+    return _fetch(repository, revision), given
 
 
 def _fetch(repository: str, revision: str | None) -> Path:
@@ -115,16 +113,21 @@ def _fetch(repository: str, revision: str | None) -> Path:
     verbosity = logging.get_verbosity()
     logging.set_verbosity(CRITICAL)  # its retries are not news: what comes of them is said below
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, TOKENIZER_NAME, revision=revision))
+        return downloaded(
+            repository,
+            lambda: huggingface_hub.hf_hub_download(repository, TOKENIZER_NAME, revision=revision),
+        )
     except LocalEntryNotFoundError:
         raise PileToolsError(
-            f"{repository}: the Hub cannot be reached and its cache does not hold this {TOKENIZER_NAME}; "
+            f"{repository}: the Hub cannot be reached and its cache does not hold this {TOKENIZER_NAME}, and "
+            "there is no file or directory of that name here; "
             "fetch that file where there is a network and give its path with `--tokenizer`"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise PileToolsError(
-            f"{repository}: its {TOKENIZER_NAME} cannot be fetched from the Hub ({reason}); "
+            f"{repository}: its {TOKENIZER_NAME} cannot be fetched from the Hub ({reason}), and there is no "
+            "file or directory of that name here; "
             "check the id, or give the path of the file"
         ) from None
     finally:

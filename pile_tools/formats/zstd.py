@@ -36,6 +36,7 @@ _MAX_WINDOW_BYTES = 1 << 31
 _SINGLE_SEGMENT = 0x20
 _HEADER_BYTES = 18  # at most
 
+_SKIPPABLE_MAGIC = 0x184D2A50  # up to …5F
 _ROWS_MAGIC = 0x184D2A5D
 _SEEK_MAGIC = 0x184D2A5E
 _SEEKABLE_MAGIC = 0x8F92EAB1
@@ -52,7 +53,9 @@ def zstd_chunks(path: Path) -> Iterator[bytes]:
     context = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     frame = None
     header = b""
+    content_bytes = 0
     with path.open("rb", buffering=1 << 20) as file:
+        index = _IndexCheck(path, file.fileno())
         while data := file.read(_FEED_BYTES):
             while data:
                 if frame is None or frame.eof:
@@ -62,21 +65,79 @@ def zstd_chunks(path: Path) -> Iterator[bytes]:
                 try:
                     out = frame.decompress(data)
                 except zstandard.ZstdError as error:
-                    if "memory" in str(error):
-                        raise DataError(
-                            f"{path}: needs a window of {_window_bytes(header)} bytes ({error}); "
-                            "recompress it without `--long`"
-                        ) from None
-                    raise DataError(
-                        f"{path}: damaged zstd data before byte {file.tell()} ({error}); fetch the file again"
-                    ) from None
+                    raise _frame_error(path, header, file.tell(), error) from None
                 if out:
                     yield out
+                    content_bytes += len(out)
                 data = frame.unused_data if frame.eof else b""
+                if frame.eof:
+                    index.end_frame(header[:4], file.tell() - len(data), content_bytes)
+                    content_bytes = 0
     if frame is None:
         raise DataError(f"{path}: empty file, but a zstd file has at least one frame; fetch the file again")
     if not frame.eof:
         raise DataError(f"{path}: truncated, the last zstd frame does not end; fetch the file again")
+
+
+def _frame_error(path: Path, header: bytes, position: int, error: zstandard.ZstdError) -> DataError:
+    """What is wrong with the frame that begins with ``header``, which is not decoded before ``position``."""
+    if "memory" in str(error):
+        return DataError(
+            f"{path}: needs a window of {_window_bytes(header)} bytes ({error}); "
+            "recompress it without `--long`"
+        )
+    dictionary = _dictionary_id(header)
+    if dictionary:
+        return DataError(
+            f"{path}: compressed with the zstd dictionary {dictionary}, which is not in the file; unpack it "
+            "with `zstd -d -D DICTIONARY` and compress it again without one"
+        )
+    return DataError(
+        f"{path}: damaged zstd data before byte {position} ({error}); fetch the file again, or compress it "
+        "again without a dictionary where it was made with one"
+    )
+
+
+def _dictionary_id(header: bytes) -> int:
+    """The dictionary that a frame asks for; 0 for none, and where the header is cut."""
+    try:
+        return int(zstandard.get_frame_parameters(header).dict_id)
+    except zstandard.ZstdError:
+        return 0
+
+
+class _IndexCheck:
+    """Compares the frames of a file with the index behind them, where that is one of ours.
+
+    A frame that was cut out whole leaves a file that is valid zstd. Several files of ours end to end
+    have an index each.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._end = 0
+        self._has_rows = False
+        self._sizes: list[tuple[int, int]] = []  # compressed and decompressed bytes of each frame
+
+    def end_frame(self, magic: bytes, end: int, content_bytes: int) -> None:
+        """Take note of the frame that ends before byte ``end``; DataError for an index of other frames."""
+        start, self._end = self._end, end
+        number = int.from_bytes(magic, "little")
+        if number == _ROWS_MAGIC:
+            self._has_rows = os.pread(self._descriptor, len(_ROWS_TAG), start + 8) == _ROWS_TAG
+        elif number == _SEEK_MAGIC and self._has_rows:
+            table = os.pread(self._descriptor, end - start - 8, start + 8)[: -_SEEK_FOOTER.size]
+            # Frames of another file may come before those of ours.
+            sizes = np.array(self._sizes[-(len(table) // 8) :], dtype="<u4").tobytes()
+            if sizes != table:
+                raise DataError(
+                    f"{self._path}: its frame index does not fit the frames before it, so some of them were "
+                    "cut out; fetch the file again"
+                )
+            self._sizes, self._has_rows = [], False
+        elif number >> 4 != _SKIPPABLE_MAGIC >> 4:
+            self._sizes.append((end - start, content_bytes))
 
 
 def _window_bytes(header: bytes) -> int:

@@ -20,9 +20,10 @@ from typing import Any, Final
 import numpy as np
 
 from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.formats.machine import default_workers
 from pile_tools.lookups.processes import SpawnWithoutMain
 from pile_tools.lookups.search import Hits
-from pile_tools.lookups.stream import Progress, Stream, default_workers
+from pile_tools.lookups.stream import Progress, Stream
 from pile_tools.lookups.texts import Texts
 
 __all__ = ["MAX_REGEX", "DecodedMatch", "as_hits", "compile_regex", "search_decoded"]

@@ -1,29 +1,34 @@
 """The digests of all steps of a stream: made, and compared with the stream again."""
 
-import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.atomic import sweep_partials
 from pile_tools.formats.digest_files import (
     DIGEST_BYTES,
     DigestRecord,
+    digest_names,
     digest_prefix,
     read_digests,
     read_digests_of,
     root_of,
     write_digests,
 )
+from pile_tools.formats.free_space import require_space
+from pile_tools.formats.locks import DirectoryLock, remove_stray_lock
 from pile_tools.formats.manifest import Manifest, canonical_json
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_files import OrderPlace
-from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord
+from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
+from pile_tools.formats.outputs import refuse_listed
 from pile_tools.formats.store import LocalStore, Store
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.stream import Progress, Stream, Tokens, in_threads, no_progress, step_range
@@ -64,6 +69,9 @@ class DigestedStream(Stream, Protocol):
     def identity(self) -> str: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
+
+    def prove(self) -> None:
+        """Prove the order before it is believed; DataError for what is wrong."""
 
     def batch(self, step: int) -> Tokens:
         """Return the tokens of ``step``, [batch_size, seq_length + 1]."""
@@ -113,13 +121,13 @@ def make_digests(
     there is no place to write or the batch size is not that of the order, DataError where other digests
     are in the way.
     """
+    stream.prove()
     record = _record(stream)
     if record.first_step >= record.steps:
         raise ParameterError(
             f"{stream.name}: not one whole batch of {stream.batch_size}, so nothing to digest"
         )
-    own = stream.record
-    home = stream.home.path
+    own, home = stream.record, stream.home.path
     if output is not None and home is not None and output.resolve() == home.resolve():
         output = None
     directory = output or stream.home.path
@@ -130,13 +138,36 @@ def make_digests(
             f"{stream.name}: its steps have {own.batch_size} samples; digests of steps of "
             f"{stream.batch_size} go elsewhere: name a directory with -o"
         )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ParameterError(f"{directory}: no directory; name one to write the digests to with -o") from None
-    prefix = digest_prefix(LocalStore(directory), record.label) if output is None else ""
+    beside = output is None
+    made = _made_before(stream, directory, record) if beside else None
+    if made is not None:  # nothing to write, so no lock, which a directory that is read-only could not give
+        remove_stray_lock(directory)
+        return made
+    with DirectoryLock(directory):
+        sweep_partials(directory, own=False)
+        return _make_digests(stream, directory, record, beside=beside, progress=progress)
+
+
+def _made_before(stream: DigestedStream, directory: Path, record: DigestRecord) -> DigestSummary | None:
+    """Return the digests of ``record`` beside the order, None where anything of them is to be written."""
+    prefix = digest_prefix(LocalStore(directory), record.label)
     found = read_digests(LocalStore(directory), prefix)
-    if found is not None and output is None and _is_of_another_storage(stream, found, record, progress):
+    if found is None or replace(found[0], root="") != record:
+        return None
+    if (directory / f"{prefix}{_PARTIAL}").exists():
+        return None
+    if _record_without_root(directory, stream.record, found[0].root) is not None:
+        return None
+    return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed=True)
+
+
+def _make_digests(
+    stream: DigestedStream, directory: Path, record: DigestRecord, *, beside: bool, progress: Progress
+) -> DigestSummary:
+    """Make what is not there yet of the digests of ``stream`` in ``directory``, whose lock is held."""
+    prefix = digest_prefix(LocalStore(directory), record.label) if beside else ""
+    found = read_digests(LocalStore(directory), prefix)
+    if found is not None and beside and _is_of_another_storage(stream, found, record, progress):
         if _is_remote(stream):
             record = replace(record, stream=found[0].stream)
         else:
@@ -147,21 +178,36 @@ def make_digests(
             f"{directory}: digests of another stream ({_differences(found[0], record)}); remove them, or "
             "name another directory with -o"
         )
+    existed = found is not None
     if found is None:
-        digests = _resumed(stream, directory / f"{prefix}{_PARTIAL}", record, progress)
+        for name in digest_names(prefix):
+            refuse_listed(directory / name)
+        digests = _resumed(stream, path_inside(directory, f"{prefix}{_PARTIAL}"), record, progress)
         found = replace(record, root=root_of(digests)), digests
         write_digests(directory, prefix, *found)
-        existed = False
-    else:
-        existed = True
     (directory / f"{prefix}{_PARTIAL}").unlink(missing_ok=True)
-    if output is None and own is not None and own.digests != found[0].root:
-        path = directory / (f"{prefix.removesuffix('_')}_{ORDER_NAME}" if prefix else ORDER_NAME)
-        manifest = Manifest.find(directory)
-        # A record that a manifest lists, of fetched steps, stays as listed; digests.json has the root.
-        if manifest is None or all(entry.name != path.name for entry in manifest.outputs):
-            replace(own, digests=found[0].root).write(path)
+    own = stream.record
+    path = _record_without_root(directory, own, found[0].root) if beside else None
+    if own is not None and path is not None:
+        replace(own, digests=found[0].root).write(path)
     return DigestSummary(directory / f"{prefix}digests.npy", found[0], existed)
+
+
+def _record_without_root(directory: Path, own: OrderRecord | BlendRecord | None, root: str) -> Path | None:
+    """Return the file in ``directory`` of the record ``own`` that is to get ``root``, None where it has it.
+
+    A record that a manifest lists, of fetched steps, stays as listed; digests.json has the root.
+    """
+    if own is None or own.digests == root:
+        return None
+    for name in (ORDER_NAME, f"{own.label}_{ORDER_NAME}"):
+        content = LocalStore(directory).read(name)
+        if content is None or parse_record(content, f"{directory}/{name}").label != own.label:
+            continue
+        manifest = Manifest.find(directory)
+        listed = manifest is not None and any(entry.name == name for entry in manifest.outputs)
+        return None if listed else directory / name
+    return None
 
 
 def _is_of_another_storage(
@@ -185,20 +231,15 @@ def _differences(old: DigestRecord, new: DigestRecord) -> str:
     return ", ".join(f"{name} {one}, not {two}" for name, one, two in pairs if one != two)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    with path.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PileToolsError(f"{path}: another run is making these digests; wait for it") from None
-        yield file
-
-
 def _resumed(stream: DigestedStream, path: Path, record: DigestRecord, progress: Progress) -> Digests:
     """Return all digests, those in the unfinished file ``path`` and, added to it, the others."""
     header = canonical_json(asdict(record))
-    with _locked(path) as file:
+    done_bytes = path.stat().st_size if path.exists() else 0
+    total_bytes = (record.steps - record.first_step) * DIGEST_BYTES
+    require_space(path.parent, max(0, total_bytes - done_bytes) + total_bytes)  # gone on with, then copied
+    # Its name is known beforehand, for it is gone on with: a link of that name is not followed.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "a+b") as file:
         file.seek(0)
         content = file.read()
         if not content.startswith(header):  # begun for another stream, or not even begun
@@ -258,9 +299,11 @@ def stored_digests(stream: DigestedStream) -> tuple[DigestRecord, Digests] | Non
 def trusted_digests(stream: DigestedStream) -> Digests | None:
     """Return the stored digests of the steps of ``stream`` where they speak for its tokens, else None.
 
-    Digests of what a stream was before its files were changed do not. Of tokens behind a URL, which are not
-    looked at, they do if the record of the order holds their root.
+    Digests of what a stream was before its files were changed do not, and an order that is damaged is a
+    DataError. Of tokens behind a URL, which are not looked at, they do if the record of the order holds their
+    root.
     """
+    stream.prove()
     try:
         found = stored_digests(stream)
     except DataError:

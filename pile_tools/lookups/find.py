@@ -15,7 +15,16 @@ from pile_tools.lookups.patterns import CompiledPatterns, compile_texts, compile
 from pile_tools.lookups.search import Hits, gather_cost, search_gathering, search_scanning
 from pile_tools.lookups.stream import Progress, Stream, checkpoints, no_progress, step_range
 
-__all__ = ["MAX_LISTED", "Counts", "Query", "count_occurrences", "find", "make_query"]
+__all__ = [
+    "MAX_LISTED",
+    "Counts",
+    "Query",
+    "Searched",
+    "count_occurrences",
+    "find",
+    "make_query",
+    "searched",
+]
 
 MAX_LISTED: Final = 1_000_000
 # The first occurrences are sought in this share of the data before all of it is scanned.
@@ -80,6 +89,29 @@ def _token_ids(given: Any) -> tuple[tuple[int, ...], ...]:
         raise ParameterError(
             f"token ids {given!r} are not whole numbers; give a sequence of them, or several"
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search reads: steps [start, stop), their sequences, and the tokens of these."""
+
+    start: int
+    stop: int
+    sequences: int
+    tokens: int
+
+    def __str__(self) -> str:
+        steps = (
+            f"step {self.start}" if self.stop == self.start + 1 else f"steps {self.start} to {self.stop - 1}"
+        )
+        return f"{steps} ({self.sequences:,} sequences, {self.tokens:,} tokens)"
+
+
+def searched(stream: Stream, steps: tuple[int | None, int | None] | None = None) -> Searched:
+    """Return what a search in ``steps`` reads; raises as ``step_range`` does."""
+    start, stop = step_range(stream, steps)
+    sequences = (stop - start) * stream.batch_size
+    return Searched(start, stop, sequences, sequences * (stream.seq_length + 1))
 
 
 def find(

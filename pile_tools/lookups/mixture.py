@@ -37,7 +37,7 @@ def mixture(stream: Stream, *, every: int | None = None, progress: Progress = no
     # The largest first; of documents without a source last.
     names = sorted(counts, key=lambda name: (name is None, -int(counts[name].sum()), name))
     starts = np.concatenate([[stream.first_step], marks[:-1]])
-    # Of fetched steps only the sources that they show have a name, and no whole step may show none.
+    # Fetched steps of which it was not recorded name only the sources that they show, which may be none.
     tokens = np.stack([counts[name] for name in names] or [np.empty((len(marks), 0), np.int64)], axis=1)
     return pa.table(
         {
@@ -56,6 +56,8 @@ def _mixture_of(
 ) -> Iterator[tuple[list[str | None], Int64Array]]:
     """Yield names of sources, and inputs from each in each interval, int64[interval, source], to add up."""
     if part.listed() is not None:
+        names = list(part.sources())
+        yield names, np.zeros((len(marks), len(names)), np.int64)
         yield from _mixture_of_pieces(stream, part, np.arange(part.samples), marks)
         return
     # Of an overlay, what it packs anew is counted piece by piece and the rest as its parent has it.

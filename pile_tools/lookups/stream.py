@@ -1,7 +1,6 @@
 """What the lookups see of a stream: its steps, and the token datasets and orders that it is made of."""
 
 import operator
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from pile_tools.algorithms.listed import Listed
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.machine import default_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,6 @@ __all__ = [
     "Stream",
     "Tokens",
     "checkpoints",
-    "default_workers",
     "in_threads",
     "no_progress",
     "parse_steps",
@@ -128,6 +127,9 @@ class Part(Protocol):
     def provenance(self) -> Addresses | None:
         """Return where the documents came from, None where that is not recorded."""
 
+    def sources(self) -> tuple[str | None, ...]:
+        """Return the sources of all documents of the dataset (of an overlay: its parent's), shown or not."""
+
     def tokenizer(self) -> tuple[Any, int]:
         """Return the tokenizer and its largest id; ParameterError where there is none."""
 
@@ -208,11 +210,6 @@ def checkpoints(start: int, stop: int, every: int | None) -> Int64Array:
         raise ParameterError(f"every {every} steps: must be at least 1")
     inner = np.arange(0) if every is None else np.arange((start // every + 1) * every, stop, every)
     return np.append(inner, stop).astype(np.int64)
-
-
-def default_workers() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

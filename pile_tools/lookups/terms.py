@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pile_tools.algorithms.term_counts import Terms, check_term, count_terms, split_texts
 from pile_tools.algorithms.token_search import TokenBytes
-from pile_tools.algorithms.words import split_term
+from pile_tools.algorithms.words import split_words
 from pile_tools.errors import ParameterError, PileToolsError
 from pile_tools.formats.tables import BATCH_SIZE_KEY, FIRST_STEP_KEY, STREAM_KEY
 from pile_tools.lookups.patterns import check_ids
@@ -144,15 +144,11 @@ def _check_forms(part: Part, terms: Sequence[str]) -> None:
         return
     for term in terms:
         stored = stored_form(tokenizer, term)
-        if _lowered(stored) != _lowered(term):
+        if split_words(stored)[0] != split_words(term)[0]:
             raise ParameterError(
                 f"term {term!r} is not in the form in which the tokenizer stores text; count {stored!r} "
                 f"({stored!a} and not {term!a})"
             )
-
-
-def _lowered(term: str) -> list[str]:
-    return [word.lower() for word in split_term(term)[0]]
 
 
 def _blocks(stream: Stream, start: int, marks: Int64Array) -> list[tuple[int, int, int]]:

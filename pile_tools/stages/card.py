@@ -1,5 +1,6 @@
 """``card``: a directory described for others, as ``croissant.json`` and as the Hub's ``README.md``."""
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ import orjson
 
 from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_record import ORDER_NAME, parse_record
 from pile_tools.stages.croissant import CROISSANT_NAME, Description, croissant
 from pile_tools.stages.lineage import Link, lineage
@@ -18,7 +21,9 @@ __all__ = ["CARD_NAME", "chain_table", "description_header", "markdown_table", "
 
 CARD_NAME: Final = "README.md"
 _MARK: Final = "<!-- written by `pile-tools card` from manifest.json -->"
-_TABLE: Final = re.compile(r"documents(-\d+)?\.parquet|dedup\.parquet")
+_TABLE: Final = re.compile(r"documents(-\d+)?\.parquet")
+# The Hub loads files of one kind together.
+_KINDS: Final = {".parquet": "parquet", ".txt": "text"}
 _SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 
 
@@ -34,18 +39,20 @@ def write_card(directory: Path, description: Description, *, replace: bool = Fal
     value = croissant(description, manifest, files)
     header = {"pretty_name": description.name} | description_header(description) | _header(manifest, files)
     body = _readme(description, manifest, files, lineage(directory))
-    card = write_readme(directory, header, body, replace=replace)
-    with atomic_write(directory / CROISSANT_NAME) as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    with DirectoryLock(directory):
+        card = write_readme(directory, header, body, replace=replace)
+        with atomic_write(path_inside(directory, CROISSANT_NAME)) as file:
+            file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return [directory / CROISSANT_NAME, card]
 
 
 def write_readme(directory: Path, header: Mapping[str, Any], body: str, *, replace: bool) -> Path:
     """Write ``README.md`` with the YAML ``header`` that the Hub reads; return its path.
 
-    One that something else wrote is only overwritten with ``replace``; PileToolsError without.
+    The caller holds the lock of the directory. One that something else wrote is only overwritten with
+    ``replace``; PileToolsError without.
     """
-    card = directory / CARD_NAME
+    card = path_inside(directory, CARD_NAME)
     if not replace and card.is_file() and _MARK not in card.read_text(errors="replace"):
         raise PileToolsError(f"{card}: not written by `pile-tools card`; say `--replace` to overwrite it")
     # A JSON value is a YAML value, whatever is in a string.
@@ -83,14 +90,35 @@ def _header(manifest: Manifest, files: Sequence[FileEntry]) -> dict[str, Any]:
         size = next((name for power, name in enumerate(_SIZES, 3) if documents < 10**power), "n>1B")
         values["size_categories"] = [size]
     tables = [entry.name for entry in files if _TABLE.fullmatch(entry.name)]
-    values["configs"] = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
+    configs = [{"config_name": Path(name).stem, "data_files": name} for name in tables]
+    values["configs"] = _data_configs(files) or configs
     return values
+
+
+def _data_configs(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
+    """The shards of a corpus as configurations of the Hub, one for each kind of file.
+
+    Their names are glob patterns there, in which a colon ends the name of a protocol.
+    """
+    kinds: dict[str, list[str]] = {}
+    for entry in files:
+        if entry.documents is not None:
+            kind = _KINDS.get(Path(entry.name).suffix, "json")
+            kinds.setdefault(kind, []).append(glob.escape(entry.name).replace(":", "[:]"))
+    names = {kind: "default" if len(kinds) == 1 else kind for kind in kinds}
+    return [{"config_name": names[kind], "data_files": shards} for kind, shards in kinds.items()]
 
 
 def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a table in Markdown."""
     lines = [header, ("---",) * len(header), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _code(name: str) -> str:
+    """A name as code on one line of Markdown, whatever is in it."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
 
 
 def _sources(manifest: Manifest) -> str:
@@ -130,7 +158,7 @@ def _readme(
             "pile-tools trace --data . --step 0 --row 0   # and where it came from\n"
             "pile-tools verify .                          # whether every byte is as it was written\n```\n\n"
         )
-    rows = [(f"`{entry.name}`", f"{entry.bytes:,}", f"`{entry.sha256}`") for entry in files]
+    rows = [(_code(entry.name), f"{entry.bytes:,}", f"`{entry.sha256}`") for entry in files]
     citation = f"## Citation\n\n```\n{description.citation}\n```\n\n" if description.citation else ""
     return (
         f"# {description.name}\n\n{description.description}\n\n{tokens}"

@@ -8,6 +8,7 @@ from stands under prov:wasDerivedFrom.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from pile_tools.formats.manifest import FileEntry, Manifest
 
@@ -139,11 +140,16 @@ def croissant(description: Description, manifest: Manifest, files: Sequence[File
     }
 
 
+def _identifier(name: str) -> str:
+    """The ``@id`` of a file: its name, with what is not allowed in an IRI's path percent-encoded."""
+    return quote(name, safe="/")
+
+
 def _file_object(entry: FileEntry) -> dict[str, Any]:
     types = next((types for suffix, types in _TYPES if entry.name.endswith(suffix)), None)
     return {
         "@type": "cr:FileObject",
-        "@id": entry.name,
+        "@id": _identifier(entry.name),
         "name": entry.name,
         "contentUrl": entry.name,
         "contentSize": f"{entry.bytes} B",
@@ -166,7 +172,7 @@ def _record_set(file: str) -> dict[str, Any]:
                 "name": field,
                 "description": text,
                 "dataType": kind,
-                "source": {"fileObject": {"@id": file}, "extract": {"column": field}},
+                "source": {"fileObject": {"@id": _identifier(file)}, "extract": {"column": field}},
             }
             for field, (kind, text) in fields.items()
         ],

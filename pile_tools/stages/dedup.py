@@ -2,7 +2,9 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,11 +13,14 @@ import pyarrow as pa
 import zstandard
 
 from pile_tools import __version__
-from pile_tools.algorithms.words import UNICODE_VERSION
+from pile_tools.algorithms.unicode_data import UNICODE_VERSION
 from pile_tools.errors import ParameterError, PileToolsError
-from pile_tools.formats.corpus import UNFINISHED_NAME, list_shards
+from pile_tools.formats.corpus import UNFINISHED_NAME, find_corpus, with_parents
+from pile_tools.formats.free_space import space_warning
 from pile_tools.formats.history import carry_history
+from pile_tools.formats.machine import default_workers, memory_bytes
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
+from pile_tools.formats.parquet_copy import check_columns
 from pile_tools.stages.dedup_against import find_against
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths, read_info
 from pile_tools.stages.dedup_job import DedupJob
@@ -24,20 +29,16 @@ from pile_tools.stages.dedup_run import DedupRun
 from pile_tools.stages.dedup_tables import DEDUP_NAME, SKIPPED_NAME
 from pile_tools.stages.dedup_workers import start_workers
 from pile_tools.stages.dedup_write import Written
-from pile_tools.stages.executor import Progress, TaskPool, default_workers, no_progress
+from pile_tools.stages.executor import Progress, TaskPool, no_progress
 from pile_tools.stages.pile_dedupe import load_word_tokenizer
+from pile_tools.stages.skipped_records import ANY_SHARE
 from pile_tools.stages.workspace import InputFile, Workspace
 
-__all__ = ["dedup", "default_memory", "task_budget"]
+__all__ = ["dedup", "task_budget"]
 
 _PROCESS_BYTES = 200 << 20  # Python, NumPy, Arrow, the compiled kernels, one batch of text
 _LEAST_MEMORY = 2 * _PROCESS_BYTES
 _LEAST_BUDGET = 32 << 20
-
-
-def default_memory() -> int:
-    """Half of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def task_budget(memory: int, workers: int) -> int:
@@ -46,7 +47,11 @@ def task_budget(memory: int, workers: int) -> int:
 
 
 def _manifest(
-    run: DedupRun, inputs: Sequence[FileEntry], parameters: dict[str, object], versions: dict[str, str]
+    run: DedupRun,
+    inputs: Sequence[FileEntry],
+    passed_over: dict[str, int],
+    parameters: dict[str, object],
+    versions: dict[str, str],
 ) -> Manifest:
     files, paths = run.files, run.files.paths
     own = range(files.n_against_shards, len(run.shards))
@@ -55,6 +60,8 @@ def _manifest(
     outputs += [file_entry(run.output / name) for name in tables]
     outputs += [file_entry(run.output / name, name) for name in carry_history(run.shards, run.output)]
     counts = count_everything(files, own)
+    if passed_over:
+        counts["passed_over"] = passed_over
     if counts["documents"] != counts["kept"] + counts["removed"]:
         raise PileToolsError(
             f"{run.output}: {counts['documents']} documents in, but {counts['kept']} kept and "
@@ -66,9 +73,9 @@ def _manifest(
     return Manifest(
         stage="dedup",
         parameters=parameters,
-        inputs=[
-            FileEntry(entry.name, entry.bytes, entry.sha256, documents.get(entry.name)) for entry in inputs
-        ],
+        inputs=with_parents(
+            [replace(entry, documents=documents.get(entry.name)) for entry in inputs], run.shards
+        ),
         outputs=outputs,
         counts=counts,
         parents=sorted({shard.parent for shard in run.shards if shard.parent is not None}),
@@ -96,9 +103,11 @@ def dedup(
     job: DedupJob,
     *,
     against: Sequence[str | os.PathLike[str]] = (),
+    max_skipped: Fraction = ANY_SHARE,
     workers: int | None = None,
     memory: int | None = None,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Write the corpus ``inputs`` without its duplicates into the directory ``output``; return its manifest.
 
@@ -108,10 +117,17 @@ def dedup(
     ``output`` gets a shard for each input shard, under its name, ``dedup.parquet`` with a row for each
     removed document, and ``manifest.json``. A run that was stopped is resumed by the same call; a
     finished one is left as it is. No byte depends on ``workers`` (processes, default one for each
-    core) or ``memory`` (bytes, default half of the machine's).
+    core) or ``memory`` (bytes, default half of the machine's or
+    the cgroup's).
+
+    ``warn`` is called with a line where the free space of the disk may not suffice.
+
+    Where more than the share ``max_skipped`` of the records is skipped, nothing is written; a call with a
+    larger one goes on with what was read.
 
     Raises ParameterError for a memory too small, PileToolsError where the directory holds something
-    else, DataError for damaged input, UnfinishedError where the same call can go on later.
+    else, DataError for damaged input, RecordsError for records that are no documents, UnfinishedError
+    where the same call can go on later.
     """
     output = Path(output)
     if against and job.method == "pile-dedupe":
@@ -119,21 +135,24 @@ def dedup(
     if job.method == "pile-dedupe":
         load_word_tokenizer()
     start_workers(inputs, workers, output)
-    others = find_against([Path(directory) for directory in against], job)
-    shards = list_shards(inputs, leave_out=output)
-    memory = default_memory() if memory is None else memory
+    corpus = find_corpus(inputs, leave_out=output)
+    shards = corpus.shards
+    others = find_against([Path(directory) for directory in against], job, [shard.name for shard in shards])
+    memory = memory_bytes() // 2 if memory is None else memory
     if memory < _LEAST_MEMORY:
         raise ParameterError(f"memory of {memory} bytes: at least {_LEAST_MEMORY >> 20}M is needed")
     workers = max(1, min(workers or default_workers(), memory // _LEAST_MEMORY))
     budget = task_budget(memory, workers)
     parameters, versions = job.parameters(), _versions(job)
     if others:
-        parameters["against"] = [Path(directory).resolve().name for directory in against]
+        parameters["against"] = list(dict.fromkeys(other.label for other in others))
     for shard in shards:
         if shard.name in (DEDUP_NAME, SKIPPED_NAME):
             raise ParameterError(
                 f"{shard.path}: a shard of this name would collide with the table {shard.name}"
             )
+        if shard.format == ".parquet":
+            check_columns(shard.path)
     files_of_shards = [
         *(other.inputs() for other in others),
         *([InputFile(shard.path, shard.name, shard.sha256)] for shard in shards),
@@ -159,11 +178,14 @@ def dedup(
     ) as workspace:
         if workspace.finished is not None:
             return workspace.finished
+        # What stays is at most what came in; the work files beside it are smaller.
+        if warning := space_warning(output, sum(shard.path.stat().st_size for shard in shards)):
+            warn(warning)
         shards = [*(other.shard for other in others), *shards]
         files = CorpusFiles(DedupPaths(workspace.work), len(shards), len(others))
         with TaskPool(workers, "forkserver") as pool:
-            run = DedupRun(job, others, shards, output, files, pool, memory, budget, progress)
+            run = DedupRun(job, others, shards, output, files, pool, memory, budget, max_skipped, progress)
             run.run()
-        manifest = _manifest(run, workspace.input_entries, parameters, versions)
+        manifest = _manifest(run, workspace.input_entries, corpus.passed_over, parameters, versions)
         workspace.finish(manifest)
     return manifest

@@ -1,22 +1,24 @@
 """Another deduplicated corpus that a corpus is compared against, by its text or by its saved signatures."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pile_tools.algorithms.words import UNICODE_VERSION
-from pile_tools.errors import DataError, ParameterError
+from pile_tools.algorithms.unicode_data import UNICODE_VERSION
+from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import ReadCounts
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.npy import NpyFile, NpyWriter, write_npy
 from pile_tools.formats.signatures import DOCUMENT, KINDS, SavedSignatures
 from pile_tools.stages.dedup_files import CorpusFiles, DedupPaths
-from pile_tools.stages.dedup_job import DedupJob
+from pile_tools.stages.dedup_job import RULES, DedupJob
 from pile_tools.stages.dedup_sets import SET_KINDS
 from pile_tools.stages.dedup_sign import KeyWriter, write_info
 from pile_tools.stages.workspace import InputFile
@@ -29,12 +31,13 @@ _SETS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """One shard of another deduplicated corpus; ``shard.name`` begins with the directory's and a colon.
+    """One shard of another deduplicated corpus; ``shard.name`` begins with ``label`` and a colon.
 
     ``saved``: the files under ``directory`` of its signatures, where they stand for its text; else none.
     """
 
     shard: Shard
+    label: str
     directory: Path
     own_name: str
     saved: tuple[InputFile, ...]
@@ -64,7 +67,7 @@ def _saved_files(directory: Path, manifest: Manifest, own_name: str, name: str) 
 
 def _usable(manifest: Manifest, job: DedupJob) -> bool:
     """Whether the signatures that a manifest lists are those that ``job`` would make."""
-    same = ("ngram", "num_perm", "seed", "scheme", "method")
+    same = ("rules", "normalize", "ngram", "num_perm", "seed", "scheme", "method")
     wanted = job.parameters()
     return (
         bool(manifest.parameters.get("save_signatures"))
@@ -73,37 +76,65 @@ def _usable(manifest: Manifest, job: DedupJob) -> bool:
     )
 
 
-def find_against(directories: list[Path], job: DedupJob) -> list[Against]:
-    """The shards of other deduplicated corpora, in their order.
+def _label(name: str, names: Collection[str], labels: Collection[str]) -> str:
+    """A label for a directory called ``name`` by which its shards have addresses of their own.
 
-    Raises ParameterError for a directory that is none, or whose last part another has too, and DataError
-    where the manifest of one does not list signatures that it should hold.
+    It has no colon, so that an address tells where it ends. Where another directory of ``labels`` has it, or
+    one of the corpus's own shards ``names`` begins with it and a colon, it is numbered: name-2, name-3 …
     """
-    found: list[Against] = []
-    labels: set[str] = set()
+    stem = name.replace(":", "-")
+    label, n = stem, 1
+    while label in labels or any(own.startswith(f"{label}:") for own in names):
+        n += 1
+        label = f"{stem}-{n}"
+    return label
+
+
+def _refuse_former_rules(directory: Path, manifest: Manifest) -> None:
+    rules = manifest.parameters.get("rules")
+    if manifest.parameters.get("method") == "minhash" and rules != RULES:
+        raise PileToolsError(
+            f"{directory}: deduplicated by rules {rules or 1} of what a word is, and this version has rules "
+            f"{RULES}; deduplicate its corpus again with this version, or add that corpus to IN"
+        )
+
+
+def find_against(directories: list[Path], job: DedupJob, names: Collection[str]) -> list[Against]:
+    """The shards of other deduplicated corpora, in their order; ``names`` are of the corpus's own shards.
+
+    Raises ParameterError for a directory that is none, or whose last part another has too, PileToolsError for
+    one that an earlier version made by other rules, and DataError where the manifest of one does not list
+    signatures that it should hold.
+    """
+    shards_against: list[Against] = []
+    directory_names: set[str] = set()
+    labels: list[str] = []
     for directory in directories:
-        label = directory.resolve().name
+        name = directory.resolve().name
         manifest = Manifest.read(directory)
         if manifest.stage != "dedup":
             raise ParameterError(
                 f"{directory}: made by `pile-tools {manifest.stage}`, not by `pile-tools dedup`"
             )
-        if label in labels:
-            raise ParameterError(
-                f"{directory}: two directories called {label} to compare against; rename one"
-            )
-        labels.add(label)
+        if name in directory_names:
+            raise ParameterError(f"{directory}: two directories called {name} to compare against; rename one")
+        problem = name_problem(name, nested=False)
+        if problem is not None:
+            raise ParameterError(f"{directory}: a name {problem}, and tables hold it; rename the directory")
+        _refuse_former_rules(directory, manifest)
+        directory_names.add(name)
+        labels.append(_label(name, names, labels))
         saved = _usable(manifest, job)
         if saved:
-            names = [entry.name for entry in manifest.outputs if entry.documents is not None]
-            shards = [Shard(directory / name, name, manifest.identity) for name in names]
+            entries = [entry for entry in manifest.outputs if entry.documents is not None]
+            shards = [Shard(entry.path(directory), entry.name, manifest.identity) for entry in entries]
         else:
             shards = list_shards([directory])
         for shard in shards:
-            named = replace(shard, name=f"{label}:{shard.name}")
+            named = shard.called(f"{labels[-1]}:{shard.name}")
             files = _saved_files(directory, manifest, shard.name, named.name) if saved else ()
-            found.append(Against(named, directory, shard.name, files))
-    return found
+            shards_against.append(Against(named, labels[-1], directory, shard.name, files))
+    return shards_against
 
 
 def sign_saved(against: Against, job: DedupJob, paths: DedupPaths, index: int) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "decide",
     "decide_last_stays",
     "link_documents",
+    "nearest_pairs",
     "partner_pairs",
 ]
 
@@ -35,12 +36,15 @@ DECISION = np.dtype(
 """One removed document; ``union`` is 0 where nothing was verified."""
 
 
-LINKED_KINDS = ("ids", "first_same", "kept", "component")
+LINKED_KINDS = ("ids", "first_same", "other_same", "kept", "component")
 
-LINKED_BYTES = 56
+LINKED_BYTES = 64
 """Memory that the decision takes for each document that is linked to another."""
 
 _AT_ONCE = 1 << 18
+
+SMALL_COMPONENT = 64
+"""Documents of a component in which each is compared with all, where that is needed to name its partner."""
 
 Places = NDArray[np.int32]
 
@@ -49,12 +53,14 @@ Places = NDArray[np.int32]
 class Linked:
     """The documents that are linked to another, ``ids``: int64 [n], ascending; "places" are indices into it.
 
-    All int32 [n]. ``first_same``: place of the first document with the same words. ``kept``: place of the
-    document that stays for its component. ``component``: its number, −1 where nothing of it is removed.
+    All int32 [n]. ``first_same``: place of the first document with the same words. ``other_same``: place of
+    the first other one, −1 for none. ``kept``: place of the document that stays for its component.
+    ``component``: its number, −1 where nothing of it is removed.
     """
 
     ids: NDArray[np.int64]
     first_same: Places
+    other_same: Places
     kept: Places
     component: Places
 
@@ -71,10 +77,16 @@ class Linked:
         found: NDArray[np.int64] = np.searchsorted(self.ids, ids)
         return found
 
-    def pieces(self) -> Iterator[NDArray[np.int64]]:
-        """All places, some at a time."""
-        for start in range(0, len(self.ids), _AT_ONCE):
-            yield np.arange(start, min(start + _AT_ONCE, len(self.ids)))
+    def pieces(self, size: int = _AT_ONCE) -> Iterator[NDArray[np.int64]]:
+        """All places, ``size`` at a time."""
+        for start in range(0, len(self.ids), size):
+            yield np.arange(start, min(start + size, len(self.ids)))
+
+    def removed(self, places: NDArray[np.int64], n_against: int) -> NDArray[np.int64]:
+        """Those of ``places`` whose documents are removed."""
+        gone = (self.component[places] >= 0) & (self.kept[places] != places)
+        removed: NDArray[np.int64] = places[gone & (self.ids[places] >= n_against)]
+        return removed
 
 
 def _same_pairs(files: CorpusFiles, parts: int) -> Iterator[NDArray[np.int64]]:
@@ -112,10 +124,13 @@ def link_documents(
             f"{len(ids) * LINKED_BYTES} bytes to decide; give more with `--memory` to go on"
         )
     parent = np.arange(len(ids), dtype=np.int32)
-    first_same = parent.copy()
+    first_same, other_same = parent.copy(), np.full(len(ids), -1, dtype=np.int32)
     for piece in _same_pairs(files, same_parts):
         first, other = np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1])
-        first_same[other] = first
+        first_same[other] = other_same[other] = first
+        # Others ascend, and the last value that is put at an index stays: the lowest.
+        new = np.flatnonzero(other_same[first] < 0)[::-1]
+        other_same[first[new]] = other[new]
         unite(parent, first, other)
     for piece in _edge_pairs(edge_files):
         unite(parent, np.searchsorted(ids, piece[:, 0]), np.searchsorted(ids, piece[:, 1]))
@@ -129,7 +144,7 @@ def link_documents(
     heads = np.flatnonzero(own)
     numbers = np.full(len(ids), -1, dtype=np.int32)
     numbers[heads] = np.arange(len(heads))
-    Linked(ids, first_same, kept, numbers[roots]).write(files)
+    Linked(ids, first_same, other_same, kept, numbers[roots]).write(files)
 
 
 def partner_pairs(files: CorpusFiles) -> None:
@@ -138,13 +153,40 @@ def partner_pairs(files: CorpusFiles) -> None:
     One of a pair is the first with its words, the other the first with the words of what stays for it.
     """
     linked = Linked.read(files)
-    with atomic_write(files.paths.partner_pairs) as file, NpyWriter(file, np.int64, (2,)) as writer:
+    with atomic_write(files.paths.asked("partner")) as file, NpyWriter(file, np.int64, (2,)) as writer:
         for places in linked.pieces():
             keepers = linked.first_same[linked.kept[places]]
             asked = (linked.first_same[places] == places) & (keepers != places)
             asked &= linked.component[places] >= 0
             one, two = linked.ids[places[asked]], linked.ids[keepers[asked]]
             writer.append(np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1))
+
+
+def nearest_pairs(files: CorpusFiles, partner_files: list[Path]) -> None:
+    """Write the pairs by which the most similar document is found: int64 [n, 2], (lower, higher).
+
+    Each removed document of a small component, unless its partner is the kept one or has its words, with
+    every document of the component that is the first with its words.
+    """
+    linked = Linked.read(files)
+    similar = _Similar.read(linked, [], partner_files)
+    firsts = np.flatnonzero((linked.component >= 0) & (linked.first_same == np.arange(len(linked.ids))))
+    firsts = firsts[np.argsort(linked.component[firsts], kind="stable")]
+    bounds = np.searchsorted(linked.component[firsts], np.arange(linked.component.max(initial=-1) + 2))
+    sizes = np.bincount(linked.component[linked.component >= 0], minlength=len(bounds) - 1)
+    with (
+        atomic_write(files.paths.asked("nearest")) as file,
+        NpyWriter(file, np.int64, (2,)) as writer,
+    ):
+        for places in linked.pieces(_AT_ONCE // SMALL_COMPONENT):
+            tied = similar.tied(linked, linked.removed(places, files.n_against))
+            tied = tied[sizes[linked.component[tied]] <= SMALL_COMPONENT]
+            starts, counts = bounds[linked.component[tied]], np.diff(bounds)[linked.component[tied]]
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            one = linked.ids[np.repeat(tied, counts)]
+            two = linked.ids[firsts[np.repeat(starts, counts) + within]]
+            pairs = np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1)
+            writer.append(pairs[one != two])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +223,13 @@ class _Similar:
                 found.kept_union[one[right]] = edges["union"][right]
         return found
 
+    def tied(self, linked: Linked, removed: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of ``removed`` whose partner neither stays nor has the same words."""
+        with_kept = self.kept_union[linked.first_same[removed]] > 0
+        same_as_kept = linked.first_same[removed] == linked.first_same[linked.kept[removed]]
+        tied: NDArray[np.int64] = removed[~with_kept & ~same_as_kept & (linked.other_same[removed] < 0)]
+        return tied
+
 
 def _decisions(linked: Linked, removed: NDArray[np.int64], similar: _Similar | None) -> NDArray[np.void]:
     """The decisions about the documents at places ``removed``."""
@@ -193,11 +242,10 @@ def _decisions(linked: Linked, removed: NDArray[np.int64], similar: _Similar | N
         return rows
     with_kept = similar.kept_union[group] > 0
     same_as_kept = group == linked.first_same[kept]
-    # The first document with its words is another document, unless it is itself the first.
-    same = ~with_kept & ~same_as_kept & (group != removed)
-    tied = ~with_kept & ~same_as_kept & (group == removed)
+    same = ~with_kept & ~same_as_kept & (linked.other_same[removed] >= 0)
+    tied = np.isin(removed, similar.tied(linked, removed), assume_unique=True)
     partner = kept.copy()
-    partner[same] = group[same]
+    partner[same] = linked.other_same[removed[same]]
     partner[tied] = similar.best[removed[tied]]
     if (partner < 0).any():
         raise PileToolsError("a removed document has no partner; this is a defect of pile-tools")
@@ -213,17 +261,15 @@ def _decisions(linked: Linked, removed: NDArray[np.int64], similar: _Similar | N
 def decide(files: CorpusFiles, job: DedupJob, edge_files: list[Path], partner_files: list[Path]) -> None:
     """Write a ``DECISION`` for each removed document, in corpus order.
 
-    The partner is the kept document where the two reach the threshold, else a document with the same
-    words, else the most similar document that a verified pair ties it to.
+    The partner is the kept document where the two reach the threshold, else the first other document with
+    the same words, else the most similar of the pairs in ``edge_files``.
     """
     linked = Linked.read(files)
     verified = job.method == "text" or job.verify == "exact"
     similar = _Similar.read(linked, edge_files, partner_files) if verified else None
     with atomic_write(files.paths.decision) as file, NpyWriter(file, DECISION) as writer:
         for places in linked.pieces():
-            gone = (linked.component[places] >= 0) & (linked.kept[places] != places)
-            gone &= linked.ids[places] >= files.n_against
-            writer.append(_decisions(linked, places[gone], similar))
+            writer.append(_decisions(linked, linked.removed(places, files.n_against), similar))
 
 
 def decide_last_stays(files: CorpusFiles, star_files: list[Path]) -> None:

@@ -72,9 +72,8 @@ class DedupPaths:
     def linked(self, kind: str) -> Path:
         return self.root / f"decision/linked-{kind}.npy"
 
-    @property
-    def partner_pairs(self) -> Path:
-        return self.root / "decision/partner-pairs.npy"
+    def asked(self, round_: str) -> Path:
+        return self.root / f"decision/{round_}-pairs.npy"
 
     @property
     def decision(self) -> Path:

@@ -6,10 +6,11 @@ from typing import Any, Literal
 from pile_tools.algorithms.lsh import Bands, datasketch_bands, recall_bands
 from pile_tools.algorithms.minhash import Scheme
 from pile_tools.algorithms.shingle import MAX_NGRAM
+from pile_tools.algorithms.unicode_data import Normalization
 from pile_tools.errors import ParameterError
 from pile_tools.formats.documents import BadRecordPolicy
 
-__all__ = ["DedupJob", "Keep", "Preset", "Verify", "resolve_job"]
+__all__ = ["RULES", "DedupJob", "Keep", "Preset", "Verify", "resolve_job"]
 
 Verify = Literal["exact", "none"]
 Keep = Literal["first", "last", "longest"]
@@ -20,6 +21,9 @@ DEFAULT_NGRAM = 5
 DEFAULT_NUM_PERM = 128
 DEFAULT_SEED = 1
 DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
+
+RULES = 2
+"""What words, partners and equal texts are: ``rules`` of a manifest, which version 0.1.0 does not name."""
 
 MAX_NUM_PERM = 4096
 """Recall at any threshold needs no more, and datasketch's search for its bands takes longer than linear."""
@@ -45,6 +49,7 @@ class DedupJob:
     verify: Verify
     keep: Keep
     preset: Preset | None
+    normalize: Normalization
     ngram: int
     num_perm: int
     seed: int
@@ -75,8 +80,12 @@ class DedupJob:
             "text_field": self.text_field,
             "source_field": self.source_field,
         }
+        if self.method != "pile-dedupe":
+            common["rules"] = RULES
         if self.method == "text":
             return common
+        if self.method == "minhash":
+            common["normalize"] = self.normalize
         return common | {
             "threshold": self.threshold,
             "verify": self.verify,
@@ -118,6 +127,7 @@ def resolve_job(
     keep: Keep | None = None,
     preset: Preset | None = None,
     exact: bool = False,
+    normalize: Normalization | None = None,
     ngram: int | None = None,
     num_perm: int | None = None,
     seed: int | None = None,
@@ -127,7 +137,7 @@ def resolve_job(
     source_field: str = "meta.pile_set_name",
     save_signatures: bool = False,
 ) -> DedupJob:
-    """Fill in what is None: threshold 0.87, 5-grams, 128 permutations of seed 1, or as the preset has it.
+    """Fill in what is None: threshold 0.87, NFC, 5-grams, 128 permutations of seed 1, or as a preset has it.
 
     Raises ParameterError for values out of range or at odds with each other.
     """
@@ -136,6 +146,7 @@ def resolve_job(
             "threshold": threshold,
             "verify": verify,
             "preset": preset,
+            "normalize": normalize,
             "ngram": ngram,
             "num-perm": num_perm,
             "seed": seed,
@@ -162,10 +173,10 @@ def resolve_job(
     perms = DEFAULT_NUM_PERM if num_perm is None else num_perm
     value = float(threshold)
     if preset == "pile-dedupe":
-        if keep or save_signatures or ngram != 5:
+        if keep or save_signatures or normalize or ngram != 5:
             raise ParameterError(
                 "--preset pile-dedupe keeps the last of a group and has 5-grams of its own: "
-                "leave out --keep, --ngram and --save-signatures"
+                "leave out --keep, --ngram, --normalize and --save-signatures"
             )
         if num_perm is None:
             perms = _pile_dedupe_num_perm(value)
@@ -181,6 +192,8 @@ def resolve_job(
         verify=resolved_verify,
         keep="last" if preset == "pile-dedupe" else keep or "first",
         preset=preset,
+        # A preset takes texts as its model does, as they are.
+        normalize=normalize or ("none" if exact or preset else "nfc"),
         ngram=ngram,
         num_perm=perms,
         seed=seed,

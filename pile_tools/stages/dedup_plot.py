@@ -4,26 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.formats.atomic import atomic_write
 from pile_tools.stages.dedup_report import in_order
 
-__all__ = ["check_plot", "plot_histograms"]
-
-_FORMATS = (".png", ".pdf", ".svg")
-
-
-def check_plot(path: Path) -> None:
-    """Raise where ``plot_histograms`` could not write ``path``: its format, its directory, matplotlib."""
-    if path.suffix not in _FORMATS:
-        raise ParameterError(f"{path}: a picture's name ends in {', '.join(_FORMATS)}")
-    if not path.parent.is_dir():
-        raise ParameterError(f"{path}: there is no directory {path.parent}")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise PileToolsError(
-            "--plot needs matplotlib; install it with `pip install 'pile-tools[plot]'`"
-        ) from None
+__all__ = ["plot_histograms"]
 
 
 def plot_histograms(counts: Mapping[str, Any], path: Path) -> None:
@@ -40,4 +24,5 @@ def plot_histograms(counts: Mapping[str, Any], path: Path) -> None:
     right.tick_params(axis="x", rotation=90)
     if not similarities:
         right.text(0.5, 0.5, "nothing was verified", ha="center", transform=right.transAxes)
-    figure.savefig(path, dpi=150)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=150)

@@ -10,6 +10,7 @@ write     copy what stays, record by record as it stands
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pile_tools.stages.dedup_decide import (
     decide,
     decide_last_stays,
     link_documents,
+    nearest_pairs,
     partner_pairs,
 )
 from pile_tools.stages.dedup_files import CorpusFiles, read_info
@@ -40,13 +42,14 @@ from pile_tools.stages.dedup_tables import DEDUP_NAME, SKIPPED_NAME, write_remov
 from pile_tools.stages.dedup_verify import (
     label_components,
     n_ranges,
+    verify_asked,
     verify_cross,
-    verify_partners,
     verify_star,
 )
 from pile_tools.stages.dedup_workers import SMALL_BYTES
 from pile_tools.stages.dedup_write import Written, write_inputs, write_kept
 from pile_tools.stages.executor import Progress, Task, TaskPool
+from pile_tools.stages.skipped_records import SkippedRecords, check_skipped
 
 __all__ = ["DedupRun"]
 
@@ -58,7 +61,7 @@ _LARGE_DOCUMENTS = 1 << 22
 @dataclass
 class DedupRun:
     """One deduplication under way. ``memory`` and ``budget``: bytes that all of it and
-    that one task may hold."""
+    that one task may hold; ``max_skipped``: the share of the records that may be skipped."""
 
     job: DedupJob
     against: list[Against]
@@ -68,6 +71,7 @@ class DedupRun:
     pool: TaskPool
     memory: int
     budget: int
+    max_skipped: Fraction
     progress: Progress
 
     def _tasks(self, label: str, tasks: Sequence[Task], *, small: bool) -> None:
@@ -217,21 +221,28 @@ class DedupRun:
             return
         partners: list[Path] = []
         if job.verify == "exact" and job.method != "text":
-            self._decision("ask", partner_pairs, (files,), (paths.partner_pairs,))
-            ranges = n_ranges(len(NpyFile.open(paths.partner_pairs)))
-            partners = self._verify(
-                "partner",
-                [
-                    Task(
-                        f"partner {i}",
-                        verify_partners,
-                        (files, job, i, self.budget),
-                        (paths.edges("partner", i, ranges),),
-                    )
-                    for i in range(ranges)
-                ],
-            )
+            self._decision("ask", partner_pairs, (files,), (paths.asked("partner"),))
+            partners = self._verify_asked("partner")
+            self._decision("near", nearest_pairs, (files, partners), (paths.asked("nearest"),))
+            edges = [*edges, *self._verify_asked("nearest")]
         self._decision("decide", decide, (files, job, edges, partners), (paths.decision,))
+
+    def _verify_asked(self, round_: str) -> list[Path]:
+        """Return the files of those pairs that the decision asks about which reach the threshold."""
+        files, paths = self.files, self.files.paths
+        ranges = n_ranges(len(NpyFile.open(paths.asked(round_))))
+        return self._verify(
+            round_,
+            [
+                Task(
+                    f"{round_} {i}",
+                    verify_asked,
+                    (files, self.job, round_, i, self.budget),
+                    (paths.edges(round_, i, ranges),),
+                )
+                for i in range(ranges)
+            ],
+        )
 
     def _decision(
         self, label: str, function: Callable[..., None], arguments: tuple[Any, ...], outputs: tuple[Path, ...]
@@ -264,9 +275,25 @@ class DedupRun:
         infos = (read_info(self.files.paths.info(index)) for index in range(len(self.shards)))
         return any(info["documents"] or info["rows"] > info["blank_lines"] for info in infos)
 
+    def _check_skipped(self) -> None:
+        own = range(self.files.n_against_shards, len(self.shards))
+        infos = [read_info(self.files.paths.info(index)) for index in own]
+        check_skipped(
+            (
+                SkippedRecords(
+                    info["documents"] + info["skipped_records"] + info["oversized_records"],
+                    info["skipped_records"],
+                    info["first_skipped"],
+                )
+                for info in infos
+            ),
+            self.max_skipped,
+        )
+
     def run(self) -> None:
         self.files.paths.make()
         self.sign()
+        self._check_skipped()
         if not self._has_rows():
             self.files.paths.remove()
             raise PileToolsError(

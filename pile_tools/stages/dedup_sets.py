@@ -49,7 +49,7 @@ def write_sets(shard: Shard, job: DedupJob, files: CorpusFiles, index: int) -> N
             if not np.array_equal(batch.rows, rows[found : found + len(batch)]):
                 break
             found += len(batch)
-            sets, ends = shingle_sets(batch.text, batch.offsets, job.ngram)
+            sets, ends = shingle_sets(batch.text, batch.offsets, job.ngram, job.normalize)
             offsets.append(ends[1:] + values.rows)
             values.append(sets)
         if found != len(chosen):

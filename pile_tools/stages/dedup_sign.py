@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pile_tools.algorithms.lsh import band_keys
 from pile_tools.algorithms.minhash import permutations
-from pile_tools.algorithms.shingle import first_words, sign_documents
+from pile_tools.algorithms.shingle import sign_documents
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.documents import DocumentBatch, ReadCounts, ShardReader
@@ -92,14 +92,14 @@ def _text_hashes(batch: DocumentBatch) -> NDArray[np.uint64]:
 def _sign_batch(batch: DocumentBatch, job: DedupJob, table: NDArray[np.void]) -> NDArray[np.uint32] | None:
     """Fill in the words and hashes of documents, and return their signatures where the method has some."""
     if job.method == "text":
-        table["words"] = first_words(batch.text, batch.offsets)
+        table["words"] = 1  # whole texts are compared, those without words too
         table["hash"] = _text_hashes(batch)
         return None
     if job.method == "pile-dedupe":
         table["words"] = 1  # the scripts make no exception of a document without words
         return sign_texts(batch.texts(), job.num_perm, job.seed)
     coefficients = _coefficients(job.num_perm, job.seed, job.scheme)
-    signed = sign_documents(batch.text, batch.offsets, job.ngram, coefficients)
+    signed = sign_documents(batch.text, batch.offsets, job.ngram, coefficients, job.normalize)
     table["words"] = signed.words
     table["hash"] = signed.word_hashes
     return signed.signatures
@@ -137,10 +137,15 @@ def sign_shard(shard: Shard, job: DedupJob, paths: DedupPaths, index: int) -> No
         sources=list(numbers),
         skipped=[list(entry) for entry in reader.skipped],
         oversized=reader.oversized,
+        first_skipped=reader.first_skipped,
     )
 
 
 def write_info(path: Path, counts: ReadCounts, **more: object) -> None:
     """Write what reading a shard counted, with its source names, skipped records and oversized rows."""
     with atomic_write(path) as file:
-        file.write(canonical_json({"sources": [], "skipped": [], "oversized": [], **asdict(counts), **more}))
+        file.write(
+            canonical_json(
+                {"sources": [], "skipped": [], "oversized": [], "first_skipped": "", **asdict(counts), **more}
+            )
+        )

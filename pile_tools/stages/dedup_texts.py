@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.corpus import Shard, list_shards
 from pile_tools.formats.documents import ShardReader
 from pile_tools.formats.history import History
+from pile_tools.formats.locations import parse_locations
 from pile_tools.formats.manifest import FileEntry, sha256_file
 from pile_tools.formats.signatures import SIGNATURES_NAME
 from pile_tools.stages.dedup_write import INPUTS_NAME
@@ -25,7 +24,7 @@ class TextGoneError(PileToolsError):
 
 @dataclass(frozen=True, slots=True)
 class InputTexts:
-    """Texts of the inputs of ``history.own``, which lies in ``output``.
+    """Texts of the inputs of ``history.own``, which lies in ``output``, each proved by its shard's SHA-256.
 
     They are looked for in ``corpus``, or where they were if that is empty.
     """
@@ -33,6 +32,7 @@ class InputTexts:
     output: Path
     history: History
     corpus: Sequence[Path] = ()
+    _proved: dict[str, tuple[Path, Mapping[str, Any]]] = field(default_factory=dict, repr=False)
 
     def text(self, name: str, row: int) -> str:
         """Return the text in ``row`` of input shard ``name``.
@@ -40,6 +40,13 @@ class InputTexts:
         Raises ParameterError for a shard that was no input, OutOfRangeError for a row without a
         document, TextGoneError where the shard is not found, DataError where it is not what was read.
         """
+        if name not in self._proved:
+            self._proved[name] = self._prove(name)
+        path, parameters = self._proved[name]
+        return _text(Shard(path, self._own_name(name)[1]), row, parameters)
+
+    def _prove(self, name: str) -> tuple[Path, Mapping[str, Any]]:
+        """The file that is what was read as ``name``, and the parameters by which it was read."""
         known = list(self._known(name))
         if not known:
             raise ParameterError(f"{self.output}: no input shard called {name!r}; {self._names()}")
@@ -49,8 +56,7 @@ class InputTexts:
                 f"{self._where(name) or name}: the shard is not where it was; say where its corpus is with "
                 "`--corpus`"
             )
-        path, parameters = _choose(paths, known)
-        return _text(Shard(path, self._own_name(name)[1]), row, parameters)
+        return _choose(paths, known)
 
     def _names(self) -> str:
         names = [entry.name for entry in self.history.own.inputs if entry.documents is not None]
@@ -81,7 +87,7 @@ class InputTexts:
 
     def _where(self, name: str) -> Path | None:
         hints = self.output / INPUTS_NAME
-        where = orjson.loads(hints.read_bytes()) if hints.exists() else {}
+        where = parse_locations(hints.read_bytes(), str(hints)) if hints.exists() else {}
         return Path(os.path.normpath(self.output / where[name])) if name in where else None
 
     def _paths(self, name: str) -> list[Path]:
@@ -96,25 +102,26 @@ class InputTexts:
             self.corpus,
             key=lambda path: (path.resolve().name in labels) != (path.resolve().name in expected),
         )
-        return [
-            shard.path for path in given for shard in list_shards([path]) if shard.name in (name, own_name)
-        ]
+        shards = [shard for path in given for shard in list_shards([path])]
+        if len(given) > 1 and not any(shard.name in (name, own_name) for shard in shards):
+            shards = list_shards(given)  # their names tell apart shards of one name
+        return [shard.path for shard in shards if shard.name in (name, own_name)]
 
 
 def _choose(
     paths: list[Path], known: list[tuple[FileEntry, Mapping[str, Any]]]
 ) -> tuple[Path, Mapping[str, Any]]:
-    """The file that is what was read; its content is hashed only where sizes leave a choice."""
+    """The file that is what was read, by its size and SHA-256. Raises DataError where none is."""
     fits = [(path, *one) for path in paths for one in known if path.stat().st_size == one[0].bytes]
-    if len({path for path, _, _ in fits}) > 1:
-        fits = [one for one in fits if sha256_file(one[0]) == one[1].sha256]
-        if not fits:
-            raise DataError(f"{paths[0]}: not what it was when it was deduplicated")
-    if not fits:
-        size = paths[0].stat().st_size
-        raise DataError(f"{paths[0]}: {size} bytes, but {known[0][0].bytes} when it was deduplicated")
-    path, _, parameters = fits[0]
-    return path, parameters
+    digests = {path: sha256_file(path) for path in dict.fromkeys(path for path, _, _ in fits)}
+    for path, entry, parameters in fits:
+        if digests[path] == entry.sha256:
+            return path, parameters
+    remedy = "name the corpus as it was with `--corpus`"
+    if fits:
+        raise DataError(f"{fits[0][0]}: changed since it was deduplicated (another SHA-256); {remedy}")
+    size = paths[0].stat().st_size
+    raise DataError(f"{paths[0]}: {size} bytes, but {known[0][0].bytes} when it was deduplicated; {remedy}")
 
 
 def _text(shard: Shard, row: int, parameters: Mapping[str, Any]) -> str:

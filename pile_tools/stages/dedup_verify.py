@@ -1,8 +1,9 @@
-"""Verify candidate pairs by the exact similarity of their sets, in three rounds of tasks.
+"""Verify candidate pairs by the exact similarity of their sets, in four rounds of tasks.
 
 star      each member of a bucket with the bucket's first
 cross     members of a bucket that the first round left in different components
 partner   each removed document with the kept one, to name it where they are similar enough
+nearest   the other removed documents with all of their component, where it is small
 """
 
 from bisect import bisect_left
@@ -20,7 +21,7 @@ from pile_tools.stages.dedup_files import EDGE, CorpusFiles
 from pile_tools.stages.dedup_job import DedupJob
 from pile_tools.stages.dedup_sets import SetStore, verify_pairs
 
-__all__ = ["label_components", "n_ranges", "verify_cross", "verify_partners", "verify_star"]
+__all__ = ["label_components", "n_ranges", "verify_asked", "verify_cross", "verify_star"]
 
 _MAX_RANGE = 1 << 16  # documents whose pairs with earlier ones make up one task, at most
 _MIN_RANGE = 1 << 10
@@ -112,8 +113,8 @@ def verify_cross(files: CorpusFiles, job: DedupJob, band: int, part: int, parts:
     _write_edges(files, target, job, cross_pairs(members, offsets, own), budget)
 
 
-def verify_partners(files: CorpusFiles, job: DedupJob, index: int, budget: int) -> None:
-    """Verify one range of the pairs that the decision asks about."""
-    file = NpyFile.open(files.paths.partner_pairs)
+def verify_asked(files: CorpusFiles, job: DedupJob, round_: str, index: int, budget: int) -> None:
+    """Verify one range of the pairs that the decision asks about in ``round_``."""
+    file = NpyFile.open(files.paths.asked(round_))
     pairs = file.read(*_range(len(file), index))
-    _write_edges(files, files.paths.edges("partner", index, n_ranges(len(file))), job, [pairs], budget)
+    _write_edges(files, files.paths.edges(round_, index, n_ranges(len(file))), job, [pairs], budget)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pile_tools.formats.corpus import list_shards
-from pile_tools.stages.executor import default_workers, start_server
+from pile_tools.formats.machine import default_workers
+from pile_tools.stages.executor import start_server
 
 __all__ = ["SMALL_BYTES", "start_workers"]
 

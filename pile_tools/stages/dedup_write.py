@@ -13,6 +13,7 @@ from pile_tools.errors import PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.manifest import FileEntry, canonical_json, file_entry
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.npy import NpyFile
 from pile_tools.formats.shard_copy import copy_rows
 from pile_tools.stages.dedup_against import save_signatures
@@ -68,7 +69,7 @@ def write_kept(shard: Shard, job: DedupJob, files: CorpusFiles, index: int, outp
     keep = np.ones(info["rows"], dtype=np.bool_)
     keep[np.array([row for row, _ in info["skipped"]], dtype=np.int64)] = False
     keep[rows[removed]] = False
-    target = output / shard.name
+    target = path_inside(output, shard.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     copied = copy_rows(shard, keep, target)
     kept = len(removed) - int(removed.sum())
@@ -106,7 +107,7 @@ class Written:
     @classmethod
     def read(cls, path: Path) -> Self:
         value = read_info(path)
-        entries = [FileEntry.from_json(entry) for entry in value["entries"]]
+        entries = [FileEntry.from_json(entry, str(path)) for entry in value["entries"]]
         return cls(entries, value["kept"], value["removed"], value["sources"])
 
 

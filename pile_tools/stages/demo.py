@@ -16,6 +16,7 @@ from pile_tools.formats.corpus import Shard
 from pile_tools.formats.lines import shard_lines
 from pile_tools.formats.manifest import FileEntry, Manifest, file_entry
 from pile_tools.formats.zstd import RowFrameWriter
+from pile_tools.stages.demo_themes import theme
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 
@@ -47,8 +48,7 @@ def _library_files(library: Path) -> Iterator[tuple[str, str]]:
 
 
 def _record(name: str, text: str) -> bytes:
-    source = name.split("/")[0].removesuffix(".py").removesuffix(".txt")
-    meta = {"pile_set_name": source, "file": name}
+    meta = {"pile_set_name": theme(name), "file": name}
     return orjson.dumps({"text": text, "meta": meta}, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -74,7 +74,7 @@ def make_demo_corpus(
     """Write a Pile-style corpus of ``.jsonl.zst`` shards and ``tokenizer.json`` into ``directory``.
 
     Each ``.py`` and ``.txt`` file of ``library`` (default: the running Python's standard library, without
-    its tests) is one document, ``{"text": …, "meta": {"pile_set_name": top-level module, "file": …}}``;
+    its tests) is one document, ``{"text": …, "meta": {"pile_set_name": theme of its module, "file": …}}``;
     the documents are dealt to the shards in turn. The bytes depend on the files alone. Returns the
     manifest.
     """

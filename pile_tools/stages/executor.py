@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from pile_tools.errors import UnfinishedError
+from pile_tools.formats.machine import default_workers
 
-__all__ = ["Progress", "Task", "TaskPool", "default_workers", "no_progress", "run_tasks", "start_server"]
+__all__ = ["Progress", "Task", "TaskPool", "no_progress", "run_tasks", "start_server"]
 
 Progress = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, and of how much."""
@@ -46,11 +47,6 @@ class Task:
     @property
     def done(self) -> bool:
         return all(path.exists() for path in self.outputs)
-
-
-def default_workers() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_server(module: str) -> None:

@@ -100,8 +100,8 @@ def addresses(history: History, shard: str, row: int) -> list[Address]:
     """
     manifest = history.own
     found = [Address(manifest.stage, manifest.identity, shard, row)]
-    while (maker := history.maker_of(manifest, shard)) is not None and maker.stage == "dedup":
-        row = int(original_rows(history.removed(maker.identity, shard), np.array([row], np.int64))[0])
-        manifest = maker
+    while (made := history.maker_of(manifest, shard)) is not None and made[0].stage == "dedup":
+        manifest, shard = made
+        row = int(original_rows(history.removed(manifest.identity, shard), np.array([row], np.int64))[0])
         found.append(Address(manifest.stage, manifest.identity, shard, row))
     return found

@@ -1,6 +1,5 @@
 """Make the order in which training reads a token dataset: three index maps and ``order.json``."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,24 +17,33 @@ from pile_tools.algorithms.recipes import (
     neox_order,
 )
 from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.formats.atomic import sweep_partials
+from pile_tools.formats.free_space import require_space
+from pile_tools.formats.locks import DirectoryLock, remove_stray_lock
+from pile_tools.formats.machine import memory_bytes
 from pile_tools.formats.map_files import write_array
 from pile_tools.formats.mmidx import check_index
-from pile_tools.formats.order_files import SEQUENTIAL, MapNames, OrderPlace, list_orders
+from pile_tools.formats.names import name_problem, path_inside
+from pile_tools.formats.order_files import PACKINGS, SEQUENTIAL, MapNames, OrderPlace, list_orders
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
 
 __all__ = [
+    "MANY_EPOCHS",
     "RECIPES",
     "OrderSummary",
     "checked_sizes",
     "make_order",
+    "new_record",
     "order_label",
     "publish_order",
     "remake",
     "stream_length",
 ]
 
+# Documents that are read more often than this teach a model little more (Muennighoff et al. 2023).
+MANY_EPOCHS: Final = 4
 RECIPES: Final = ("neox", "megatron-core", SEQUENTIAL)
 
 
@@ -53,6 +61,22 @@ class OrderSummary:
     samples_in_order: int
     existed: bool
 
+    @property
+    def steps_in_epoch(self) -> int:
+        """Whole steps that one epoch of the documents has."""
+        return count_samples(self.tokens, self.record.seq_length, 1) // self.record.batch_size
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be said of an order of many epochs: how far one of them reaches; None of any other."""
+        epochs = self.record.epochs
+        if epochs <= MANY_EPOCHS:
+            return None
+        return (
+            f"{self.path}: order {self.record.label} has {epochs:,} epochs; one epoch has "
+            f"{self.steps_in_epoch:,} steps of {self.record.batch_size:,} (--steps)"
+        )
+
 
 def make_order(
     data: str | Path | TokenDataset,
@@ -66,6 +90,7 @@ def make_order(
     name: str | None = None,
     split: str | None = None,
     part: str = "train",
+    names: str = "neox",
     output: Path | None = None,
 ) -> OrderSummary:
     """Make the order of the token dataset ``data`` and write it beside the dataset or into ``output``.
@@ -75,7 +100,8 @@ def make_order(
     ``num_samples`` is the number that the recipe is given, steps × batch_size unless said; the stream is
     the first steps × batch_size samples, or ``num_samples`` where no steps are given. ``split`` such as
     "969,30,1" draws on the documents of its ``part`` only (train, valid or test). ``name`` is "train_0",
-    and with a split the part, as GPT-NeoX calls them. The very same order is left as it is.
+    and with a split the part, as GPT-NeoX calls them; ``names`` "neox-2024" writes the maps under the
+    names by which GPT-NeoX since 2024 finds them. The very same order is left as it is.
 
     Raises ParameterError for parameters that make no order, DataError for a damaged dataset or where
     another order is in the way.
@@ -91,14 +117,45 @@ def make_order(
     dataset = data if isinstance(data, TokenDataset) else TokenDataset.open(data)
     if output is None and dataset.is_remote:
         raise ParameterError(f"{dataset.name}: name the directory for the order with -o (output=)")
-    label = order_label(dataset, recipe, name, num_samples, seq_length, seed)
+    label = order_label(dataset, recipe, name, num_samples, seq_length, seed, names)
     sizes = checked_sizes(dataset)
     documents = (0, dataset.n_sequences)
     if split is not None:
         documents = split_documents(split, dataset.n_sequences, recipe)[SPLIT_PARTS.index(part)]
         if documents[0] < 0 or documents[1] <= documents[0]:
             raise ParameterError(f"{dataset.name}: split {split} of its documents leaves none to {part}")
-    record = OrderRecord(
+    record = new_record(
+        dataset,
+        label=label,
+        recipe=recipe,
+        name=name,
+        seed=seed,
+        seq_length=seq_length,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        samples=samples,
+        documents=documents,
+        split=split,
+    )
+    return publish_order(dataset, sizes, record, output)
+
+
+def new_record(
+    dataset: TokenDataset,
+    *,
+    label: str,
+    recipe: str,
+    name: str,
+    seed: int,
+    seq_length: int,
+    batch_size: int,
+    num_samples: int,
+    samples: int,
+    documents: tuple[int, int],
+    split: str | None,
+) -> OrderRecord:
+    """Return the record of an order of ``dataset`` whose arrays are yet to be made."""
+    return OrderRecord(
         label=label,
         recipe=recipe,
         name=name,
@@ -118,7 +175,6 @@ def make_order(
         data_bytes=dataset.data_bytes,
         files=(),
     )
-    return publish_order(dataset, sizes, record, output)
 
 
 def publish_order(
@@ -133,19 +189,18 @@ def publish_order(
     ``check`` may refuse the arrays before they are written.
     """
     directory = output or dataset.directory
-    directory.mkdir(parents=True, exist_ok=True)
-    path, finished = _find_finished(LocalStore(directory), directory, dataset.prefix, record)
-    if finished is None:
-        if record.recipe == SEQUENTIAL:
-            _check_sequential(dataset, record, sizes)
-            made = record
-        else:
-            order = remake(dataset, record, sizes)
-            check(order)
-            made = _write(directory, record, order)
-        made.write(path)
-    else:
-        made = finished
+    path, finished = _find_finished(directory, dataset.prefix, record)
+    made = finished
+    if made is not None:
+        remove_stray_lock(directory)
+    else:  # a finished order needs no lock, which a directory that is read-only could not give
+        with DirectoryLock(directory):
+            sweep_partials(directory, own=False)
+            path, finished = _find_finished(directory, dataset.prefix, record)  # another run may have ended
+            path_inside(directory, path.name)
+            made = finished or _make(dataset, sizes, record, directory, check)
+            if finished is None:
+                made.write(path)
     start, stop = record.documents
     tokens = int(sizes[start:stop].sum(dtype=np.int64))
     if record.recipe == SEQUENTIAL:
@@ -155,16 +210,50 @@ def publish_order(
     return OrderSummary(made, path, stop - start, tokens, in_order, finished is not None)
 
 
+def _make(
+    dataset: TokenDataset,
+    sizes: npt.NDArray[np.int32],
+    record: OrderRecord,
+    directory: Path,
+    check: Callable[[Order], None],
+) -> OrderRecord:
+    """Write the arrays of ``record`` into ``directory``; return the record that lists them."""
+    if record.recipe == SEQUENTIAL:
+        _check_sequential(dataset, record, sizes)
+        return record
+    needed = _array_bytes(dataset, record, sizes)
+    names = _array_names(directory, record)
+    absent = (size for name, size in zip(names, needed, strict=True) if not (directory / name).exists())
+    require_space(directory, sum(absent))
+    order = remake(dataset, record, sizes)
+    check(order)
+    return _write(directory, record, order)
+
+
 def order_label(
-    dataset: TokenDataset, recipe: str, name: str, num_samples: int, seq_length: int, seed: int
+    dataset: TokenDataset,
+    recipe: str,
+    name: str,
+    num_samples: int,
+    seq_length: int,
+    seed: int,
+    names: str = "neox",
 ) -> str:
     """Return the label of an order; ParameterError for a ``name`` that no file can have."""
-    if not name or "/" in name or "\0" in name:
+    if names not in PACKINGS:
+        raise ParameterError(f"names {names!r} is none of {', '.join(PACKINGS)}")
+    if name_problem(name, nested=False) is not None:
         raise ParameterError(f"an order cannot be named {name!r}; use letters, digits and underscores")
     base = f"{dataset.prefix}_{name}"
+    label = MapNames(base, num_samples, seq_length, seed, PACKINGS[names]).label
     if recipe == SEQUENTIAL:
-        return f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
-    return MapNames(base, num_samples, seq_length, seed).label
+        if names != "neox":
+            raise ParameterError(f"names {names!r}: a sequential order has no maps to name; leave it out")
+        label = f"{base}_{SEQUENTIAL}_{num_samples}ns_{seq_length}sl"
+    problem = name_problem(label, nested=False)
+    if problem is not None:
+        raise ParameterError(f"{dataset.name}: an order called {label!r:.200}, {problem}; rename one")
+    return label
 
 
 def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -> tuple[int, int]:
@@ -185,13 +274,12 @@ def stream_length(steps: int | None, batch_size: int, num_samples: int | None) -
     return num_samples, samples
 
 
-def _find_finished(
-    store: LocalStore, directory: Path, prefix: str, record: OrderRecord
-) -> tuple[Path, OrderRecord | None]:
+def _find_finished(directory: Path, prefix: str, record: OrderRecord) -> tuple[Path, OrderRecord | None]:
     """Return where ``record`` is to be written, and the record there if it is this very order."""
     own = directory / f"{record.label}_{ORDER_NAME}"
     first = directory / ORDER_NAME
-    for old in (place.record for place in list_orders(store, prefix)):
+    orders = list_orders(LocalStore(directory), prefix) if directory.is_dir() else []
+    for old in (place.record for place in orders):
         if old is None or old.label != record.label:
             continue
         path = own if own.exists() else first
@@ -201,7 +289,7 @@ def _find_finished(
             raise DataError(f"{path}: an order of another token dataset; remove it and its maps, or use -o")
         same = replace(old, files=(), digests=None, manifest=record.manifest)
         if (same if record.like else replace(same, epochs=record.epochs)) == record:
-            missing = [entry.name for entry in old.files if not (directory / entry.name).is_file()]
+            missing = [entry.name for entry in old.files if not entry.path(directory).is_file()]
             # The same tokens may have been made again in other shards, which another manifest tells.
             return path, None if missing or old.manifest != record.manifest else old
         raise PileToolsError(
@@ -233,7 +321,7 @@ def checked_sizes(dataset: TokenDataset) -> npt.NDArray[np.int32]:
 
 def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> Order:
     """Return the arrays that the recipe and the parameters of ``record`` make of documents of ``sizes``."""
-    _check_memory(dataset, record, sizes)
+    _array_bytes(dataset, record, sizes)
     recipe: Callable[..., Order] = neox_order
     kept: dict[str, Any] = {"epochs": record.epochs} if record.like else {}
     if record.recipe == "megatron-core":
@@ -253,28 +341,40 @@ def remake(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int
         raise type(error)(f"{dataset.name}: {error}") from None
 
 
-def _check_memory(dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]) -> None:
-    """Refuse arrays that are larger than this machine's memory, before any of them is made."""
+def _array_bytes(
+    dataset: TokenDataset, record: OrderRecord, sizes: npt.NDArray[np.int32]
+) -> tuple[int, int, int]:
+    """Return how many bytes doc_idx, sample_idx and shuffle_idx of ``record`` have at least.
+
+    Raises ParameterError where that is more than the memory here, before any of them is made. Zeros for
+    parameters that make no order, of which the recipe says what is wrong.
+    """
     start, stop = record.documents
     tokens = int(sizes[start:stop].sum(dtype=np.int64))
     if tokens < 2 or record.seq_length < 1:
-        return  # the recipe says what is wrong
+        return 0, 0, 0
     epochs = record.epochs if record.like else count_epochs(tokens, record.seq_length, record.num_samples)
     samples = count_samples(tokens, record.seq_length, epochs)
-    needed = 4 * epochs * (stop - start) + 12 * samples
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
+    needed, memory = (4 * epochs * (stop - start), 8 * samples, 4 * samples), memory_bytes()
+    if sum(needed) > memory:
         raise ParameterError(
             f"{dataset.name}: {record.num_samples} samples of {record.seq_length} tokens are {epochs} "
-            f"epochs, whose order takes {needed / 1e9:,.0f} GB of memory, and here are "
+            f"epochs, whose order takes {sum(needed) / 1e9:,.0f} GB of memory, and here are "
             f"{memory / 1e9:,.0f}; ask for fewer steps"
         )
+    return needed
+
+
+def _array_names(directory: Path, record: OrderRecord) -> tuple[str, ...]:
+    """Return the names of the files of doc_idx, sample_idx and shuffle_idx."""
+    return OrderPlace(LocalStore(directory), record.label, None).file_names()
 
 
 def _write(directory: Path, record: OrderRecord, order: Order) -> OrderRecord:
-    names = OrderPlace(LocalStore(directory), record.label, None).file_names()
+    names = _array_names(directory, record)
     arrays = (order.doc_idx, order.sample_idx, order.shuffle_idx)
-    files = tuple(write_array(directory / name, array) for name, array in zip(names, arrays, strict=True))
+    paths = [path_inside(directory, name) for name in names]
+    files = tuple(write_array(path, array) for path, array in zip(paths, arrays, strict=True))
     return replace(record, epochs=order.epochs, files=files)
 
 

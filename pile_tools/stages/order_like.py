@@ -65,6 +65,7 @@ def make_order_like(
     steps: int | None = None,
     num_samples: int | None = None,
     name: str | None = None,
+    names: str = "neox",
     output: Path | None = None,
 ) -> KeptSummary:
     """Make the order of ``data`` in which its documents come as they do in the order of ``like``.
@@ -100,7 +101,7 @@ def make_order_like(
             before.tokens, old.seq_length, old.epochs, old.num_samples
         )
     record = OrderRecord(
-        label=order_label(dataset, old.recipe, name, num_samples, seq_length, old.seed),
+        label=order_label(dataset, old.recipe, name, num_samples, seq_length, old.seed, names),
         recipe=old.recipe,
         name=name,
         seed=old.seed,
@@ -140,10 +141,14 @@ def _dataset(location: str | Path | TokenDataset) -> TokenDataset:
     if is_url(name) or os.path.isdir(name):
         store = open_store(name)
         if store.read(OVERLAY_NAME) is not None:
-            raise ParameterError(f"{name}: an overlay, which has no order of its own; name its parent")
+            raise ParameterError(
+                f"{store.name}: an overlay, which has no documents of its own; name its parent"
+            )
         content = store.read(ORDER_NAME)
-        if content is not None and isinstance(parse_record(content, f"{name}/{ORDER_NAME}"), BlendRecord):
-            raise ParameterError(f"{name}: a blend of several datasets; name one dataset with an order")
+        if content is not None and isinstance(
+            parse_record(content, f"{store.name}/{ORDER_NAME}"), BlendRecord
+        ):
+            raise ParameterError(f"{store.name}: a blend of several datasets; name one dataset with an order")
     return TokenDataset.open(location)
 
 
@@ -230,7 +235,7 @@ def _difference(
 
 def _provenance(dataset: TokenDataset) -> Provenance:
     try:
-        source = dataset.store.open(PROVENANCE_NAME)
+        source = dataset.open_beside(PROVENANCE_NAME)
     except MissingFileError:
         raise DataError(
             f"{dataset.store.name}/{PROVENANCE_NAME}: missing, so it is not known which documents these are; "

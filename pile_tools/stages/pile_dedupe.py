@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pile_tools.algorithms.minhash import permutations, sign
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import PileToolsError, needs_extra
 
 __all__ = ["NGRAM", "five_grams", "load_word_tokenizer", "sign_texts"]
 
@@ -28,14 +28,10 @@ _coefficients = cache(permutations)
 def load_word_tokenizer() -> Callable[[str], list[str]]:
     """NLTK's ``word_tokenize``, tried once.
 
-    Raises PileToolsError where nltk is not installed or its punkt data is not found.
+    Raises MissingExtraError where nltk is not installed and PileToolsError where its punkt data is not found.
     """
-    try:
+    with needs_extra("--preset pile-dedupe"):
         from nltk.tokenize import word_tokenize
-    except ImportError:
-        raise PileToolsError(
-            "--preset pile-dedupe needs nltk; install it with `pip install 'pile-tools[pile-dedupe]'`"
-        ) from None
     try:
         word_tokenize("One. Two.")
     except LookupError:

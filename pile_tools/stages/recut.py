@@ -6,7 +6,7 @@ byte for byte, with the orders beside it.
 
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +18,21 @@ import numpy.typing as npt
 from pile_tools import __version__
 from pile_tools.errors import DataError, ParameterError
 from pile_tools.formats.digest_files import digest_names, list_records
+from pile_tools.formats.free_space import require_space
 from pile_tools.formats.history import PARENTS_NAME
 from pile_tools.formats.locations import move_locations
+from pile_tools.formats.locks import remove_stray_lock
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, file_entry
+from pile_tools.formats.names import path_inside
 from pile_tools.formats.order_record import ORDER_NAME, OrderRecord, parse_record
 from pile_tools.formats.origins import ORIGINS_NAME, OriginsRecord
-from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes
+from pile_tools.formats.pieces import Piece, copy_file, join_pieces, shard_name, shard_sizes, shares_blocks
 from pile_tools.formats.provenance import PROVENANCE_NAME
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.formats.tokenizer import TOKENIZER_NAME
-from pile_tools.stages.executor import Progress, default_workers, no_progress
+from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import InputFile, Workspace
 
 __all__ = ["recut"]
@@ -58,7 +62,12 @@ def recut(
         )
     planned = _planned(source, shard_bytes)
     if planned is not None and _is_done(output, planned):
+        remove_stray_lock(output)
         return Manifest.read(output)
+    # Read before hours of copying: what they name may not be inside of the directory.
+    orders, (origins, parents) = _orders(directory), _origins(directory)
+    for entry in planned.outputs if planned is not None else ():
+        entry.path(directory)
     stage = "merge" if shard_bytes is None else "split"
     parameters: dict[str, Any] = {"shard_bytes": shard_bytes, "data_bytes": source.data_bytes}
     if planned is not None:
@@ -72,10 +81,9 @@ def recut(
         entries = _copy_data(source, space, shard_bytes, progress)
         if planned is None:
             names = [index, PROVENANCE_NAME, TOKENIZER_NAME]
-            origins, parents = _origins(directory)
-            others = [
-                _copy(directory, name, output) for name in [*names, *origins] if (directory / name).is_file()
-            ]
+            paths = {name: directory / name for name in names}
+            paths |= origins
+            others = [_copy(path, name, output) for name, path in paths.items() if path.is_file()]
             manifest = Manifest(
                 stage,
                 parameters,
@@ -87,7 +95,8 @@ def recut(
         else:
             manifest = replace(planned, outputs=_with_data(source, directory, planned, entries, output))
             move_locations(directory, output)
-        _copy_orders(directory, source.prefix, output, None if planned is None else manifest.identity)
+        identity = None if planned is None else manifest.identity
+        _copy_orders(directory, source.prefix, output, orders, identity)
         space.finish(manifest)
         return manifest
 
@@ -104,11 +113,8 @@ def _is_done(output: Path, planned: Manifest) -> bool:
     if not (output / MANIFEST_NAME).is_file():
         return False
     found = Manifest.read(output)
-    paths = [output / entry.name for entry in found.outputs]
-    return replace(found, outputs=planned.outputs) == planned and all(
-        path.is_file() and path.stat().st_size == entry.bytes
-        for path, entry in zip(paths, found.outputs, strict=True)
-    )
+    same = replace(found, outputs=planned.outputs) == planned
+    return same and all(entry.is_in(output) for entry in found.outputs)
 
 
 def _copy_data(
@@ -125,6 +131,7 @@ def _copy_data(
     )
     targets = [Piece(space.directory / name, length) for name, length in zip(names, lengths, strict=True)]
     pieces = [Piece(part.path, part.size) for part in parts]
+    _require_room(parts, targets, space)
     recorded = {entry.name: entry.sha256 for entry in source.manifest.outputs} if source.manifest else {}
     with ThreadPoolExecutor(default_workers()) as pool:
         own = [pool.submit(_sha256, [part.array]) for part in parts]
@@ -147,6 +154,14 @@ def _copy_data(
             FileEntry(name, length, hashed.result())
             for name, length, hashed in zip(names, lengths, new, strict=True)
         ]
+
+
+def _require_room(parts: Sequence[MappedFile], targets: Sequence[Piece], space: Workspace) -> None:
+    """Raise UnfinishedError where what is not copied yet does not fit, unless copies share their blocks."""
+    written = [path for target in targets for path in (target.path, space.work / target.path.name)]
+    there = sum(path.stat().st_size for path in written if path.is_file())
+    if parts and not shares_blocks(parts[0].path, space.directory):
+        require_space(space.directory, sum(target.bytes for target in targets) - there)
 
 
 def _ranges(parts: Sequence[MappedFile], start: int, stop: int) -> list[npt.NDArray[np.uint8]]:
@@ -175,7 +190,7 @@ def _with_data(
     entries: list[FileEntry] = []
     for entry in planned.outputs:
         if entry.name not in old:
-            copied = _copy(directory, entry.name, output)
+            copied = _copy(entry.path(directory), entry.name, output)
             if copied != entry:
                 raise DataError(
                     f"{directory / entry.name}: not what its manifest lists; restore it from a copy"
@@ -186,33 +201,50 @@ def _with_data(
     return entries
 
 
-def _origins(directory: Path) -> tuple[list[str], list[str]]:
-    """Return the names of what says which documents fetched sequences show, and the manifests behind them."""
+def _origins(directory: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the files that say which documents fetched sequences show, and the manifests behind them."""
     path = directory / ORIGINS_NAME
     if not path.is_file():
-        return [], []
+        return {}, []
     record = OriginsRecord.parse(path.read_bytes(), str(path))
     carried = sorted(found for found in (directory / PARENTS_NAME).rglob("*") if found.is_file())
     names = [ORIGINS_NAME, *(entry.name for entry in record.files)]
     names += [found.relative_to(directory).as_posix() for found in carried]
-    return names, sorted({dataset.manifest for dataset in record.datasets if dataset.manifest is not None})
+    paths = {name: path_inside(directory, name) for name in names}
+    return paths, sorted({dataset.manifest for dataset in record.datasets if dataset.manifest is not None})
 
 
-def _copy(directory: Path, name: str, output: Path) -> FileEntry:
-    (output / name).parent.mkdir(parents=True, exist_ok=True)
-    copy_file(directory / name, output / name)
-    return file_entry(output / name, name)
+def _copy(source: Path, name: str, output: Path) -> FileEntry:
+    target = path_inside(output, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_file(source, target)
+    return file_entry(target, name)
 
 
-def _copy_orders(directory: Path, prefix: str, output: Path, identity: str | None) -> None:
-    """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
-    arrays = {path.name for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+def _orders(directory: Path) -> dict[str, OrderRecord]:
+    """Return the records of the orders in ``directory`` by the names of their files.
+
+    A blend's is not among them: it names its datasets by where they lie.
+    """
+    records = {}
     for path in [*directory.glob(ORDER_NAME), *directory.glob(f"*_{ORDER_NAME}")]:
         record = parse_record(path.read_bytes(), str(path))
-        if isinstance(record, OrderRecord):  # a blend names its datasets by where they lie
-            arrays |= {entry.name for entry in record.files}
-            replace(record, manifest=identity).write(output / path.name)
+        if isinstance(record, OrderRecord):
+            records[path.name] = record
+            for entry in record.files:
+                entry.path(directory)
+    return records
+
+
+def _copy_orders(
+    directory: Path, prefix: str, output: Path, orders: Mapping[str, OrderRecord], identity: str | None
+) -> None:
+    """Copy the orders beside the dataset; their records name the manifest ``identity`` from then on."""
+    arrays = {path.name for path in directory.glob(f"{glob.escape(prefix)}_*_idx.npy")}
+    for name, record in orders.items():
+        arrays |= {entry.name for entry in record.files}
+        replace(record, manifest=identity).write(output / name)
     # The tokens of every step stay what they were.
     digests = {name for found, _ in list_records(directory) for name in digest_names(found)}
     for name in sorted(arrays | digests):
-        copy_file(directory / name, output / name)
+        copy_file(directory / name, path_inside(output, name))

@@ -5,8 +5,9 @@ are laid end to end in corpus order, so that neither the number of workers nor t
 end can change a byte.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,18 +16,21 @@ import numpy as np
 import orjson
 
 from pile_tools import __version__
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import ParameterError, PileToolsError, RecordsError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.formats.corpus import Shard, list_shards
+from pile_tools.formats.corpus import Shard, find_corpus, with_parents
 from pile_tools.formats.documents import BadRecordPolicy
+from pile_tools.formats.free_space import space_warning
 from pile_tools.formats.history import carry_history
 from pile_tools.formats.locations import write_locations
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import token_dtype, write_index
 from pile_tools.formats.pieces import Piece, join_pieces, shard_name, shard_sizes
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance, ProvenanceWriter, integers
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
-from pile_tools.stages.executor import Progress, Task, default_workers, no_progress, run_tasks
+from pile_tools.stages.executor import Progress, Task, no_progress, run_tasks
+from pile_tools.stages.skipped_records import ANY_SHARE, SkippedRecords, check_skipped
 from pile_tools.stages.tokenize_encoder import DIFFERS, BulkEncoderError, EncoderName
 from pile_tools.stages.tokenize_shard import Encoding, Part, PartSummary, tokenize_shard
 from pile_tools.stages.workspace import InputFile, Workspace
@@ -38,6 +42,7 @@ DEFAULT_MAX_DOCUMENT_BYTES = 64 << 20
 PREFIX = "document"
 # A process takes a second of work to start, and encodes with as many threads as there are cores anyway.
 _BYTES_WORTH_A_PROCESS = 16 << 20
+_COMPRESSION = 3  # of text, about
 # Their releases can change a byte of the outputs: ids, or the encoding of documents.parquet.
 _VERSIONED = ("pyarrow", "tokenizers")
 
@@ -54,12 +59,14 @@ def tokenize(
     text_field: str = "text",
     source_field: str = "meta.pile_set_name",
     on_bad_record: BadRecordPolicy = "error",
+    max_skipped: Fraction = ANY_SHARE,
     max_document_bytes: int = DEFAULT_MAX_DOCUMENT_BYTES,
     allow_id_gaps: bool = False,
     encoder: Literal["auto", "tokenizers"] = "auto",
     workers: int | None = None,
     start_method: str | None = None,
     progress: Progress = no_progress,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Tokenize the shards that ``inputs`` stand for into the directory ``output``; return its manifest.
 
@@ -69,15 +76,19 @@ def tokenize(
     text is empty, as GPT-NeoX's own preprocessing does. ``shard_bytes`` cuts the data into shards of
     that many bytes. ``encoder`` "auto" is fastokens where it agrees with tokenizers: that changes the
     speed and never a token, and the manifest's counts say what was used. A record of more than
-    ``max_document_bytes`` is a bad record. What is finished is returned as it is, and what was
-    interrupted is resumed.
+    ``max_document_bytes`` is a bad record. Where more than the share ``max_skipped`` of the records is
+    skipped, no dataset is written; a call with a larger one goes on with what was encoded. What is
+    finished is returned as it is, and what was interrupted is resumed. ``warn`` is called with a line where
+    the free space of the disk may not suffice.
 
     Writes document.idx, document.bin or its shards, documents.parquet, tokenizer.json, parents/ where
     the shards are another stage's output, locations.json and manifest.json.
     Raises ParameterError for a tokenizer without ``eod_token`` and for shards that would cut a token in
-    two, DataError for input that cannot be read, and what `Workspace` raises.
+    two, DataError for input that cannot be read, RecordsError for records that are no documents, and
+    what `Workspace` raises.
     """
-    shards = list_shards(inputs, leave_out=Path(output))
+    corpus = find_corpus(inputs, leave_out=Path(output))
+    shards = corpus.shards
     checked = read_tokenizer(tokenizer, allow_id_gaps=allow_id_gaps)
     encoding = Encoding(
         tokenizer=checked,
@@ -96,10 +107,18 @@ def tokenize(
     files = [InputFile(shard.path, shard.name, shard.sha256) for shard in shards]
     versions = {"pile-tools": __version__, **{name: version(name) for name in _VERSIONED}}
     with Workspace(
-        Path(output), stage="tokenize", parameters=parameters, inputs=files, versions=versions
+        Path(output),
+        stage="tokenize",
+        parameters=parameters,
+        inputs=files,
+        versions=versions,
+        # What was encoded without an error holds no bad record that could have been skipped.
+        like=[parameters | {"on_bad_record": "error"}] if on_bad_record == "skip" else [],
     ) as space:
         if space.finished is not None:
             return space.finished
+        if warning := space_warning(space.directory, _estimated_bytes(shards, itemsize)):
+            warn(warning)
         parts = [Part.of(space.work, number) for number in range(len(shards))]
         because = None if encoder == "auto" else "it was asked for"
         because = _encode(
@@ -113,25 +132,58 @@ def tokenize(
             start_method=start_method,
         )
         summaries = [part.read_summary() for part in parts]
-        if not any(summary.documents for summary in summaries):
-            raise DataError(f"{shards[0].path}{' and others' * (len(shards) > 1)}: no documents to tokenize")
+        _check_documents(shards, summaries, max_skipped)
         outputs = _place(space, parts, summaries, encoding, shard_bytes, progress)
         outputs += carry_history(shards, space.directory)
         write_locations(shards, space.directory)
         manifest = Manifest(
             stage="tokenize",
             parameters=parameters,
-            inputs=[
-                replace(entry, documents=summary.documents)
-                for entry, summary in zip(space.input_entries, summaries, strict=True)
-            ],
+            inputs=with_parents(
+                [
+                    replace(entry, documents=summary.documents)
+                    for entry, summary in zip(space.input_entries, summaries, strict=True)
+                ],
+                shards,
+            ),
             outputs=[file_entry(space.directory / name, name) for name in outputs],
-            counts=_counts(summaries, because),
+            counts=_counts(summaries, because)
+            | ({"passed_over": corpus.passed_over} if corpus.passed_over else {}),
             parents=_parents(shards),
             versions=versions | ({"fastokens": version("fastokens")} if because is None else {}),
         )
         space.finish(manifest)
         return manifest
+
+
+def _estimated_bytes(shards: list[Shard], itemsize: int) -> int:
+    """Estimate how many bytes the tokens of ``shards`` take: a token is about four bytes of text."""
+    sizes = [
+        shard.path.stat().st_size * (1 if shard.format in (".jsonl", ".txt") else _COMPRESSION)
+        for shard in shards
+    ]
+    return sum(sizes) * itemsize // 4
+
+
+def _check_documents(shards: list[Shard], summaries: list[PartSummary], max_skipped: Fraction) -> None:
+    """Raise RecordsError where there is no document, or more records than ``max_skipped`` allows are none."""
+    if not any(summary.documents for summary in summaries):
+        first = next((f": {summary.first_skipped}" for summary in summaries if summary.first_skipped), "")
+        raise RecordsError(
+            f"{shards[0].path}{' and others' * (len(shards) > 1)}: no documents to tokenize{first}"
+        )
+    check_skipped(
+        (
+            SkippedRecords(
+                read["documents"] + read["skipped_records"] + read["oversized_records"],
+                read["skipped_records"] + read["oversized_records"],
+                summary.first_skipped,
+            )
+            for summary in summaries
+            for read in (summary.read,)
+        ),
+        max_skipped,
+    )
 
 
 def _encode(

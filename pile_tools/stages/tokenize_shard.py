@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pile_tools.errors import DataError
+from pile_tools.errors import DataError, RecordsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.corpus import Shard
 from pile_tools.formats.documents import BadRecordPolicy, DocumentBatch, ShardReader
@@ -88,7 +88,8 @@ class PartSummary:
     """What one shard gave.
 
     ``encoder`` is the label of what encoded it, ``judged_documents`` how many of them were judged.
-    ``eod_inside`` counts EOD tokens that a text itself held; ``read`` holds `ReadCounts`; ``sources``
+    ``eod_inside`` counts EOD tokens that a text itself held; ``read`` holds `ReadCounts`, ``first_skipped``
+    says what is wrong with the first record that was skipped; ``sources``
     the documents, text bytes and tokens of each source ("" where records name none).
     """
 
@@ -102,6 +103,7 @@ class PartSummary:
     eod_inside: int = 0
     max_id: int = -1
     read: dict[str, int] = field(default_factory=dict)
+    first_skipped: str = ""
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
@@ -141,13 +143,14 @@ def tokenize_shard(shard: Shard, encoding: Encoding, part: Part) -> None:
             summary.token_bytes += tokens.nbytes
         _refuse_oversized(reader, encoding)
     summary.read = asdict(reader.counts)
+    summary.first_skipped = reader.first_skipped
     with atomic_write(part.summary) as file:
         file.write(canonical_json(asdict(summary)))
 
 
 def _refuse_oversized(reader: ShardReader, encoding: Encoding) -> None:
     if reader.oversized and encoding.on_bad_record == "error":
-        raise DataError(
+        raise RecordsError(
             f"{reader.shard.path}:{reader.oversized[0]}: a record of more than {encoding.max_document_bytes} "
             "bytes; raise `--max-document-bytes` (memory grows by some 16 times as much), or pass over such "
             "records with `--on-bad-record skip`"

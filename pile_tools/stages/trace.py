@@ -138,7 +138,7 @@ class SourceTexts:
         if tokenizer is None and store.path is None:
             raise ParameterError(f"{dataset.name}: behind a URL; name its tokenizer with --tokenizer")
         self._manifest = manifest
-        file: Any = SourceFile(store.open(PROVENANCE_NAME))
+        file: Any = SourceFile(dataset.open_beside(PROVENANCE_NAME))
         self._provenance = Provenance(file, f"{store.name}/{PROVENANCE_NAME}")
         self._finder = ShardFinder(store, corpora)
         self._entries = {entry.name: entry for entry in manifest.inputs}

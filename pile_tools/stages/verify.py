@@ -17,14 +17,16 @@ from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.errors import DataError, PileToolsError, UnfinishedError
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.history import PARENTS_NAME, History
+from pile_tools.formats.machine import default_workers
 from pile_tools.formats.manifest import FileEntry, Manifest, sha256_file
 from pile_tools.formats.order_files import OrderMaps, OrderPlace, list_orders
 from pile_tools.formats.order_record import BlendRecord
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset
-from pile_tools.stages.executor import Progress, default_workers, no_progress
+from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.verify_order import verify_blend, verify_recipe
 from pile_tools.stages.verify_origins import check_origins, has_origins
+from pile_tools.stages.verify_records import check_records
 from pile_tools.stages.verify_tokens import check_provenance, check_tokenizer, check_tokens
 
 __all__ = ["CHECKS", "Check", "Finding", "verify"]
@@ -70,8 +72,8 @@ def _has_dataset(directory: Path) -> bool:
 
 def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progress) -> int:
     """Re-hash the files, several at a time; return their bytes. The first bad one in order is named."""
-    for entry in entries:
-        path = directory / entry.name
+    paths = [entry.path(directory) for entry in entries]
+    for entry, path in zip(entries, paths, strict=True):
         if not path.is_file():
             raise DataError(f"{path}: missing; restore it, or make {directory} again")
         if (size := path.stat().st_size) != entry.bytes:
@@ -81,12 +83,11 @@ def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progr
     total = sum(entry.bytes for entry in entries)
     done = 0
     with ThreadPoolExecutor(default_workers()) as pool:
-        paths = [directory / entry.name for entry in entries]
-        for entry, found in zip(entries, pool.map(sha256_file, paths), strict=True):
+        for entry, path, found in zip(entries, paths, pool.map(sha256_file, paths), strict=True):
             if found != entry.sha256:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise DataError(
-                    f"{directory / entry.name}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; "
+                    f"{path}: SHA-256 {found[:12]}…, but {entry.sha256[:12]}… was written; "
                     f"restore it, or make {directory} again"
                 )
             done += entry.bytes
@@ -97,6 +98,7 @@ def _check_hashes(directory: Path, entries: Sequence[FileEntry], progress: Progr
 def _check_files(directory: Path, progress: Progress) -> str:
     manifest = Manifest.read(directory)
     total = _check_hashes(directory, manifest.outputs, progress)
+    check_records(directory)
     return f"{len(manifest.outputs)} files, {total:,} bytes, as the manifest lists them"
 
 
@@ -154,6 +156,7 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
     seq_length = place.told()[0] if record is None else record.seq_length
     if seq_length is None:
         return "of an unknown sequence length"
+    drawn = place.drawn_documents(dataset.n_sequences)
     try:
         check_maps(
             dataset.sizes.whole(),
@@ -161,6 +164,9 @@ def _check_order(place: OrderPlace, dataset: TokenDataset | None, directory: Pat
             maps.sample_idx.whole(),
             maps.shuffle_idx.whole(),
             seq_length,
+            documents=drawn.documents,
+            part=drawn.part,
+            epochs=drawn.epochs,
         )
     except DataError as error:
         raise DataError(f"{place.name}: {error}; make the order again") from None

@@ -1,10 +1,8 @@
 """The output directory of a stage: one run at a time, resumed by the same job, finished by a manifest."""
 
-import errno
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,16 +10,18 @@ from typing import Any, Self
 
 import orjson
 
-from pile_tools.errors import DataError, PileToolsError, UnfinishedError
-from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write, fsync_directory
+from pile_tools.errors import DataError, PileToolsError, RecordsError
+from pile_tools.formats.atomic import atomic_write, fsync_directory, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.free_space import raise_if_full
+from pile_tools.formats.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 
 __all__ = ["InputFile", "Workspace"]
 
-_LOCK_NAME = "lock"
 _REMOVED_NAME = ".finished"
 _JOB_NAME = "job.json"
+_RELEASED_NAME = "released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class Workspace:
 
     ``like`` are parameters of other jobs whose unfinished work is work of this one as it stands.
     ``forget`` is called with the names of inputs that have changed since; it returns True where it has
-    removed all that was made of them, and so is the job resumed.
+    removed all that was made of them, and so is the job resumed. Work that ended with a RecordsError
+    is resumed by the same job and gives way to any other, which may be the remedy.
 
     Raises PileToolsError where the directory holds something else, another run is at work in it, or it
     was begun or finished by a different job (named), or begun with other versions; a full disk inside the
@@ -97,52 +98,50 @@ class Workspace:
         self._inputs = list(inputs)
         self._versions = dict(versions or {})
         self._like, self._forget = list(like), forget
-        self._lock: int | None = None
+        self._held: ExitStack | None = None
 
     def __enter__(self) -> Self:
         try:
             return self._enter()
         except OSError as error:
-            self._raise_if_full(error)
+            raise_if_full(error, self.directory)
             raise
 
     def _enter(self) -> Self:
-        self._refuse_foreign()
-        if (self.directory / MANIFEST_NAME).exists() and not self.work.exists():
-            self._compare_finished()
+        if self._is_finished():
+            remove_stray_lock(self.directory)
             return self
-        self.work.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock(self.work / _LOCK_NAME)
-        try:
-            self._begin_or_resume()
-        except BaseException:
-            os.close(self._lock)
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(DirectoryLock(self.directory))
+            if self._is_finished():  # by a run that has just ended
+                return self
+            self.work.mkdir(exist_ok=True)
+            try:
+                self._begin_or_resume()
+            except BaseException:
+                with suppress(OSError):
+                    self.work.rmdir()  # unless something is in it
+                raise
+            self._held = stack.pop_all()
         return self
 
-    def _take_lock(self, path: Path) -> int:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A run that ended between the two calls has removed the file whose lock we now hold.
-            if not path.exists() or not os.path.samestat(os.fstat(lock), path.stat()):
-                raise BlockingIOError
-        except OSError:
-            os.close(lock)
-            raise PileToolsError(
-                f"{self.directory}: another run is at work in it; wait for it or name another directory"
-            ) from None
-        return lock
+    def _is_finished(self) -> bool:
+        """Whether this very job is finished; raise where the directory holds something else."""
+        self._refuse_foreign()
+        if not (self.directory / MANIFEST_NAME).exists() or self.work.exists():
+            return False
+        self._compare_finished()
+        return True
 
     def _refuse_foreign(self) -> None:
         if self.directory.exists() and not self.directory.is_dir():
             raise PileToolsError(f"{self.directory}: not a directory; name another with `-o`")
         if not self.directory.exists() or self.work.is_dir() or Manifest.find(self.directory) is not None:
             return
-        found = next(iter(sorted(path.name for path in self.directory.iterdir())), None)
-        if found is not None:
+        names = sorted(path.name for path in self.directory.iterdir() if path.name != LOCK_NAME)
+        if names:
             raise PileToolsError(
-                f"{self.directory}: already holds something else ({found}); "
+                f"{self.directory}: already holds something else ({names[0]}); "
                 "name a new or empty directory with `-o`"
             )
 
@@ -161,12 +160,7 @@ class Workspace:
             "inputs": {entry.name: entry.sha256 for entry in entries},
         }
         self._refuse_difference("finished", old, new)
-        for entry in manifest.outputs:
-            if not entry.is_in(self.directory):
-                raise PileToolsError(
-                    f"{self.directory / entry.name}: changed or missing since the run that finished "
-                    f"{self.directory}; remove the directory and run again"
-                )
+        manifest.check_outputs(self.directory)
         self.finished, self.input_entries = manifest, entries
 
     def _refuse_difference(self, state: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -180,8 +174,7 @@ class Workspace:
 
     def _begin_or_resume(self) -> None:
         path = self.work / _JOB_NAME
-        for partial in self.directory.rglob(f"*{PARTIAL_SUFFIX}"):
-            partial.unlink()  # left by a run that was killed while writing it
+        sweep_partials(self.directory, own=True)
         old = orjson.loads(path.read_bytes()) if path.exists() else None
         known = {} if old is None else old["files"]
         files: dict[str, dict[str, Any]] = {}
@@ -206,7 +199,12 @@ class Workspace:
             for known_file in (*old["files"].values(), *new["files"].values()):
                 del known_file["mtime_ns"]  # says only whether to hash again
             self._accept_changes(old, new)
-            self._refuse_difference("half-finished", old, new)
+            released = self.work / _RELEASED_NAME
+            if released.exists() and _differences(old, new):
+                self._drop_work()
+            else:
+                self._refuse_difference("half-finished", old, new)
+            released.unlink(missing_ok=True)
         with atomic_write(path) as target:
             target.write(canonical_json(job))
 
@@ -220,9 +218,18 @@ class Workspace:
         if same_otherwise and changed and self._forget is not None and self._forget(changed):
             old["files"] = now
 
+    def _drop_work(self) -> None:
+        # The record of the job stays until the next one is written over it: a run that is killed here
+        # must not leave work that looks like that of another job.
+        for path in self.work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in (_JOB_NAME, _RELEASED_NAME):
+                path.unlink()
+
     def _has_work(self) -> bool:
         """Whether anything has been made that another job could mistake for its own."""
-        own = {self.work / _LOCK_NAME, self.work / _JOB_NAME}
+        own = {self.directory / LOCK_NAME, self.work / _JOB_NAME}
         return any(path.is_file() and path not in own for path in self.directory.rglob("*"))
 
     def finish(self, manifest: Manifest) -> None:
@@ -249,24 +256,22 @@ class Workspace:
         removed = self.directory / _REMOVED_NAME
         shutil.rmtree(removed, ignore_errors=True)
         self.work.rename(removed)
-        shutil.rmtree(removed)
+        shutil.rmtree(removed, ignore_errors=True)  # another run may find it and remove it too
         fsync_directory(self.directory)
+
+    def discard(self) -> None:
+        """Remove the directory with all that is in it, where the result of the job is elsewhere."""
+        shutil.rmtree(self.directory)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is not None:
+        if self._held is not None:
             if isinstance(error, Exception) and not self._has_work():
                 # A job that failed before it made anything (a bad record, say) leaves nothing behind
                 # that would refuse the mended one.
                 shutil.rmtree(self.work, ignore_errors=True)
-            os.close(self._lock)
-        if isinstance(error, OSError):
-            self._raise_if_full(error)
-
-    def _raise_if_full(self, error: OSError) -> None:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UnfinishedError(
-                f"{error.filename or self.directory}: no space left on the disk; make room and run the "
-                "same command again to resume"
-            ) from error
+            elif isinstance(error, RecordsError):
+                (self.work / _RELEASED_NAME).touch()
+            self._held.close()
+        raise_if_full(error, self.directory)

@@ -17,10 +17,12 @@ import numpy.typing as npt
 import tokenizers
 
 from pile_tools.algorithms.repack import Piece, cut, exchange, fill, rebuild
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
 from pile_tools.formats.map_files import write_array
+from pile_tools.formats.names import name_problem
+from pile_tools.formats.order_files import find_order
 from pile_tools.formats.overlay import (
     DOCUMENTS_NAME,
     OVERLAY_NAME,
@@ -29,8 +31,8 @@ from pile_tools.formats.overlay import (
     OverlayRecord,
     ParentPlace,
 )
-from pile_tools.formats.store import is_url
 from pile_tools.formats.tokenizer import TOKENIZER_NAME, TokenizerFile, read_tokenizer
+from pile_tools.formats.urls import is_url, without_credentials
 from pile_tools.stages.executor import Progress, no_progress
 from pile_tools.stages.workspace import Workspace
 from pile_tools.studies.added import AddedDocuments
@@ -120,8 +122,12 @@ def intervene(
     if intervention.is_empty:
         raise ParameterError("nothing to change; name a table with --swap, or documents with --drop, …")
     stream = open_stream(data, order, "mmap", None)
+    stream.components[0].prove()
     if stream.blend is not None:
-        raise ParameterError(f"{stream.place.name}: a blend; intervene in the stream of one of its datasets")
+        raise ParameterError(
+            f"{stream.place.name}: a blend; intervene in the stream of one of its datasets (--data DATASET "
+            f"--order {stream.place.store.name}/orders/{stream.components[0].place.label}), and blend again"
+        )
     batch = stream.batch_size if batch_size is None else batch_size
     if batch is None or batch < 1:
         raise ParameterError(f"{stream.place.name}: give a batch size of at least 1 with --batch-size")
@@ -323,6 +329,9 @@ class _Work:
         ids += [token for token in end if token in special and special[token].special]
         if not ids:
             raise ParameterError(f"{path}: no token in it; to leave a document out, --drop it")
+        problem = name_problem(path.name, nested=False)
+        if problem is not None:
+            raise ParameterError(f"{path}: a name {problem}, and a table holds it; rename the file")
         number = self.added.add(np.array(ids, self.component.dataset.dtype), path.name, None, None)
         return number, len(ids)
 
@@ -533,10 +542,8 @@ def _finish(
     record: OverlayRecord,
     counts: dict[str, int],
 ) -> None:
-    location = os.fspath(data)
-    if not is_url(location):
-        location = os.path.relpath(location, space.directory)
-    ParentPlace(location, stream.place.label).write(space.directory)
+    location = _seen_from(space.directory, os.fspath(data))
+    ParentPlace(location, _order_name(stream, space.directory)).write(space.directory)
     manifest = stream.components[0].dataset.manifest
     space.finish(
         Manifest(
@@ -549,3 +556,20 @@ def _finish(
             versions={"tokenizers": tokenizers.__version__} if counts["words"] or counts["swaps"] else {},
         )
     )
+
+
+def _seen_from(directory: Path, location: str) -> str:
+    """Return ``location``, a URL or a path, as a path relative to ``directory`` where it is one."""
+    return without_credentials(location) if is_url(location) else os.path.relpath(location, directory)
+
+
+def _order_name(stream: Stream, directory: Path) -> str:
+    """Return the label of the order of ``stream``, with the way to it where it is not beside its dataset."""
+    place, dataset = stream.place, stream.components[0].dataset
+    try:
+        beside = find_order(dataset.store, dataset.prefix, place.label)
+    except PileToolsError:
+        beside = None
+    if beside is not None and beside.store.name == place.store.name:
+        return place.label
+    return _seen_from(directory, f"{place.store.name}/{place.label}")

@@ -1,6 +1,7 @@
 """Loss by exposure: what a checkpoint's loss is on sequences that it has read, and on others."""
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +61,23 @@ class LossReport:
     totals: tuple[LossGroup, ...]
     by_source: tuple[LossGroup, ...]
     table: pa.Table
+
+    def by_largest_sources(self, limit: int, rest: str) -> tuple[LossGroup, ...]:
+        """Return the groups by source, those of all but the ``limit`` largest sources taken together.
+
+        ``rest`` names these, and "{}" in it is their number. Where there is only one, it keeps its own name.
+        """
+        sizes = Counter(self.table.column("source").cast(pa.string()).to_pylist())
+        sizes.pop(None, None)
+        named = sorted(sizes, key=lambda name: (-sizes[name], name))
+        if len(named) <= limit + 1:
+            return self.by_source
+        others = named[limit:]
+        names = {name: rest.format(f"{len(others):,}") for name in others}
+        source = self.table.column("source").cast(pa.string()).to_pylist()
+        renamed = pa.array([names.get(name, name) for name in source], pa.string())
+        index = self.table.column_names.index("source")
+        return _groups(self.table.set_column(index, "source", renamed), ["source", "seen"])
 
 
 def loss_by_exposure(

@@ -90,7 +90,7 @@ def memorize_report(
     parameters = read_description(Path(path))["parameters"]
     if "share" not in pq.read_schema(path).names:
         raise DataError(f"{path}: not a table of `pile-tools memorize`")
-    table = pq.read_table(path, columns=["step", "row", "share", "source"])
+    table = _read(path, "step", "row", "share", "source")
     memorized = table.column("share").to_numpy() >= threshold
     steps = table.column("step").to_numpy()
     intervals = tuple(_intervals(steps, memorized, parameters["start"], parameters["stop"], every))
@@ -159,7 +159,7 @@ def _by_times_seen(
             f"{path}: does not record how many steps the model had read; say it with --checkpoint-steps"
         )
     try:
-        sequences = pq.read_table(path, columns=["document", "offset", "n_tokens"])
+        sequences = _read(path, "document", "offset", "n_tokens")
     except pa.ArrowException:
         raise DataError(
             f"{path}: does not say which part of a document was measured; make it again"
@@ -201,9 +201,18 @@ class Shares:
     mean: float
 
 
+def _read(path: str | os.PathLike[str], *columns: str) -> pa.Table:
+    """Read columns of the table at ``path``; DataError where a page is damaged."""
+    try:
+        return pq.read_table(path, columns=list(columns), page_checksum_verification=True)
+    except OSError as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path}: damaged ({reason}); run `pile-tools memorize` again") from None
+
+
 def read_shares(path: str | os.PathLike[str]) -> Shares:
     """Summarise the table at ``path``."""
-    shares = pq.read_table(path, columns=["share"]).column("share").to_numpy()
+    shares = _read(path, "share").column("share").to_numpy()
     return Shares(len(shares), int((shares == 1).sum()), float(shares.mean()))
 
 

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
+from pile_tools.errors import DataError, ParameterError, PileToolsError, needs_extra
+from pile_tools.formats.hub_downloads import downloaded
+from pile_tools.formats.hub_ids import split_hub_id
 from pile_tools.formats.manifest import sha256_file
 from pile_tools.studies.greedy import greedy_continuation
 from pile_tools.studies.model_name import ModelName
@@ -194,8 +196,7 @@ def _directory(name: ModelName) -> Path:
         if name.revision is not None:
             raise ParameterError(f"{directory}: a directory has no revision {name.revision!r}; leave it out")
         return directory
-    if name.location.startswith((".", "/", "~")) or name.location.count("/") != 1:
-        raise PileToolsError(f"{name.location}: neither a directory nor a Hub id (owner/name)")
+    split_hub_id(str(name), "directory")  # raises for what can only be a path
     return _fetch(name)
 
 
@@ -212,8 +213,9 @@ def _fetch(name: ModelName) -> Path:
 
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
     try:
-        return Path(
-            snapshot_download(name.location, revision=name.revision, allow_patterns=patterns, tqdm_class=None)
+        return downloaded(
+            str(name),
+            lambda: snapshot_download(name.location, revision=name.revision, allow_patterns=patterns),
         )
     except RevisionNotFoundError:
         raise PileToolsError(
@@ -225,15 +227,20 @@ def _fetch(name: ModelName) -> Path:
             f"{name.location}: gated; ask for access on the Hub and log in with `hf auth login`"
         ) from None
     except RepositoryNotFoundError:
-        raise PileToolsError(f"{name.location}: no such model on the Hub") from None
+        raise PileToolsError(
+            f"{name.location}: no such model on the Hub, and no such directory here"
+        ) from None
     except LocalEntryNotFoundError:
         raise PileToolsError(
-            f"{name}: the Hub cannot be reached and its cache does not hold this model; "
+            f"{name}: the Hub cannot be reached and its cache does not hold this model, and there is no such "
+            "directory here; "
             "fetch it where there is a network and give its directory"
         ) from None
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise PileToolsError(f"{name}: cannot be fetched from the Hub ({reason})") from None
+        raise PileToolsError(
+            f"{name}: cannot be fetched from the Hub ({reason}), and there is no such directory here"
+        ) from None
 
 
 def _is_pythias(config: Path) -> bool:
@@ -257,13 +264,8 @@ def _is_pythias(config: Path) -> bool:
 
 
 def _open_by_transformers(directory: Path, name: ModelName, dtype: torch.dtype) -> Any:
-    try:
+    with needs_extra(f"{name}, which is not a GPT-NeoX of Pythia's kind,"):
         import transformers
-    except ModuleNotFoundError:
-        raise PileToolsError(
-            f"{name}: not a GPT-NeoX of Pythia's kind, and transformers, which opens others, is not "
-            "installed; install `pile-tools[studies]`"
-        ) from None
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

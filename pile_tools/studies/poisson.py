@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError, needs_extra
 
 __all__ = ["PoissonFit", "fit_poisson"]
 
@@ -35,10 +35,8 @@ def fit_poisson(counts: npt.ArrayLike) -> PoissonFit:
         raise ParameterError(
             f"{len(values)} whole interval(s): a fit needs two; choose shorter intervals with --every"
         )
-    try:
+    with needs_extra("a Poisson fit"):
         from scipy import stats
-    except ModuleNotFoundError:
-        raise PileToolsError("scipy is not installed; install `pile-tools[studies]`") from None
     n = len(values)
     rate = float(values.mean())
     theoretical = stats.poisson.ppf((np.arange(1, n + 1) - 0.5) / n, rate)

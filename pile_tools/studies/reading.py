@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.studies.model_name import ModelName
-from pile_tools.train.files import DATA_NAME
+from pile_tools.train.files import DATA_NAME, DIGESTS_NAME, prove_files
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 from pile_tools.viewer import BatchViewer
 
@@ -20,7 +20,10 @@ __all__ = ["Reading", "check_lineage", "read_record"]
 def read_record(name: ModelName) -> DataRecord | None:
     """Return what the checkpoint ``name`` has read, None where it is none of `pile-tools train`."""
     directory = Path(name.location)
-    return DataRecord.read(directory) if (directory / DATA_NAME).is_file() else None
+    if not (directory / DATA_NAME).is_file():
+        return None
+    prove_files(directory, DATA_NAME, DIGESTS_NAME)
+    return DataRecord.read(directory)
 
 
 def check_lineage(viewer: BatchViewer, lineage: Sequence[Segment], digest: str) -> None:

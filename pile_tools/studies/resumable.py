@@ -4,7 +4,6 @@ While ``NAME`` is made there is a directory ``NAME.unfinished`` beside it with a
 finished file carries its manifest in its metadata, under the key ``pile_tools``.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pile_tools import __version__
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
 from pile_tools.formats.manifest import canonical_json
+from pile_tools.formats.outputs import refuse_output
 from pile_tools.stages.executor import Progress, Task, run_tasks
 from pile_tools.stages.workspace import Workspace
 
@@ -58,6 +58,7 @@ def make_table(
         if read_description(output) == orjson.loads(content):
             return False
         raise PileToolsError(f"{output}: already there, and of another job; name another file with `-o`")
+    refuse_output(output)
     if output.parent.exists() and not output.parent.is_dir():
         raise PileToolsError(f"{output.parent}: not a directory; name another file with `-o`")
     space = Workspace(
@@ -81,7 +82,7 @@ def make_table(
         ]
         run_tasks(tasks, workers=workers, label=study, progress=progress)
         _join(made, output, content)
-    shutil.rmtree(space.directory)
+        space.discard()
     return True
 
 

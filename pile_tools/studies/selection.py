@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance
+from pile_tools.formats.sources import SourceFile
 from pile_tools.formats.token_dataset import TokenDataset
 
 __all__ = ["is_file_selection", "select_documents"]
@@ -68,7 +69,8 @@ def _of_source(dataset: TokenDataset, source: str) -> npt.NDArray[np.int64]:
             f"{dataset.store.name}/{PROVENANCE_NAME}: not here, so sources of documents are not known; "
             "name documents by number"
         )
-    provenance = Provenance(path / PROVENANCE_NAME)
+    file: Any = SourceFile(dataset.open_beside(PROVENANCE_NAME))
+    provenance = Provenance(file, str(path / PROVENANCE_NAME))
     found: list[npt.NDArray[np.int64]] = []
     known: set[str | None] = set()
     first = 0

@@ -1,8 +1,9 @@
 """Where a stream is, in a form that goes to another process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pile_tools.errors import OutOfRangeError, ParameterError
+from pile_tools.formats.proofs import current_proofs
 from pile_tools.viewer import BatchViewer
 
 __all__ = ["StreamPlace", "check_steps"]
@@ -10,16 +11,21 @@ __all__ = ["StreamPlace", "check_steps"]
 
 @dataclass(frozen=True, slots=True)
 class StreamPlace:
-    """What ``BatchViewer.open`` is given."""
+    """What ``BatchViewer.open`` is given; ``trust_files`` by default as it is where the stream is named."""
 
     data: str
     order: str | None = None
     batch_size: int | None = None
     tokenizer: str | None = None
+    trust_files: bool = field(default_factory=lambda: current_proofs().trust)
 
     def open(self) -> BatchViewer:
         return BatchViewer.open(
-            self.data, order=self.order, batch_size=self.batch_size, tokenizer=self.tokenizer
+            self.data,
+            order=self.order,
+            batch_size=self.batch_size,
+            tokenizer=self.tokenizer,
+            trust_files=self.trust_files,
         )
 
 

@@ -170,6 +170,15 @@ def answers_table(model: str, steps: int | None, answers: Sequence[Answer]) -> p
     )
 
 
+def is_answers_table(path: Path) -> bool:
+    """Whether the file ``path`` is a Parquet table of answers."""
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
+    return bool(names == answers_table("", None, []).column_names)
+
+
 def write_answers(tables: Sequence[pa.Table], path: Path) -> None:
     """Write the rows of ``tables`` to a Parquet file."""
     with atomic_write(path) as file:

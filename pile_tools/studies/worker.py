@@ -6,7 +6,7 @@ import re
 
 import torch
 
-from pile_tools.stages.executor import default_workers
+from pile_tools.formats.machine import default_workers
 from pile_tools.studies.model_name import ModelName
 from pile_tools.studies.models import CausalModel, open_model
 from pile_tools.studies.stream_place import StreamPlace

@@ -1,6 +1,7 @@
 """One suite, read from its JSON file: one of ours by name, or a user's by path."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -10,13 +11,15 @@ from typing import Any, Final, Self
 import orjson
 
 from pile_tools.errors import DataError, ParameterError
+from pile_tools.formats.names import name_problem
 from pile_tools.formats.pieces import shard_name
-from pile_tools.formats.store import is_url
 from pile_tools.formats.token_dataset import DatasetLayout
+from pile_tools.formats.urls import is_url, without_credentials
 
-__all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite"]
+__all__ = ["Checkpoint", "Suite", "SuiteDataset", "SuiteOrder", "list_suites", "load_suite", "suite_of_model"]
 
 _FORMAT: Final = "pile-tools suite 1"
+_BRANCH: Final = re.compile(r"step(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,14 @@ class Suite:
             for step in steps
         ]
 
+    def step_of(self, branch: str) -> int | None:
+        """Return the step after which the checkpoint in ``branch`` is; None for the name of no checkpoint."""
+        match = _BRANCH.fullmatch(branch)
+        if match is None:
+            return None
+        step, rest = divmod(int(match[1]), self.checkpoint_rule.get("branch_factor", 1))
+        return None if rest else step
+
     def order_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of the suite's order for `make_order`, with the seed of ``given``."""
         order = self.order
@@ -158,6 +169,10 @@ class Suite:
         size = self.dataset.sequence_tokens
         if size is not None and size != self.seq_length + 1:
             raise ValueError(f"dataset.sequence_tokens {size} is not seq_length {self.seq_length} + 1")
+        for name in (self.dataset.prefix, self.order.name):
+            problem = None if name is None else name_problem(name, nested=False)
+            if problem is not None:
+                raise ValueError(f"the name {name!r}, {problem}")
         self.dataset.layout()
 
     def _check_order(self) -> None:
@@ -185,6 +200,14 @@ class Suite:
             raise ValueError(f"checkpoints.first must be steps from 0 to {self.steps}")
 
 
+def suite_of_model(model: str) -> Suite | None:
+    """Return which of the suites that come with pile-tools the Hub id ``model`` is of, None for none."""
+    for suite in list_suites():
+        if model.casefold() in (name.casefold() for name in suite.models):
+            return suite
+    return None
+
+
 def list_suites() -> list[Suite]:
     """Return the suites that come with pile-tools, in order of their names."""
     names = [entry.name for entry in files(__package__).iterdir() if entry.name.endswith(".json")]
@@ -204,7 +227,7 @@ def load_suite(suite: str | os.PathLike[str]) -> Suite:
     path = Path(name)
     if not path.is_file():
         known = ", ".join(found.name for found in list_suites())
-        raise ParameterError(f"no suite {name!r} and no such file; there are {known}")
+        raise ParameterError(f"no suite {without_credentials(name)!r} and no such file; there are {known}")
     return _resolved(Suite.parse(path.read_bytes(), name), path.parent)
 
 

@@ -6,7 +6,7 @@ Needs the extra ``train``; what checks checkpoints (``verify_checkpoint``, ``ver
 import importlib
 from typing import TYPE_CHECKING
 
-from pile_tools.errors import PileToolsError
+from pile_tools.errors import needs_extra
 
 if TYPE_CHECKING:
     from pile_tools.train.loop import Outcome, train
@@ -62,12 +62,6 @@ def __getattr__(name: str) -> object:
     # Resolved on first use, so that verifying a checkpoint needs no torch.
     for home, names in _HOMES.items():
         if name in names:
-            try:
+            with needs_extra("training"):
                 return getattr(importlib.import_module(f"{__name__}.{home}"), name)
-            except ModuleNotFoundError as error:
-                if error.name not in {"torch", "safetensors"}:
-                    raise
-                raise PileToolsError(
-                    f"{error.name} is not installed; training needs it: install `pile-tools[train]`"
-                ) from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pile_tools.errors import DataError
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.manifest import MANIFEST_NAME, Manifest
 from pile_tools.stages.card import chain_table, description_header, markdown_table, write_readme
 from pile_tools.stages.croissant import Description
@@ -33,9 +34,9 @@ def write_model_card(directory: Path, description: Description, *, replace: bool
     checkpoints = _checkpoints(directory, manifest)
     header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
     header |= description_header(description) | {"tags": ["pile-tools", manifest.stage, "gpt_neox"]}
-    return write_readme(
-        directory, header, _body(directory, description, manifest, checkpoints), replace=replace
-    )
+    body = _body(directory, description, manifest, checkpoints)
+    with DirectoryLock(directory):
+        return write_readme(directory, header, body, replace=replace)
 
 
 def _checkpoints(directory: Path, manifest: Manifest) -> dict[str, DataRecord]:
@@ -47,6 +48,7 @@ def _checkpoints(directory: Path, manifest: Manifest) -> dict[str, DataRecord]:
         name, _, rest = entry.name.partition("/")
         if rest != MANIFEST_NAME:
             continue
+        entry.path(directory)
         if hashlib.sha256(Manifest.read(directory / name).to_bytes()).hexdigest() != entry.sha256:
             raise DataError(f"{directory / entry.name}: not the checkpoint that {MANIFEST_NAME} lists")
         found[name] = DataRecord.read(directory / name)

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -21,7 +20,7 @@ from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.atomic import fsync_directory
 from pile_tools.formats.manifest import Manifest, canonical_json, file_entry
 from pile_tools.train.ancestors import Ancestors
-from pile_tools.train.files import GENERATOR_NAME, OPTIMIZER_NAME, STAGE
+from pile_tools.train.files import GENERATOR_NAME, OPTIMIZER_NAME, STAGE, read_layout
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.optimizer import FlatAdam
 from pile_tools.train.parallel import World
@@ -132,7 +131,7 @@ def load_state(directory: Path, state: State) -> None:
     """Set model, optimizer, generator and loss scale of ``state`` to those of a checkpoint."""
     load_weights(state.model, directory)
     try:
-        layout = orjson.loads((directory / OPTIMIZER_NAME).read_bytes())
+        layout = read_layout(directory)
         state.loss_scale = [int(number) for number in layout.pop("loss_scale")]
         state.adam.load(directory, layout)
         with safe_open(directory / GENERATOR_NAME, framework="pt") as file:

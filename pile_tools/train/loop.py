@@ -71,6 +71,7 @@ def train(
     seed: int | None = None,
     dtype: str | None = None,
     stop_at: int | None = None,
+    keep_last: int | None = None,
     resume: bool = False,
     source: str | os.PathLike[str] | None = None,
     device: str = "auto",
@@ -88,7 +89,9 @@ def train(
     then as it was there, so that the bits are. ``source`` begins with a checkpoint of another run, on any
     stream, and takes what is not given of its recipe, but not of how it was computed. ``stop_at`` ends
     after so many steps, and ``should_stop`` is asked before each micro-batch: both leave a checkpoint to
-    resume from. Under ``torchrun`` each process calls this, and only the first is called back.
+    resume from. ``keep_last`` removes all checkpoints of ``output`` but so many of the newest, each time that
+    one has been written (default: none is removed). Under ``torchrun`` each process calls this, and only the
+    first is called back.
 
     Raises DataError for a stream that is not the one that a run began with, PileToolsError for a loss that is
     not finite, UnfinishedError where a checkpoint could not be written; those before it stay as they are.
@@ -99,6 +102,8 @@ def train(
         )
     if (micro_batch_size is not None and micro_batch_size < 1) or (stop_at is not None and stop_at < 0):
         raise ParameterError(f"micro_batch_size {micro_batch_size} or stop_at {stop_at} is too small")
+    if keep_last is not None and keep_last < 1:
+        raise ParameterError(f"keep_last {keep_last} must be at least 1")
     with join(device) as world, ExitStack() as stack:
         stack.enter_context(deterministic(world.device))
         output, fork = Path(output), source is not None
@@ -114,7 +119,9 @@ def train(
         settings = machine_settings(given, machine_before)
         machine = describe(world, settings)
         ancestors = Ancestors.of(viewer, begin, fork=fork)
-        run = Run(stack, output, record, recipe, machine, ancestors, world, resume=resume)
+        run = Run(
+            stack, output, record, recipe, machine, ancestors, world, resume=resume, keep_last=keep_last
+        )
         if run.finished:
             record = DataRecord.read(output / f"step{recipe['steps']}")
             return _outcome(run, record, recipe, None, interrupted=False)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pile_tools.errors import DataError
+from pile_tools.formats.names import path_inside
 from pile_tools.train.model import GPTNeoX
 from pile_tools.train.parallel import World
 from pile_tools.train.weights import save_tensors
@@ -137,9 +138,10 @@ class FlatAdam:
             first, last = max(lo, self.lo), min(hi, self.hi)
             if first >= last:
                 continue
+            path = path_inside(directory, name)
             try:
-                with safe_open(directory / name, framework="pt") as file:
+                with safe_open(path, framework="pt") as file:
                     for key, own in (("exp_avg", self.exp_avg), ("exp_avg_sq", self.exp_avg_sq)):
                         own[first - self.lo : last - self.lo] = file.get_slice(key)[first - lo : last - lo]
             except (SafetensorError, FileNotFoundError) as error:
-                raise DataError(f"{directory / name}: damaged or missing ({error})") from None
+                raise DataError(f"{path}: damaged or missing ({error})") from None

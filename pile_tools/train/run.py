@@ -1,5 +1,6 @@
 """The directory of a run: begun, resumed or forked, locked while it is trained, finished by a manifest."""
 
+import shutil
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -87,8 +88,9 @@ class Run:
         world: World,
         *,
         resume: bool,
+        keep_last: int | None,
     ) -> None:
-        self.directory, self.world = directory, world
+        self.directory, self.world, self._keep_last = directory, world, keep_last
         self._recipe, self._machine, self._ancestors = recipe, machine, ancestors
         self._parameters = {
             "recipe": recipe,
@@ -111,7 +113,10 @@ class Run:
         self.finished = bool(world.table([float(self._workspace.finished is not None)])[0][0])
 
     def save(self, state: State) -> None:
-        """Write a checkpoint. UnfinishedError, which names the last one, where that fails."""
+        """Write a checkpoint, then remove those that are not to be kept.
+
+        UnfinishedError, which names the last one, where it cannot be written.
+        """
         try:
             write_checkpoint(
                 self.directory,
@@ -127,6 +132,13 @@ class Run:
                 f"{self.directory}: step{state.record.steps} could not be written ({error}); "
                 f"{self.last_checkpoint()}; make room and go on with --resume"
             ) from error
+        if self._keep_last is not None and self.world.rank == 0:
+            for path in list_checkpoints(self.directory)[: -self._keep_last]:
+                # Renamed first: a kill must not leave a part of a checkpoint under its name.
+                gone = self._workspace.work / f"removed-{path.name}"
+                shutil.rmtree(gone, ignore_errors=True)
+                path.rename(gone)
+                shutil.rmtree(gone)
 
     def has(self, step: int) -> bool:
         """Return whether there is a checkpoint ``step``."""

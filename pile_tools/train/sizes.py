@@ -1,7 +1,8 @@
-"""The sizes of Pythia, as data.
+"""The sizes of Pythia, as data, and a smaller one for the demo.
 
 Width, layers, heads and peak learning rate from Biderman et al. 2023; the vocabulary of 50,277 tokens is
-padded to a multiple of 128 for each of the devices that the published run split the model over.
+padded to a multiple of 128 for each of the devices that the published run split the model over. "1m" is not
+Pythia's: 1.3 million parameters for a tokenizer of 8,192 tokens.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Size:
 
 
 SIZES: Final = {
+    "1m": Size(6, 64, 2, 1e-3, 8_192),
     "14m": Size(6, 128, 4, 1e-3),
     "31m": Size(6, 256, 8, 1e-3),
     "70m": Size(6, 512, 8, 1e-3),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pile_tools.errors import DataError, PileToolsError
 from pile_tools.formats.corpus import UNFINISHED_NAME
 from pile_tools.formats.manifest import Manifest
-from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints
+from pile_tools.train.files import DATA_NAME, WEIGHTS_NAME, check_files, list_checkpoints, read_layout
 from pile_tools.train.record import DataRecord, Segment, Stream, step_digest
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class CheckpointReport:
     weights: str
     lineage: tuple[Segment, ...]
     unproved: tuple[Segment, ...]
+
+    @property
+    def proved_steps(self) -> int:
+        """Number of steps that were compared with a stream and are the same."""
+        return self.steps - sum(segment.last_step - segment.first_step for segment in self.unproved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +127,17 @@ def verify_checkpoint(
 
     The bytes of every step are read and hashed again. A segment of the lineage is compared with its own
     stream; where that is not given, with any other, since the bytes decide (an overlay, or another form of
-    the same stream, has them as well). What a fork had read before may stay unproved, which the report says.
-    ``advance`` is called for each step that was read.
+    the same stream, has them as well). What a fork has read of a stream that is not given stays unproved,
+    which the report says. ``advance`` is called for each step that was read.
 
-    Raises DataError, naming the first step that differs, where the steps that were read last, or a segment
-    whose own stream is given, are of none of ``viewers``; DataError for damaged files and PileToolsError
-    where there is no checkpoint.
+    Raises DataError, naming the first step that differs, where a segment is not what its own stream has, or
+    where no step at all is of one of ``viewers``; DataError for damaged files and PileToolsError where there
+    is no checkpoint.
     """
-    return _verify(Path(directory), [_Steps(viewer, advance) for viewer in viewers])
+    streams = [_Steps(viewer, advance) for viewer in viewers]
+    report, failure = _verify(Path(directory), streams)
+    _refuse_unread([(report, failure)])
+    return report
 
 
 def verify_run(
@@ -140,33 +148,42 @@ def verify_run(
 ) -> RunReport:
     """Verify every checkpoint of a run, as ``verify_checkpoint`` does, and find those with the same weights.
 
-    DataError, too, where two checkpoints disagree on a step that both have read.
+    A fork's first checkpoint may have read nothing of ``viewers`` where a later one has. DataError, too,
+    where two checkpoints disagree on a step that both have read.
     """
     run = Path(directory)
     paths = list_checkpoints(run)
     if not paths:
         raise PileToolsError(f"{run}: no checkpoint (stepN) in it; name the directory of a run")
     streams = [_Steps(viewer, advance) for viewer in viewers]
-    newest, reports = DataRecord.read(paths[-1]).digests, []
+    newest, verified = DataRecord.read(paths[-1]).digests, []
     groups: dict[str, list[str]] = {}
     for path in paths:
         own = DataRecord.read(path).digests
         if not newest.startswith(own):
             raise DataError(f"{path}: has read other bytes than {paths[-1].name} in steps of both")
-        reports.append(_verify(path, streams))
-        groups.setdefault(reports[-1].weights, []).append(path.name)
+        verified.append(_verify(path, streams))
+        groups.setdefault(verified[-1][0].weights, []).append(path.name)
+    _refuse_unread(verified)
     finished = Manifest.find(run) is not None and not (run / UNFINISHED_NAME).exists()
     identical = tuple(tuple(names) for names in groups.values() if len(names) > 1)
-    return RunReport(run, tuple(reports), identical, finished)
+    return RunReport(run, tuple(report for report, _ in verified), identical, finished)
 
 
-def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
+def _refuse_unread(verified: Sequence[tuple[CheckpointReport, str | None]]) -> None:
+    """Raise DataError where something was compared and no step of any checkpoint was proved."""
+    failures = [failure for report, failure in verified if failure is not None and not report.proved_steps]
+    if failures and not any(report.proved_steps for report, _ in verified):
+        raise DataError(failures[0])
+
+
+def _verify(path: Path, streams: Sequence[_Steps]) -> tuple[CheckpointReport, str | None]:
+    """Return the report on a checkpoint, and where the steps read last differ from what they may be of."""
     manifest, record = check_files(path), DataRecord.read(path)
+    read_layout(path)
     if path.name.startswith("step") and path.name != f"step{record.steps}":
         raise DataError(f"{path}: has read {record.steps} steps, so it is step{record.steps}: it was renamed")
-    unproved = []
-    # The last segment of a fork's first checkpoint holds no step: what it has read last is the one before.
-    last = ([one for one in record.lineage if one.first_step < one.last_step] or record.lineage)[-1]
+    unproved, said = [], None
     for segment in record.lineage:
         own = [stream for stream in streams if segment.stream.difference(stream.stream) is None]
         failures = []
@@ -176,10 +193,12 @@ def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
                 break
             failures.append(failure)
         else:
-            if failures and (own or segment is last):
-                raise DataError(f"{path}: its steps {segment.steps} are not of this stream: {failures[0]}")
+            if failures:
+                said = f"{path}: its steps {segment.steps} are not of this stream: {failures[0]}"
+                if own:
+                    raise DataError(said)
             unproved.append(segment)
-    return CheckpointReport(
+    report = CheckpointReport(
         directory=path,
         steps=record.steps,
         samples=record.samples,
@@ -189,3 +208,4 @@ def _verify(path: Path, streams: Sequence[_Steps]) -> CheckpointReport:
         lineage=record.lineage,
         unproved=tuple(unproved),
     )
+    return report, said

@@ -2,9 +2,6 @@
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +12,10 @@ from torch import Tensor
 
 from pile_tools.errors import DataError, ParameterError, PileToolsError
 from pile_tools.formats.atomic import atomic_write
-from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME
+from pile_tools.formats.hub_downloads import downloaded
+from pile_tools.formats.hub_ids import split_hub_id
+from pile_tools.formats.names import name_problem, path_inside
+from pile_tools.train.files import CONFIG_NAME, WEIGHTS_NAME, prove_files
 from pile_tools.train.model import GPTNeoX
 
 __all__ = ["load_model", "load_weights", "model_from_config", "save_model", "save_tensors"]
@@ -125,8 +125,10 @@ def load_model(
         directory = _download(os.fspath(location), revision)
     elif revision is not None:
         raise ParameterError(f"{directory}: a directory has no revision {revision!r}; leave it out")
+    prove_files(directory, CONFIG_NAME)
     with torch.device("meta"):
         model = model_from_config(directory / CONFIG_NAME)
+    prove_files(directory, *(path.name for path in _weight_files(directory)))
     model.to_empty(device="cpu")
     load_weights(model, directory)
     return model.to(dtype).eval()
@@ -176,7 +178,7 @@ def _weight_files(directory: Path) -> list[Path]:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{index}: not an index of safetensors shards") from None
         for name in names:
-            if Path(name).name != name or not (directory / name).is_file():
+            if name_problem(name, nested=False) is not None or not path_inside(directory, name).is_file():
                 raise DataError(f"{index}: names the shard {name!r}, which is not in {directory}")
         return [directory / name for name in names]
     other = next(iter(sorted(path.name for path in directory.glob("*.bin"))), None)
@@ -193,36 +195,16 @@ def _weight_files(directory: Path) -> list[Path]:
 def _download(name: str, revision: str | None) -> Path:
     """Fetch config and safetensors of a Hub model into the Hub's own cache and return their directory."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     where = name if revision is None else f"{name}, revision {revision}"
-    if name.startswith((".", "/")) or name.count("/") != 1:
-        raise PileToolsError(f"{name}: neither a directory nor a Hub id such as EleutherAI/pythia-70m")
+    split_hub_id(name if revision is None else f"{name}@{revision}", "directory")
     patterns = [CONFIG_NAME, WEIGHTS_NAME, _INDEX_NAME, "model-*-of-*.safetensors"]
     try:
-        with _bars_on_terminals():
-            return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        return downloaded(where, lambda: snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PileToolsError(
-            f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason})"
+            f"{where}: cannot be fetched from the Hub ({type(error).__name__}: {reason}), and there is no "
+            "such directory here"
         ) from None
-
-
-@contextmanager
-def _bars_on_terminals() -> Iterator[None]:
-    """Let the Hub's client draw its bars on a terminal only."""
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()

@@ -17,7 +17,7 @@ from pile_tools.formats.store import Store
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.lookups.stream import Progress, no_progress
 from pile_tools.viewer.opening import Stream
-from pile_tools.viewer.overlay import OverlayComponent
+from pile_tools.viewer.overlay import OverlayComponent, changed_samples
 from pile_tools.viewer.parts import FetchedPart, ViewedPart
 from pile_tools.viewer.reading import Decoder
 from pile_tools.viewer.torch_data import StreamDataset
@@ -61,6 +61,9 @@ class Asking:
     def identity(self) -> str: ...
 
     @abstractmethod
+    def prove(self) -> None: ...
+
+    @abstractmethod
     def batch(self, step: int) -> npt.NDArray[Any]: ...
 
     @abstractmethod
@@ -83,12 +86,14 @@ class Asking:
     def home(self) -> Store:
         """The files that are the stream's own: those of its order, or of the overlay."""
         component = self._stream.components[0]
-        return component.store if isinstance(component, OverlayComponent) else self._stream.place.store
+        if self._stream.blend is None and isinstance(component, OverlayComponent):
+            return component.store
+        return self._stream.place.store
 
     @property
     def record(self) -> OrderRecord | BlendRecord | None:
         """The record of the order, None of maps without one and of an overlay, which has another stream."""
-        is_overlay = isinstance(self._stream.components[0], OverlayComponent)
+        is_overlay = self._stream.blend is None and isinstance(self._stream.components[0], OverlayComponent)
         return None if is_overlay else self._stream.place.record
 
     @property
@@ -108,6 +113,25 @@ class Asking:
                     for place in range(len(origins.record.datasets))
                 )
         return self._parts
+
+    @property
+    def is_counterfactual(self) -> bool:
+        """Whether an overlay changes some of the stream."""
+        return any(isinstance(component, OverlayComponent) for component in self._stream.components)
+
+    def changed_sequences(self, start: int, stop: int, *, progress: Progress = no_progress) -> int:
+        """Count the sequences of steps [start, stop) that have other tokens than without an overlay."""
+        count = 0
+        for step in range(start, stop):
+            positions = step * self.batch_size + np.arange(self.batch_size)
+            if self._stream.blend is None:
+                which, numbers = np.zeros_like(positions), positions - self._stream.first_sample
+            else:
+                which, numbers = self._stream.blend.parts(positions)
+            for index, component in enumerate(self._stream.components):
+                count += int(changed_samples(component, numbers[which == index]).sum())
+            progress("changes", step + 1 - start, stop - start)
+        return count
 
     def samples_at(self, positions: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Return the parts that positions of the stream are of, and the samples there, int64[n] each.
@@ -315,6 +339,7 @@ class Asking:
         resumes. Without ``micro_batch_size`` a rank's part of a step is one. The dataset needs no PyTorch;
         for one of PyTorch's ``IterableDataset`` kind wrap it in ``pile_tools.train.IterableStream``.
         """
+        self.prove()  # once, before there are workers
         return StreamDataset(
             self,
             rank=rank,

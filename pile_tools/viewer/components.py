@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pile_tools.algorithms.check_maps import check_maps
 from pile_tools.algorithms.locate import Pieces, check_pointers, check_samples, copy_pieces, locate
 from pile_tools.errors import DataError
 from pile_tools.formats.order_files import OrderMaps, OrderPlace
@@ -18,6 +17,7 @@ from pile_tools.formats.order_record import OrderRecord
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset, sampled_sha256
 from pile_tools.lookups.places import document_places
+from pile_tools.viewer.order_proof import ReadSamples, order_claims
 
 __all__ = ["UNKNOWN", "Component", "MapsComponent", "SequentialComponent", "read_pieces"]
 
@@ -27,7 +27,7 @@ Tokens = npt.NDArray[Any]
 UNKNOWN: Final = -1
 """Stands for a document, or an offset in one, that is not known."""
 
-# An order up to this long is checked whole when it is opened (some 10 ms), a longer one where it is read.
+# An order up to this long is proved when it is opened (some 10 ms), a longer one before it is first read.
 WHOLE_CHECK: Final = 1 << 20
 # No sample spans more documents, empty ones counted; a damaged sample_idx must not ask for all of them.
 _MOST_DOCUMENTS: Final = 1 << 20
@@ -41,6 +41,7 @@ class Component(ABC):
         self.place = place
         self.seq_length = seq_length
         self.n_samples = n_samples
+        self._is_proved = False
 
     @abstractmethod
     def pieces(self, positions: Int64Array) -> Pieces:
@@ -66,6 +67,12 @@ class Component(ABC):
     @abstractmethod
     def packed_pieces(self, numbers: Int64Array) -> Pieces:
         """Return the pieces of the samples that have ``numbers`` in the packing, of all n_samples."""
+
+    def prove(self) -> None:
+        """Prove the files that the order is in before their first use; DataError for one that is wrong."""
+        if not self._is_proved:
+            self.dataset.store.proofs.prove(self.dataset.name, self.dataset.index_claims())
+            self._is_proved = True
 
     @property
     def knows_documents(self) -> bool:
@@ -125,34 +132,57 @@ class MapsComponent(Component):
         self._maps = maps
         arrays = (maps.doc_idx, maps.sample_idx, maps.shuffle_idx, dataset.sizes, dataset.pointers)
         self._is_mapped = all(array.mapped is not None for array in arrays)
+        self._read = ReadSamples(place.name, maps.n_samples)
         if dataset.store.path is not None and len(maps.doc_idx) + maps.n_samples <= WHOLE_CHECK:
-            self.check()
+            self.whole_maps()
 
-    @property
-    def maps(self) -> OrderMaps:
-        """doc_idx, sample_idx and shuffle_idx."""
-        return self._maps
+    def prove(self) -> None:
+        """Prove the order before its first use (see ``viewer.order_proof``); DataError for what is wrong.
 
-    def check(self) -> None:
-        """Check all of the three arrays against the sizes; DataError for what is wrong."""
-        maps = self._maps
-        try:
-            check_maps(
-                self.dataset.sizes.whole(),
-                maps.doc_idx.whole(),
-                maps.sample_idx.whole(),
-                maps.shuffle_idx.whole(),
-                self.seq_length,
+        Behind a URL what is read is checked, and a line says that the rest is not.
+        """
+        if self._is_proved:
+            return
+        place = self.place
+        if place.store.path is None:
+            place.store.proofs.leave(
+                f"{place.name}: behind a URL, so that only the entries that are read are checked, and not "
+                "the rest of the order"
             )
-        except DataError as error:
-            raise self._damaged(error) from None
+            return
+        place.store.proofs.prove(place.name, order_claims(self.dataset, place, self._maps, self.seq_length))
+        self._is_proved = True
+
+    def whole_maps(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return doc_idx, sample_idx, shuffle_idx and sizes, proved; what is behind a URL is read."""
+        maps, sizes = self._maps, self.dataset.sizes
+        views = (maps.doc_idx, maps.sample_idx, maps.shuffle_idx, sizes)
+        if self._is_mapped:
+            self.prove()
+            return tuple(view.whole() for view in views)
+        arrays = {id(view): view.whole() for view in views}
+        if not self._is_proved:
+            claims = order_claims(
+                self.dataset, self.place, maps, self.seq_length, lambda view: arrays[id(view)]
+            )
+            self.place.store.proofs.prove(self.place.name, claims)
+            self._is_proved = True
+        return tuple(arrays.values())
 
     def packed_numbers(self, positions: Int64Array) -> Int64Array:
+        self.prove()
         samples = self._maps.shuffle_idx.take(positions, np.ones_like(positions)).astype(np.int64)
-        check_samples(samples, self._maps.n_samples)
+        self._check_samples(positions, samples)
         return samples
 
+    def _check_samples(self, positions: Int64Array, samples: Int64Array) -> None:
+        """Check what shuffle_idx holds at ``positions``: numbers of samples, none of them twice."""
+        check_samples(samples, self._maps.n_samples)
+        if not self._is_proved:
+            self._read.add(positions, samples)
+
     def packed_pieces(self, numbers: Int64Array) -> Pieces:
+        self.prove()
         maps = self._maps
         check_samples(numbers, maps.n_samples)
         bounds = maps.sample_idx.take(numbers, np.full_like(numbers, 2)).reshape(-1, 2, 2)
@@ -177,12 +207,14 @@ class MapsComponent(Component):
         }
 
     def pieces(self, positions: Int64Array) -> Pieces:
+        self.prove()
         try:
             return self._mapped_pieces(positions) if self._is_mapped else self._taken_pieces(positions)[0]
         except DataError as error:
             raise self._damaged(error) from None
 
     def epochs(self, positions: Int64Array) -> Int64Array:
+        self.prove()
         try:
             pieces, _, places = self._taken_pieces(positions)
         except DataError as error:
@@ -195,6 +227,7 @@ class MapsComponent(Component):
         return found
 
     def tokens(self, positions: Int64Array) -> Tokens:
+        self.prove()
         try:
             if self._is_mapped:
                 pieces = self._mapped_pieces(positions)
@@ -215,7 +248,7 @@ class MapsComponent(Component):
             np.asarray(array.mapped) for array in (maps.shuffle_idx, maps.sample_idx, maps.doc_idx)
         )
         samples = shuffle_idx[positions].astype(np.int64)
-        check_samples(samples, maps.n_samples)
+        self._check_samples(positions, samples)
         sizes = np.asarray(self.dataset.sizes.mapped)
         return locate(sample_idx[samples], sample_idx[samples + 1], doc_idx, sizes, self.seq_length, samples)
 
@@ -241,7 +274,7 @@ class MapsComponent(Component):
         from each array."""
         maps, dataset = self._maps, self.dataset
         samples = maps.shuffle_idx.take(positions, np.ones_like(positions)).astype(np.int64)
-        check_samples(samples, maps.n_samples)
+        self._check_samples(positions, samples)
         bounds = maps.sample_idx.take(samples, np.full_like(samples, 2)).reshape(-1, 2, 2).astype(np.int64)
         first, last = bounds[:, 0, 0], bounds[:, 1, 0]
         wrong = np.flatnonzero(
@@ -334,6 +367,7 @@ class SequentialComponent(Component):
 
         ``rows`` are the ``positions``, as a slice where that is known to be the same.
         """
+        self.prove()
         sizes, pointers = self.dataset.sizes, self.dataset.pointers
         if sizes.mapped is not None and pointers.mapped is not None:
             found, starts = sizes.mapped[rows], pointers.mapped[rows]

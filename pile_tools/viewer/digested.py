@@ -15,6 +15,7 @@ from pile_tools.formats.digest_files import (
 from pile_tools.formats.order_files import find_order, list_orders
 from pile_tools.formats.order_record import BlendRecord
 from pile_tools.formats.overlay import OVERLAY_NAME
+from pile_tools.formats.proofs import Proofs, use_proofs
 from pile_tools.formats.store import LocalStore
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
 from pile_tools.lookups.digests import compare_steps, stored_digests
@@ -55,12 +56,14 @@ def _name_changed_step(
 ) -> None:
     """Raise DataError for the first step that differs, where tokens of the dataset or maps have changed.
 
-    The stream is then said to be another one, which is right, but not which step it is. Of what can not be
-    read as the stream that was digested nothing is said.
+    Files are read as they are: the digests prove the steps, or do not. The stream is then said to be another
+    one, which is right, but not which step it is. Steps that cannot be read as the stream that was digested
+    are not reported.
     """
     try:
-        store, prefix = find_dataset(location)
-        dataset, place = TokenDataset(store, prefix), find_order(store, prefix, order)
+        with use_proofs(Proofs(trust=True)):
+            store, prefix = find_dataset(location)
+            dataset, place = TokenDataset(store, prefix), find_order(store, prefix, order)
         record = place.record
         if isinstance(record, BlendRecord):
             return

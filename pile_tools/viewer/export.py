@@ -11,9 +11,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pile_tools.errors import ParameterError, PileToolsError
+from pile_tools.errors import ParameterError
 from pile_tools.formats.atomic import atomic_write
+from pile_tools.formats.free_space import require_space
 from pile_tools.formats.npy import NpyWriter
+from pile_tools.formats.outputs import refuse_output
 from pile_tools.lookups.stream import Progress, in_threads, no_progress, step_range
 from pile_tools.lookups.texts import Texts
 from pile_tools.viewer.fetch import fetch_steps
@@ -65,13 +67,12 @@ def export_steps(
         fetched = fetch_steps(viewer, start, stop, output, progress, label="export")
         size = sum(entry.bytes for entry in fetched.manifest.outputs)
         return Exported(output, (start, stop), count, size)
-    if output.is_dir():
-        raise ParameterError(f"{output}: a directory; name a file for format {form}")
+    refuse_output(output)
     if output.suffix.removeprefix(".") in {*EXPORT_FORMATS} - {form}:
         raise ParameterError(f"{output}: not the name of a file of format {form}")
-    if output.exists():
-        raise PileToolsError(f"{output}: exists already; remove it, or name another file with -o")
     output.parent.mkdir(parents=True, exist_ok=True)
+    if form == "npy":
+        require_space(output.parent, count * (viewer.seq_length + 1) * viewer.dtype.itemsize)
     with atomic_write(output) as file:
         if form == "npy":
             shape = (viewer.batch_size, viewer.seq_length + 1)

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from pile_tools.errors import DataError, ParameterError, PileToolsError
-from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write
+from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.formats.atomic import PARTIAL_SUFFIX, atomic_write, sweep_partials
 from pile_tools.formats.corpus import UNFINISHED_NAME
+from pile_tools.formats.free_space import require_space
+from pile_tools.formats.locks import LOCK_NAME, DirectoryLock, remove_stray_lock
 from pile_tools.formats.manifest import MANIFEST_NAME, FileEntry, Manifest, canonical_json, file_entry
 from pile_tools.formats.mmidx import write_index
 from pile_tools.formats.order_files import SEQUENTIAL
@@ -70,8 +72,8 @@ def fetch_steps(
 
     ``progress`` is told of the steps as ``label``, then of the "origins" of sequences and of "documents". A
     run that was interrupted goes on where it ended; a finished directory is left as it is. Raises
-    OutOfRangeError for steps that the stream does not have and PileToolsError where ``output`` holds
-    something else.
+    OutOfRangeError for steps that the stream does not have, PileToolsError where ``output`` holds something
+    else or another run is at work in it, and DataError where a file of a finished one is gone or cut.
     """
     viewer.batches(start, stop)
     parameters = {
@@ -84,17 +86,56 @@ def fetch_steps(
         "dtype": viewer.dtype.name,
         "origins": not tokens_only,
     }
+    finished = _finished(output, parameters)
+    if finished is not None and not (output / UNFINISHED_NAME).exists():
+        remove_stray_lock(output)
+        return Fetched(finished, None)
+    with DirectoryLock(output):
+        finished = _finished(output, parameters)
+        if finished is None:
+            _refuse_foreign(output, output / UNFINISHED_NAME, canonical_json(parameters))
+            if not tokens_only:
+                _check_history(viewer)
+            try:
+                return _fetch(viewer, start, stop, output, parameters, progress, label)
+            except Exception:
+                _remove_empty_work(output / UNFINISHED_NAME)
+                raise
+        if (output / UNFINISHED_NAME).exists():  # killed in its last moment, with all in its place
+            sweep_partials(output, own=True)
+            shutil.rmtree(output / UNFINISHED_NAME)
+        return Fetched(finished, None)
+
+
+def _finished(output: Path, parameters: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of ``output`` where these very steps were fetched into it, whole."""
+    if not (output / MANIFEST_NAME).is_file():
+        return None
+    manifest = Manifest.read(output)
+    if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
+        raise PileToolsError(f"{output}: holds something else; choose another directory")
+    manifest.check_outputs(output)
+    return manifest
+
+
+def _fetch(
+    viewer: BatchViewer,
+    start: int,
+    stop: int,
+    output: Path,
+    parameters: Mapping[str, Any],
+    progress: Progress,
+    label: str,
+) -> Fetched:
+    """Fetch the steps that are not in the work directory yet, and put all in their place."""
     work = output / UNFINISHED_NAME
-    if (output / MANIFEST_NAME).is_file():
-        manifest = Manifest.read(output)
-        if manifest.stage != "fetch" or dict(manifest.parameters) != parameters:
-            raise PileToolsError(f"{output}: holds something else; choose another directory")
-        if work.exists():  # killed in its last moment, with all in its place
-            _sweep(output)
-            shutil.rmtree(work)
-        return Fetched(manifest, None)
-    _begin(output, work, canonical_json(parameters))
     missing = [step for step in range(start, stop) if not _part(work, step).is_file()]
+    # The steps stay beside the data until all of it is in its place.
+    step_bytes = viewer.batch_size * (viewer.seq_length + 1) * viewer.dtype.itemsize
+    require_space(output, (len(missing) + stop - start) * step_bytes)
+    work.mkdir(exist_ok=True)
+    with atomic_write(work / _JOB_NAME) as file:
+        file.write(canonical_json(parameters))
     progress(label, stop - start - len(missing), stop - start)
 
     def one(step: int) -> None:
@@ -114,38 +155,46 @@ def fetch_steps(
     return _finish(viewer, start, stop, output, parameters, progress)
 
 
+def _remove_empty_work(work: Path) -> None:
+    """Remove the work directory where no step is in it, which would refuse other steps."""
+    if not any(work.glob("step-*.bin")):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_history(viewer: BatchViewer) -> None:
+    """Raise DataError where the history that comes along is not whole, before anything long is read."""
+    for part in viewer.parts:
+        try:
+            part.check_carried()
+        except DataError as error:
+            raise DataError(
+                f"{error}, or leave out where documents came from: `pile-tools fetch --tokens-only`"
+            ) from None
+
+
 def _part(work: Path, step: int) -> Path:
     return work / f"step-{step}.bin"
 
 
-def _begin(output: Path, work: Path, job: bytes) -> None:
-    """Make the work directory, or take up that of the same job."""
+def _refuse_foreign(output: Path, work: Path, job: bytes) -> None:
+    """Raise PileToolsError unless ``output`` is empty, or holds unfinished work of the same job."""
     path = work / _JOB_NAME
     if path.is_file():
         if path.read_bytes() != job:
             raise PileToolsError(
                 f"{output}: begun with other steps or another stream; choose another directory"
             )
-        _sweep(output)
+        sweep_partials(output, own=True)
     elif output.is_dir() and not _is_empty(output, work):
         raise PileToolsError(f"{output}: holds something else; choose another directory")
-    work.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(job)
 
 
 def _is_empty(output: Path, work: Path) -> bool:
     """Whether nothing is in ``output``, or only what is left where a run was killed as it began."""
-    found = list(output.iterdir())
+    found = [path for path in output.iterdir() if path.name != LOCK_NAME]
     if found == [work]:
         found = [path for path in work.iterdir() if not path.name.endswith(PARTIAL_SUFFIX)]
     return not found
-
-
-def _sweep(output: Path) -> None:
-    """Remove what a killed run had begun to write."""
-    for partial in output.rglob(f"*{PARTIAL_SUFFIX}"):
-        partial.unlink()
 
 
 def _finish(
@@ -174,6 +223,8 @@ def _finish(
         parents = sorted({dataset.manifest for dataset in origins.datasets if dataset.manifest is not None})
     try:
         tokenizer, reason = viewer.tokenizer_content(), None
+    except UnfinishedError:  # a server that asks to wait has one
+        raise
     except PileToolsError as error:
         tokenizer, reason = None, str(error)
     if tokenizer is not None:

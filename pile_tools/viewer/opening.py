@@ -19,14 +19,17 @@ from pile_tools.formats.order_files import (
     list_orders,
     unlisted_order,
 )
-from pile_tools.formats.order_record import ORDER_NAME, BlendRecord, OrderRecord, parse_record
-from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord
-from pile_tools.formats.store import Io, Store, is_url, joined, open_store
+from pile_tools.formats.order_record import ORDER_NAME, BlendPart, BlendRecord, OrderRecord, parse_record
+from pile_tools.formats.overlay import PARENT_NAME, OverlayRecord, ParentPlace, overlay_at
+from pile_tools.formats.proofs import Claim
+from pile_tools.formats.recorded_files import hash_claim
+from pile_tools.formats.store import Io, Store, open_listed, open_store
 from pile_tools.formats.token_dataset import TokenDataset, find_dataset
+from pile_tools.formats.urls import child, is_url, joined, without_credentials
 from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import Component, MapsComponent, SequentialComponent
 from pile_tools.viewer.origins import Origins
-from pile_tools.viewer.overlay import OverlayComponent, overlay_at
+from pile_tools.viewer.overlay import OverlayComponent
 
 __all__ = ["Stream", "open_component", "open_stream"]
 
@@ -66,25 +69,49 @@ class Stream:
 
 
 def open_stream(
-    location: str | os.PathLike[str], order: str | os.PathLike[str] | None, io: Io, cache: BlockCache | None
+    location: str | os.PathLike[str],
+    order: str | os.PathLike[str] | OrderPlace | None,
+    io: Io,
+    cache: BlockCache | None,
 ) -> Stream:
-    """Open the token dataset at ``location`` with an order, or the blend or overlay that is there."""
+    """Open the token dataset at ``location`` with an order, or the blend or overlay that is there.
+
+    ``order`` is the order itself where it was found above the dataset, with an overlay.
+    """
     overlay = overlay_at(location, io, cache)
     if overlay is not None:
-        store, change, place = overlay
-        parent = open_stream(joined(store.name, place.location), order or place.order, io, cache)
-        return _open_overlay(store, change, parent)
+        own = order if isinstance(order, OrderPlace) else _own_order(overlay[0], order)
+        return _open_overlay(*overlay, own or order, io, cache)
     blend = _blend_at(location, io, cache)
     if blend is not None:
-        if order is not None and os.fspath(order) != blend[1].label:
+        named = order.label if isinstance(order, OrderPlace) else order
+        if named is not None and os.fspath(named) != blend[1].label:
             raise ParameterError(
-                f"{os.fspath(location)}: a blend, whose order is {blend[1].label}, and not "
-                f"{os.fspath(order)!r}"
+                f"{without_credentials(location)}: a blend, whose order is {blend[1].label}, and not "
+                f"{without_credentials(named)!r}"
             )
         return _open_blend(*blend, io, cache)
     store, prefix = find_dataset(location, io=io, cache=cache)
     dataset = TokenDataset(store, prefix)
-    return open_component(dataset, find_order(store, prefix, order, io=io, cache=cache))
+    if not isinstance(order, OrderPlace):
+        order = find_order(store, prefix, order, io=io, cache=cache)
+    return open_component(dataset, order)
+
+
+def _own_order(store: Store, order: str | os.PathLike[str] | None) -> OrderPlace | None:
+    """Return the order that an overlay in ``store`` has of its own, by ``order`` where one is named.
+
+    None where it has none of that name. Raises ParameterError for several of which none is named.
+    """
+    orders = []
+    for candidate in list_orders(store, None):
+        record = candidate.record
+        if order is None or os.fspath(order) in (candidate.label, getattr(record, "name", None)):
+            orders.append(candidate)
+    if len(orders) > 1:
+        labels = ", ".join(candidate.label for candidate in orders)
+        raise ParameterError(f"{store.name}: several orders; name one with --order (order=): {labels}")
+    return orders[0] if orders else None
 
 
 def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | None = None) -> Stream:
@@ -110,7 +137,19 @@ def open_component(dataset: TokenDataset, place: OrderPlace, seq_length: int | N
     return Stream((component,), place, None, batch_size, first, samples, origins)
 
 
-def _open_overlay(store: Store, record: OverlayRecord, parent: Stream) -> Stream:
+def _open_overlay(
+    store: Store,
+    record: OverlayRecord,
+    parent_place: ParentPlace,
+    order: str | os.PathLike[str] | OrderPlace | None,
+    io: Io,
+    cache: BlockCache | None,
+) -> Stream:
+    """Open an overlay in ``order``, by default that which ``parent_place`` names."""
+    location, named = parent_place.seen_from(store.location)
+    if order is None or (named is not None and order == named.rpartition("/")[2]):
+        order = named
+    parent = open_stream(location, order, io, cache)
     found = parent.identity()
     if found != record.parent:
         raise DataError(
@@ -119,9 +158,13 @@ def _open_overlay(store: Store, record: OverlayRecord, parent: Stream) -> Stream
         )
     if parent.blend is not None:
         raise DataError(f"{store.name}: an overlay of a blend, which this version does not read")
-    component = OverlayComponent(parent.components[0], store, record, parent.first_sample, parent.samples)
+    below = parent.components[0]
+    component = OverlayComponent(below, store, record, parent.first_sample, below.n_samples)
     # Fetched sequences are changed as sequences: of which documents they were pieces is not followed.
-    return replace(parent, components=(component,), origins=None)
+    batch_size = record.batch_size
+    if batch_size is None or isinstance(order, OrderPlace):  # an order of the overlay's own records one
+        batch_size = parent.batch_size
+    return replace(parent, components=(component,), batch_size=batch_size, origins=None)
 
 
 def _told_samples(component: Component) -> int:
@@ -195,26 +238,57 @@ def _blend_at(
     return (store, record) if isinstance(record, BlendRecord) else None
 
 
+def _overlay_of_blend(store: Store, part: BlendPart, io: Io, cache: BlockCache | None) -> Stream:
+    """Open the overlay that is a ``part`` of the blend in ``store``; DataError where it is another by now."""
+    location = joined(store.location, part.data)
+    overlay = overlay_at(location, io, cache)
+    if overlay is None or overlay[1].identity != part.overlay:
+        there = "no overlay is there" if overlay is None else f"it is {overlay[1].identity[:12]}…"
+        raise DataError(
+            f"{without_credentials(location)}: the blend in {store.name} was made with the overlay "
+            f"{str(part.overlay)[:12]}…, but {there}; make the blend again"
+        )
+    return _open_overlay(*overlay, None, io, cache)
+
+
 def _open_blend(store: Store, record: BlendRecord, io: Io, cache: BlockCache | None) -> Stream:
     place = OrderPlace(store, record.label, record)
-    folder = open_store(f"{store.name}/orders", io=io, cache=cache, near=store)
+    folder = open_store(child(store.location, "orders"), io=io, cache=cache, near=store)
     if folder.path is not None and not folder.path.is_dir():
         raise DataError(f"{folder.name}: missing; make the blend again")
     orders = {order.label: order for order in list_orders(folder, None)}
     components: list[Component] = []
     for part in record.parts:
+        if part.overlay is not None:
+            components += _overlay_of_blend(store, part, io, cache).components
+            continue
         found = orders.get(part.order) or unlisted_order(folder, part.order)
         if found is None:
             raise DataError(f"{place.name}: order {part.order} is missing; make the blend again")
-        dataset = TokenDataset.open(joined(store.name, part.data), io=io, cache=cache, near=store)
+        dataset = TokenDataset.open(joined(store.location, part.data), io=io, cache=cache, near=store)
         components += open_component(dataset, found).components
     if any(component.seq_length != record.seq_length for component in components):
         raise DataError(f"{place.name}: its orders are not of sequences of {record.seq_length} tokens")
-    arrays = [
-        read_array(store.open(entry.name, entry.bytes), 1, dtypes)
-        for entry, dtypes in zip(record.files, (("uint8", "int16"), ("int64",)), strict=True)
-    ]
-    blend = Blend(place.name, components, *arrays)
+    sources = [open_listed(store, entry) for entry in record.files]
+    dataset_index = read_array(sources[0], 1, ("uint8", "int16"))
+    sample_index = read_array(sources[1], 1, ("int64",))
+    arrays = (dataset_index, sample_index)
+
+    def prove_arrays() -> None:
+        if store.path is None:
+            store.proofs.leave(
+                f"{place.name}: behind a URL, so that only the entries that are read are checked, and not "
+                "the rest of the blend"
+            )
+            return
+        remedy = "restore it, or make the blend again"
+        pairs = zip(sources, record.files, strict=True)
+        sizes = ", ".join(str(component.n_samples) for component in components)
+        samples = Claim(sources[1], "samples", f"of {sizes}", blend.check_all, sources[1].size, (sources[0],))
+        hashes = [hash_claim(source, entry, remedy) for source, entry in pairs]
+        store.proofs.prove(place.name, [samples, *hashes])
+
+    blend = Blend(place.name, components, dataset_index, sample_index, prove_arrays)
     if any(len(array) < record.samples for array in arrays):
         raise DataError(f"{place.name}: fewer than {record.samples} samples; make the blend again")
     return Stream(tuple(components), place, blend, record.batch_size, 0, record.samples)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pile_tools.algorithms.listed import Listed, check_listed, check_starts, listed_pieces
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
-from pile_tools.formats.history import History, carry_manifest
+from pile_tools.formats.history import History, carry_manifest, check_carried
 from pile_tools.formats.origins import OriginDataset, OriginFiles, documents_name
 from pile_tools.formats.sources import SourceFile
 from pile_tools.formats.store import Store
@@ -40,6 +40,7 @@ class Origins:
 
     def which(self, sequences: Int64Array) -> Int64Array:
         """Return the numbers of the datasets that ``sequences`` [n] are of."""
+        self._files.prove()
         if self._files.datasets is None:
             return np.zeros_like(sequences)
         found = self._files.datasets.take(sequences, np.ones_like(sequences)).astype(np.int64)
@@ -53,6 +54,7 @@ class Origins:
 
     def pieces(self, number: int, sequences: Int64Array) -> tuple[Pieces, Int64Array]:
         """Return pieces and epochs of ``sequences`` [n], which are of dataset ``number``."""
+        self._files.prove()
         two = np.full_like(sequences, 2)
         bounds = self._files.starts.take(sequences, two).reshape(-1, 2).astype(np.int64)
         counts = bounds[:, 1] - bounds[:, 0]
@@ -67,6 +69,7 @@ class Origins:
 
     def listed(self, number: int) -> Listed:
         """Return the pieces of all sequences, those of other datasets of a blend too."""
+        self._files.prove()
         if self._listed is None:
             starts, pieces = self._files.starts.whole(), self._files.pieces.whole()
             check_starts(self._files.starts.source.name, starts, len(pieces))
@@ -82,6 +85,10 @@ class Origins:
         with self._lock:
             if number not in self._tables:
                 source = self._files.open(documents_name(number))
+                if source is None and self.dataset(number).documents is not None:
+                    raise DataError(
+                        f"{self._files.name}: does not name {documents_name(number)}; fetch the steps again"
+                    )
                 file: Any = None if source is None else SourceFile(source)
                 self._tables[number] = None if source is None else OriginDocuments(file, source.name)
             return self._tables[number]
@@ -90,6 +97,12 @@ class Origins:
         """Return the history of dataset ``number``, carried along; None where it has none."""
         identity = self.dataset(number).manifest
         return None if identity is None else History.of_ancestor(self._store, identity)
+
+    def check_carried(self, dataset: int) -> None:
+        """Raise DataError where a file that ``carry`` copies is missing."""
+        history = self.history(dataset)
+        if history is not None:
+            check_carried(self._store, history.own)
 
     def carry(self, number: int, output: Path) -> list[str]:
         """Write ``parents/`` of ``output`` for dataset ``number``; return the names of the files."""

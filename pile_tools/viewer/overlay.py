@@ -1,6 +1,6 @@
 """Overlays: a component as an intervention shows it. Tokens that are not changed are read from the parent."""
 
-import os
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -8,47 +8,26 @@ import numpy.typing as npt
 
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.algorithms.swaps import swap_tokens, swap_vectors
-from pile_tools.errors import DataError, UnfinishedError
-from pile_tools.formats.block_cache import BlockCache
-from pile_tools.formats.manifest import MANIFEST_NAME
+from pile_tools.errors import DataError
 from pile_tools.formats.map_files import read_array
 from pile_tools.formats.overlay import (
     ADDED_NAME,
     DOCUMENTS_NAME,
     OVERLAY_NAME,
-    PARENT_NAME,
     PIECES_NAME,
     SAMPLES_NAME,
     OverlayRecord,
-    ParentPlace,
 )
-from pile_tools.formats.store import Io, Store, is_url, open_store
+from pile_tools.formats.recorded_files import listed_entry, open_whole, prove_recorded
+from pile_tools.formats.store import Store
 from pile_tools.formats.token_dataset import TokenDataset
+from pile_tools.formats.urls import child
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, Tokens, read_pieces
 
-__all__ = ["OverlayComponent", "overlay_at"]
+__all__ = ["OverlayComponent", "base_of", "changed_samples"]
 
+_REMEDY: Final = "restore it, or run `pile-tools intervene` again"
 _NO_ROWS: Final = np.empty(0, np.int64)
-
-
-def overlay_at(
-    location: str | os.PathLike[str], io: Io, cache: BlockCache | None
-) -> tuple[Store, OverlayRecord, ParentPlace] | None:
-    """Return the overlay in the directory or behind the URL ``location``, None where there is none."""
-    name = os.fspath(location)
-    if not is_url(name) and not os.path.isdir(name):
-        return None
-    store = open_store(name, io=io, cache=cache)
-    names = store.list()
-    if names is not None and OVERLAY_NAME not in names:
-        return None
-    content = store.read(OVERLAY_NAME)
-    if content is None:
-        return None
-    if store.read(MANIFEST_NAME) is None:
-        raise UnfinishedError(f"{store.name}: unfinished; run `pile-tools intervene` again")
-    record = OverlayRecord.parse(content, f"{store.name}/{OVERLAY_NAME}")
-    return store, record, ParentPlace.parse(store.read(PARENT_NAME), f"{store.name}/{PARENT_NAME}")
 
 
 class OverlayComponent(Component):
@@ -64,7 +43,7 @@ class OverlayComponent(Component):
         super().__init__(parent.dataset, parent.place, parent.seq_length, parent.n_samples)
         self.parent = parent
         self.record = record
-        self._first = first_sample
+        self.first_sample = first_sample
         self.name = store.name
         if record.last_sample > first_sample + n_samples or record.first_sample < first_sample:
             raise DataError(
@@ -75,24 +54,52 @@ class OverlayComponent(Component):
             raise DataError(f"{store.name}: swaps ids that are no {self.dataset.dtype.name}")
         self._swaps = swap_vectors(record.swaps, self.dataset.dtype)
         self.added: TokenDataset | None = None
+        self.store = store
         if record.added_documents:
-            self.added = TokenDataset.open(f"{store.name}/{ADDED_NAME}")
+            self.added = self._open_added(store, record)
             if self.added.n_sequences != record.added_documents or self.added.dtype != self.dataset.dtype:
                 raise DataError(f"{self.added.name}: not the documents that {OVERLAY_NAME} describes")
-        self.store = store
         self._samples, self._pieces = self._read_samples(store)
 
+    def _open_added(self, store: Store, record: OverlayRecord) -> TokenDataset:
+        """Open the documents that the overlay has added, whose files its record lists."""
+        added = TokenDataset.open(child(store.location, ADDED_NAME))
+        inside = [entry for entry in record.files if entry.name.startswith(f"{ADDED_NAME}/")]
+        entries = [replace(entry, name=entry.name.removeprefix(f"{ADDED_NAME}/")) for entry in inside]
+        added.set_recorded(f"{store.name}/{OVERLAY_NAME}", entries)
+        for suffix in ("bin", "idx"):
+            added.open_beside(f"{added.prefix}.{suffix}")
+        return added
+
+    def _refuse_unlisted(self, *names: str) -> None:
+        """Raise DataError for a file of an overlay that is there and that the record does not list."""
+        present = self.store.list() or ()
+        for name in names:
+            if name in present:
+                listed_entry(self.record.files, name, f"{self.store.name}/{OVERLAY_NAME}", _REMEDY)
+
+    def prove(self) -> None:
+        """Prove the parent's files; those of the overlay were proved when they were opened."""
+        self.parent.prove()
+
     def _read_samples(self, store: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        entries = [self.record.entry(name) for name in (SAMPLES_NAME, PIECES_NAME)]
-        if entries[0] is None or entries[1] is None:
+        names = (SAMPLES_NAME, PIECES_NAME)
+        if all(self.record.entry(name) is None for name in names):
+            self._refuse_unlisted(*names, DOCUMENTS_NAME)
             return np.empty((0, 2), np.int64), np.empty((0, 3), np.int64)
-        samples, pieces = (
-            read_array(store.open(entry.name, entry.bytes), 2, ("int64",)).whole()
-            for entry in entries
-            if entry is not None
-        )
+        record = f"{store.name}/{OVERLAY_NAME}"
+        entries = [listed_entry(self.record.files, name, record, _REMEDY) for name in names]
+        sources = [open_whole(store, entry) for entry in entries]
+        samples, pieces = (read_array(source, 2, ("int64",)).whole() for source in sources)
+        self._check_samples(samples, pieces)
+        for source, entry in zip(sources, entries, strict=True):
+            prove_recorded(store, source, entry, _REMEDY)
+        return samples, pieces
+
+    def _check_samples(self, samples: npt.NDArray[np.int64], pieces: npt.NDArray[np.int64]) -> None:
+        """Raise DataError where the two arrays are no list of samples."""
         if samples.shape[1:] != (2,) or pieces.shape[1:] != (3,) or not len(samples):
-            raise DataError(f"{store.name}: {SAMPLES_NAME} and {PIECES_NAME} are no list of samples")
+            raise DataError(f"{self.name}: {SAMPLES_NAME} and {PIECES_NAME} are no list of samples")
         numbers, starts = samples[:, 0], samples[:, 1]
         sums = np.add.reduceat(pieces[:, 2], starts) if starts[0] == 0 and starts[-1] < len(pieces) else None
         if (
@@ -104,8 +111,7 @@ class OverlayComponent(Component):
             or np.any(sums != self.seq_length + 1)
             or np.any(pieces[:, 2] <= 0)
         ):
-            raise DataError(f"{store.name}: {SAMPLES_NAME} and {PIECES_NAME} contradict each other")
-        return samples, pieces
+            raise DataError(f"{self.name}: {SAMPLES_NAME} and {PIECES_NAME} contradict each other")
 
     @property
     def n_documents(self) -> int:
@@ -191,7 +197,7 @@ class OverlayComponent(Component):
             found = self.parent.document_pieces(
                 documents[below], offsets[below], n_tokens[below], positions[below]
             )
-            inside = np.repeat(self._inside(positions[below]), n_tokens[below])
+            inside = np.repeat(self.covers(positions[below]), n_tokens[below])
             swapped = found[inside]
             swap_tokens(swapped, *self._swaps)
             found[inside] = swapped
@@ -214,8 +220,11 @@ class OverlayComponent(Component):
         """The documents that this overlay drops, replaces or moves, ascending; None where it does not."""
         entry = self.record.entry(DOCUMENTS_NAME)
         if entry is None:
+            self._refuse_unlisted(DOCUMENTS_NAME)
             return None
-        found: Int64Array = read_array(self.store.open(entry.name, entry.bytes), 1, ("int64",)).whole()
+        source = open_whole(self.store, entry)
+        prove_recorded(self.store, source, entry, _REMEDY)
+        found: Int64Array = read_array(source, 1, ("int64",)).whole()
         if not len(found) or found[0] < 0 or np.any(np.diff(found) <= 0):
             raise DataError(f"{self.name}: {DOCUMENTS_NAME} is no list of documents")
         return found
@@ -228,15 +237,16 @@ class OverlayComponent(Component):
             listed |= self.parent.is_listed(positions)
         return listed
 
-    def _inside(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
-        samples = positions + self._first
+    def covers(self, positions: Int64Array) -> npt.NDArray[np.bool_]:
+        """Return which of the samples at ``positions`` [n] are in the range that this overlay changes."""
+        samples = positions + self.first_sample
         inside: npt.NDArray[np.bool_] = (samples >= self.record.first_sample) & (
             samples < self.record.last_sample
         )
         return inside
 
     def _swap(self, tokens: Tokens, positions: Int64Array) -> None:
-        inside = self._inside(positions)
+        inside = self.covers(positions)
         if not inside.any() or not self.record.swaps:
             return
         part = tokens[inside].reshape(-1)
@@ -248,8 +258,8 @@ class OverlayComponent(Component):
         if not len(self._samples):
             return _NO_ROWS, _NO_ROWS, _NO_ROWS
         numbers = self._samples[:, 0]
-        places = np.minimum(np.searchsorted(numbers, positions + self._first), len(numbers) - 1)
-        rows = np.flatnonzero(numbers[places] == positions + self._first)
+        places = np.minimum(np.searchsorted(numbers, positions + self.first_sample), len(numbers) - 1)
+        rows = np.flatnonzero(numbers[places] == positions + self.first_sample)
         starts = self._samples[:, 1]
         stops = np.append(starts[1:], len(self._pieces))
         found = places[rows]
@@ -261,3 +271,23 @@ class OverlayComponent(Component):
         return np.concatenate(
             [self._pieces[start : start + count] for start, count in zip(starts, counts, strict=True)]
         )
+
+
+def base_of(component: Component) -> Component:
+    """Return the component that all overlays of ``component`` change; itself where it is no overlay."""
+    while isinstance(component, OverlayComponent):
+        component = component.parent
+    return component
+
+
+def changed_samples(component: Component, positions: Int64Array) -> npt.NDArray[np.bool_]:
+    """Return which of the samples at ``positions`` [n] have other tokens than without any overlay."""
+    changed = np.zeros(len(positions), np.bool_)
+    layer, inside = component, np.zeros(len(positions), np.bool_)
+    while isinstance(layer, OverlayComponent):
+        inside |= layer.covers(positions)
+        layer = layer.parent
+    rows = np.flatnonzero(inside)
+    if len(rows):
+        changed[rows] = (component.tokens(positions[rows]) != layer.tokens(positions[rows])).any(axis=1)
+    return changed

@@ -10,7 +10,7 @@ import numpy as np
 from pile_tools.algorithms.listed import Listed
 from pile_tools.algorithms.locate import Pieces
 from pile_tools.errors import DataError
-from pile_tools.formats.history import History, carry_manifest
+from pile_tools.formats.history import History, carry_manifest, check_carried
 from pile_tools.formats.origins import OriginDataset
 from pile_tools.formats.sources import MappedFile
 from pile_tools.formats.token_dataset import TokenDataset
@@ -19,7 +19,7 @@ from pile_tools.viewer.blend import Blend
 from pile_tools.viewer.components import UNKNOWN, Component, Int64Array, MapsComponent, Tokens
 from pile_tools.viewer.opening import Stream
 from pile_tools.viewer.origins import Origins
-from pile_tools.viewer.overlay import OverlayComponent
+from pile_tools.viewer.overlay import OverlayComponent, base_of
 from pile_tools.viewer.reading import Decoder, DocumentTable, Table, provenance_of
 
 __all__ = ["FetchedPart", "ViewedPart"]
@@ -39,6 +39,7 @@ class ViewedPart:
         bounds: tuple[int, int],
     ) -> None:
         self.component: Component = stream.components[place]
+        self._index = place
         self.number = place if stream.blend is not None else None
         self._stream = stream
         self._decoder = decoder
@@ -83,22 +84,20 @@ class ViewedPart:
         component = self.component
         if not isinstance(component, OverlayComponent):
             return None
-        parent = replace(self._stream, components=(component.parent,))
-        part = ViewedPart(parent, 0, self._decoder, self._lock, self._bounds)
-        return part, component.packed_anew - self._stream.first_sample
+        components = list(self._stream.components)
+        components[self._index] = component.parent
+        parent = replace(self._stream, components=tuple(components))
+        part = ViewedPart(parent, self._index, self._decoder, self._lock, self._bounds)
+        return part, component.packed_anew - component.first_sample
 
     def maps(self) -> Maps | None:
         if not isinstance(self.component, MapsComponent):
+            self.component.prove()
             return None
         if self._maps is None:
-            maps, dataset = self.component.maps, self.component.dataset
-            self._maps = Maps(
-                maps.doc_idx.whole(),
-                maps.sample_idx.whole(),
-                maps.shuffle_idx.whole(),
-                dataset.sizes.whole(),
-                dataset.pointers.whole(),
-            )
+            doc_idx, sample_idx, shuffle_idx, sizes = self.component.whole_maps()
+            pointers = self.component.dataset.pointers.whole()
+            self._maps = Maps(doc_idx, sample_idx, shuffle_idx, sizes, pointers)
         return self._maps
 
     def read(self, start: int, stop: int) -> Tokens:
@@ -145,7 +144,14 @@ class ViewedPart:
             manifest=None if manifest is None else manifest.identity,
             first=0,
             packed_anew=_packs_anew(self.component),
+            sources=self.sources() or None,
         )
+
+    def check_carried(self) -> None:
+        """Raise DataError where a file that ``carry`` copies is missing."""
+        dataset = self.component.dataset
+        if dataset.manifest is not None:
+            check_carried(dataset.store, dataset.manifest)
 
     def carry(self, output: Path) -> list[str]:
         """Write what is known of the dataset's making into ``output``/parents; return the files' names."""
@@ -180,6 +186,10 @@ class ViewedPart:
 
     def provenance(self) -> Table | None:
         return provenance_of(self.component, self._lock)
+
+    def sources(self) -> tuple[str | None, ...]:
+        table = provenance_of(base_of(self.component), self._lock)
+        return () if table is None else table.sources()
 
     def tokenizer(self) -> tuple[Any, int]:
         return self._decoder.tokenizer()
@@ -257,11 +267,17 @@ class FetchedPart(ViewedPart):
     def provenance(self) -> Table | None:
         return self._table() if self._dataset.addresses else None
 
+    def sources(self) -> tuple[str | None, ...]:
+        return self._dataset.sources or ()
+
     def history(self) -> History | None:
         return self._origins.history(self._place)
 
     def origin(self) -> OriginDataset:
         return self._dataset
+
+    def check_carried(self) -> None:
+        self._origins.check_carried(self._place)
 
     def carry(self, output: Path) -> list[str]:
         return self._origins.carry(self._place, output)

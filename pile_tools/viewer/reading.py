@@ -89,6 +89,9 @@ class Decoder:
             found = parse_tokenizer(content, Path(name), allow_id_gaps=True)
         manifest = self._dataset.manifest
         recorded = manifest.parameters["tokenizer"]["sha256"] if manifest else found.sha256
+        if self._given is None and self._dataset.recorded is not None:  # fetched along with the steps
+            listed = {entry.name: entry.sha256 for entry in self._dataset.recorded[1]}
+            recorded = listed.get(_TOKENIZER_NAME, recorded)
         if found.sha256 != recorded:
             raise DataError(
                 f"{found.path}: SHA-256 {found.sha256[:12]}…, but the token dataset was made with "
@@ -118,6 +121,14 @@ class DocumentTable:
         with self._lock:
             return self._provenance.document_of(shard, row)
 
+    def sources(self) -> tuple[str | None, ...]:
+        """Return the sources of all documents by name, None last where some documents have none."""
+        names: set[str | None] = set()
+        with self._lock:
+            for table in self._provenance.tables(["source"]):
+                names.update(table.column(0).unique().to_pylist())
+        return tuple(sorted(names, key=lambda name: (name is None, name)))
+
     def column(self, name: str) -> "pa.ChunkedArray":
         """Return a column of all documents."""
         import pyarrow as pa
@@ -143,6 +154,10 @@ class AddedDocuments:
     def document_of(self, shard: str, row: int) -> int | None:
         """Return the parent's document from (``shard``, ``row``), None where there is none."""
         return None if self._below is None else self._below.document_of(shard, row)
+
+    def sources(self) -> tuple[str | None, ...]:
+        """Return the sources of the parent's documents."""
+        return () if self._below is None else self._below.sources()
 
     def column(self, name: str) -> "pa.ChunkedArray":
         """Return a column of all documents."""
@@ -202,7 +217,7 @@ def _open_provenance(dataset: TokenDataset) -> "Provenance | None":
     from pile_tools.formats.provenance import PROVENANCE_NAME, Provenance
 
     try:
-        source = dataset.store.open(PROVENANCE_NAME)
+        source = dataset.open_beside(PROVENANCE_NAME)
     except MissingFileError:
         return None
     file: Any = SourceFile(source)

@@ -4,7 +4,7 @@ import operator
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ import xxhash
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError
 from pile_tools.formats.block_cache import BlockCache
 from pile_tools.formats.order_files import OrderPlace
+from pile_tools.formats.proofs import Proofs, current_proofs, use_proofs
 from pile_tools.formats.store import Io
 from pile_tools.formats.token_dataset import TokenDataset
 from pile_tools.suites import Suite, load_suite
@@ -114,6 +115,7 @@ class BatchViewer(Asking):
         tokenizer: str | os.PathLike[str] | None = None,
         io: Io = "mmap",
         cache: BlockCache | None = None,
+        trust_files: bool = False,
     ) -> Self:
         """Open the token dataset at ``location`` (directory, prefix or URL) with an order.
 
@@ -123,14 +125,22 @@ class BatchViewer(Asking):
         default the one in the dataset's directory. ``io`` is how files of this machine are read: "mmap",
         or "pread", slower, for files that may shrink meanwhile. ``cache`` keeps what is fetched.
 
+        Index maps and other files beside the tokens are proved before their first use: that they are those
+        that their records list, and that maps are an order of the dataset's documents. What was proved once
+        is remembered (see ``formats.ledger``). ``trust_files`` believes them as they are; ``unproved`` says
+        so.
+
         Raises PileToolsError for what is not there, DataError for what is damaged or does not belong
         together, ParameterError where something must be named.
         """
         if io not in ("mmap", "pread"):
             raise ParameterError(f"io {io!r} is neither 'mmap' nor 'pread'")
         name = None if tokenizer is None else os.fspath(tokenizer)
-        viewer = cls(open_stream(location, order, io, cache), batch_size=batch_size, tokenizer=name)
+        with use_proofs(_proofs(trust_files)) as proofs:
+            stream = open_stream(location, order, io, cache)
+        viewer = cls(stream, batch_size=batch_size, tokenizer=name)
         named = {"order": order, "batch_size": batch_size, "tokenizer": name, "io": io, "cache": cache}
+        named["trust_files"] = proofs.trust
         viewer._arguments = (cls.open, (location,), named)
         return viewer
 
@@ -144,6 +154,7 @@ class BatchViewer(Asking):
         tokenizer: str | os.PathLike[str] | None = None,
         io: Io = "mmap",
         cache: BlockCache | None = None,
+        trust_files: bool = False,
     ) -> Self:
         """Open the stream of a suite, by its name or the path of a suite file; nothing is downloaded first.
 
@@ -152,9 +163,12 @@ class BatchViewer(Asking):
         """
         found = load_suite(suite)
         name = found.tokenizer if tokenizer is None else os.fspath(tokenizer)
-        viewer = cls(open_suite(found, order, io, cache), batch_size=batch_size, tokenizer=name)
+        with use_proofs(_proofs(trust_files)) as proofs:
+            stream = open_suite(found, order, io, cache)
+        viewer = cls(stream, batch_size=batch_size, tokenizer=name)
         viewer.suite = found
         named = {"order": order, "batch_size": batch_size, "tokenizer": tokenizer, "io": io, "cache": cache}
+        named["trust_files"] = proofs.trust
         viewer._arguments = (cls.from_suite, (suite,), named)
         return viewer
 
@@ -162,7 +176,21 @@ class BatchViewer(Asking):
         # Another process opens the same files anew: mapped memory and descriptors do not travel.
         if self._arguments is None:
             raise TypeError("only a viewer that was made by `BatchViewer.open` can go to another process")
+        self.prove()  # here, so that the other process finds it in the ledger
         return _reopen, (*self._arguments, self.identity)
+
+    def prove(self) -> None:
+        """Prove the order and what belongs to it, as its first use does; DataError for what is wrong."""
+        for component in self._stream.components:
+            component.prove()
+        if self._stream.blend is not None:
+            self._stream.blend.prove()
+
+    @property
+    def unproved(self) -> tuple[str, ...]:
+        """What the answers so far do not rest on a proof of, a line each; nothing where all was proved."""
+        stores = (self.order.store, *(component.dataset.store for component in self._stream.components))
+        return tuple(dict.fromkeys(line for store in stores for line in store.proofs.unproved))
 
     @property
     def dataset(self) -> TokenDataset:
@@ -364,6 +392,12 @@ class BatchViewer(Asking):
     def _decoder(self, position: Int64Array) -> Decoder:
         blend = self._stream.blend
         return self._decoders[0 if blend is None else int(blend.parts(position)[0][0])]
+
+
+def _proofs(trust_files: bool) -> Proofs:
+    """Return the proofs in force, which ``trust_files`` makes such that believe files as they are."""
+    proofs = current_proofs()
+    return replace(proofs, trust=True) if trust_files and not proofs.trust else proofs
 
 
 def _reopen(function: Any, positional: tuple[Any, ...], named: dict[str, Any], identity: str) -> BatchViewer:

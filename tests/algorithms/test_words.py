@@ -1,29 +1,26 @@
-"""Words and their hashes against Python's regular expressions."""
+"""Words and their hashes against an oracle that goes character by character."""
 
-import re
-import sys
+import unicodedata
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pile_tools.algorithms.unicode_data import CODE_MASK, KIND_SHIFT, character_table
 from pile_tools.algorithms.words import (
     WORD_SEED,
-    character_table,
     finish_hash,
     scan_words,
     split_term,
     split_words,
-    term_character_table,
-    term_word_hashes,
+    word_hashes,
 )
 from tests.reference import dedup as oracle
-from tests.reference.asking import term_words
-
-KIND_SHIFT = 30
+from tests.reference.unicode import KNOWN, border_texts, texts
 
 
-def word_hashes(text: str, room: int = 5) -> list[int]:
+def scanned(text: str, room: int = 5) -> list[int]:
+    """The hashes that the scanner gives when it is stopped at each ``room`` words."""
     data = np.frombuffer(text.encode(), dtype=np.uint8)
     words = np.empty(room, dtype=np.uint64)
     position, h, inside, hashes = 0, WORD_SEED, False, []
@@ -37,45 +34,43 @@ def word_hashes(text: str, room: int = 5) -> list[int]:
     return [int(finish_hash(np.uint64(h))) for h in hashes]
 
 
-def test_every_code_point_has_the_kind_that_the_oracle_gives() -> None:
-    kinds = character_table() >> np.uint32(KIND_SHIFT)
-    for code in range(sys.maxunicode + 1):
+def hashed(text: str) -> list[int]:
+    data = np.frombuffer(text.encode(), np.uint8)
+    words = np.empty(len(data) + 3, np.uint64)
+    return [int(finish_hash(word)) for word in words[: word_hashes(data, character_table(), words)]]
+
+
+def test_every_code_point_is_what_the_oracle_says() -> None:
+    table = character_table()
+    kinds, lowered = (table >> KIND_SHIFT).tolist(), (table & CODE_MASK).tolist()
+    for code in KNOWN:
         character = chr(code)
-        if not re.match(r"\w", character):
-            assert kinds[code] == 0, hex(code)
-        else:
-            # A character that is a word alone splits a run of itself.
-            assert kinds[code] == len(oracle.words(character * 2)), hex(code)
+        if unicodedata.category(character).startswith("M"):
+            assert kinds[code] == 3, hex(code)
+            continue
+        # A character that is a word alone makes two words of itself twice.
+        words = oracle.words(character * 2, "none")
+        assert len(words) == kinds[code], hex(code)
+        assert not words or words[0][0] == chr(lowered[code]), hex(code)
 
 
 def test_lowering_keeps_the_kind() -> None:
     table = character_table()
-    lowered = table & np.uint32(0x1FFFFF)
-    assert (table[lowered] >> KIND_SHIFT == table >> KIND_SHIFT).all()
+    assert (table[table & CODE_MASK] >> KIND_SHIFT == table >> KIND_SHIFT).all()
 
 
-@given(st.text())
+@given(st.one_of(texts, border_texts))
 def test_hashes_are_those_of_the_words(text: str) -> None:
-    assert word_hashes(text) == [oracle.word_hash(word) for word in oracle.words(text)]
-
-
-@given(
-    st.lists(
-        st.sampled_from(["a", "Z", "_", "9", " ", "-", "é", "İ", "ß", "漢", "ひ", "カ", "ー", "𠀀", "\x00"])
-    )
-)
-def test_hashes_at_the_borders_of_the_kinds(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    assert (
-        word_hashes(text, 3)
-        == word_hashes(text, 100)
-        == [oracle.word_hash(word) for word in oracle.words(text)]
-    )
+    expected = [oracle.word_hash(word) for word in oracle.words(text, "none")]
+    assert scanned(text, 3) == scanned(text, 100) == hashed(text) == expected
 
 
 def test_known_words() -> None:
     assert oracle.words("Don't 日本語 ÉCOLE x_1") == ["don", "t", "日", "本", "語", "école", "x_1"]
-    assert word_hashes("ab c") != word_hashes("a bc")
+    assert scanned("ab c") != scanned("a bc")
+    assert [len(scanned(text)) for text in ("हिन्दी", "का", "e\u0301t", "か\u3099か")] == [1, 1, 1, 2]
+    assert scanned("का") != scanned("क")
+    assert scanned("οδος") == scanned("ΟΔΟΣ")
 
 
 @given(st.binary(max_size=40))
@@ -92,49 +87,13 @@ def test_bytes_that_are_no_utf8_are_survived(data: bytes) -> None:
         assert n <= len(words)
 
 
-@given(st.text())
-def test_split_words_and_their_places(text: str) -> None:
-    found, starts, ends = split_words(text)
-    assert found == oracle.words(text)
-    lowered = "".join(character.lower()[0] for character in text)
-    assert found == [lowered[a:b] for a, b in zip(starts, ends, strict=True)]
-
-
-def term_hashes(text: str) -> list[int]:
-    data = np.frombuffer(text.encode(), np.uint8)
-    words = np.empty(len(data) + 1, np.uint64)
-    count = term_word_hashes(data, term_character_table(), words)
-    return [int(finish_hash(word)) for word in words[:count]]
-
-
-MIXED = "aZ_9 -éßİςΣσ漢ひー\u0301\u093f\u0903\u20dd\u3099\ufe0f\U000e0100ка\u094d\u200dक\x00"
-
-
-@given(st.one_of(st.text(), st.text(alphabet=MIXED, max_size=12)))
-def test_the_words_of_terms(text: str) -> None:
-    assert term_hashes(text) == [oracle.word_hash(word) for word in term_words(text)]
-    words, others = split_term(text)
-    lowered = ["".join(character.lower()[0] for character in word).replace("ς", "σ") for word in words]
-    assert lowered == term_words(text)
-    assert not term_words(others)
-    assert sorted("".join(words) + others) == sorted(c for c in text if not c.isspace())
-
-
-def test_every_code_point_of_terms() -> None:
-    kinds = (term_character_table() >> np.uint32(KIND_SHIFT)).tolist()
-    for code in range(sys.maxunicode + 1):
-        character = chr(code)
-        # Twice it is two words of those that are words alone; a mark is part of the word before it.
-        assert len(term_words(character * 2)) == (0 if kinds[code] == 3 else kinds[code]), hex(code)
-        assert (term_words("a" + character) == ["a" + character]) == (
-            kinds[code] == 3 or (kinds[code] == 1 and character.lower()[0] == character and character != "ς")
-        ), hex(code)
-
-
-def test_the_words_that_shingles_have_are_what_they_were() -> None:
-    """Their hashes are frozen: marks cut them, and ς is a letter of its own."""
-    assert [len(word_hashes(text)) for text in ("हिन्दी", "का", "e\u0301t")] == [3, 1, 2]
-    assert word_hashes("οδος") != word_hashes("ΟΔΟΣ")
-    assert term_hashes("οδος") == term_hashes("ΟΔΟΣ")
-    assert [len(term_hashes(text)) for text in ("हिन्दी", "का", "e\u0301t")] == [1, 1, 1]
-    assert term_hashes("का") != term_hashes("क")
+@given(st.one_of(texts, border_texts))
+def test_split_words_and_their_positions(text: str) -> None:
+    words, starts, ends = split_words(text)
+    assert words == oracle.words(text, "none")
+    written = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    assert ["".join(c.lower()[0] for c in word).replace("ς", "σ") for word in written] == words
+    term, others = split_term(text)
+    assert term == written
+    assert not oracle.words(others, "none")
+    assert sorted("".join(term) + others) == sorted(c for c in text if not c.isspace())

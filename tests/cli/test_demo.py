@@ -1,4 +1,5 @@
 import functools
+import shlex
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,13 @@ def test_demo_ends_with_a_row_and_a_table_and_repeats_itself(
     assert files(tmp_path / "two") == first
 
     numbers = dict(line.rsplit(maxsplit=1) for line in out.splitlines() if line.startswith(("doc", "step")))
-    counts = {what.strip(): int(number) for what, number in numbers.items()}
+    counts = {what.strip(): int(number.replace(",", "")) for what, number in numbers.items()}
     assert counts["documents in"] == counts["documents removed"] + counts["documents kept"]
     assert counts["documents removed"] > 10  # encodings/ holds true near-duplicates
     viewer = BatchViewer.open(tmp_path / "one/tokens")
     assert counts["steps"] == viewer.steps
     assert "--- encodings/" in out or "--- email/" in out or "--- asyncio/" in out
-    suggestions = [line.split()[1:] for line in out.splitlines() if line.startswith("  pile-tools ")]
+    suggestions = [shlex.split(line)[1:] for line in out.splitlines() if line.startswith("  pile-tools ")]
     assert len(suggestions) >= 5
     for suggestion in suggestions:
         assert run(suggestion) == 0, suggestion

@@ -75,6 +75,13 @@ def test_train_stop_resume_verify_fork(
     out, err = capsys.readouterr()
     assert "has read 8 steps, of which 0:5 differ from what is given with --data" in out
     assert err.startswith(f"pile-tools: {fork}/step8: steps 0:5 differ from every stream given")
+    assert run(["verify", f"{fork}/step8", "--data", data]) == 4
+    out, err = capsys.readouterr()
+    assert "has read 8 steps, of which 5:8 differ from what is given with --data" in out
+    assert err.startswith(f"pile-tools: {fork}/step8: steps 5:8 differ from every stream given")
+    for given in (data, str(home / "other")):  # checkpoints before and after the fork, in one command
+        assert run(["verify", fork, "--data", given]) == 4
+    capsys.readouterr()
     assert run(["verify", f"{fork}/step5", "--data", str(home / "other")]) == 3
     assert "its steps 0:5 are not of this stream: step 0 of" in capsys.readouterr().err
     assert run(["verify", fork, "--data", str(home / "other"), "--data", data]) == 0

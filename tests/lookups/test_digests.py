@@ -12,6 +12,7 @@ import xxhash
 
 from pile_tools import BatchViewer
 from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
+from pile_tools.formats.locks import DirectoryLock
 from pile_tools.formats.order_files import SEQUENTIAL
 from pile_tools.lookups import digests
 from pile_tools.stages.blend import make_blend
@@ -139,8 +140,8 @@ def test_an_interrupted_run_goes_on(make_stream: MakeStream, monkeypatch: pytest
 def test_one_run_at_a_time(make_stream: MakeStream) -> None:
     viewer = make_stream(DOCUMENTS)
     with (
-        digests._locked(directory_of(viewer) / "digests.partial"),
-        pytest.raises(PileToolsError, match="another run is making these digests"),
+        DirectoryLock(directory_of(viewer)),
+        pytest.raises(PileToolsError, match="another run is at work in it"),
     ):
         viewer.make_digests()
     assert not viewer.make_digests().existed

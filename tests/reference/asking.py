@@ -1,9 +1,8 @@
 """What the lookups must answer, token by token."""
 
-import unicodedata
 from collections import Counter
 
-from tests.reference.dedup import SINGLE
+from tests.reference.dedup import words
 
 
 def sample_tokens(sizes: list[int], doc_idx: list[int], seq_length: int) -> list[list[tuple[int, int]]]:
@@ -52,19 +51,5 @@ def term_counts(
 
 
 def term_words(text: str) -> list[str]:
-    """The words of terms, character by character: letters, digits and "_", and marks after one."""
-    found: list[str] = []
-    before = ""  # the character that the last word's marks are on, "" where no word is open
-    for character in text:
-        if unicodedata.category(character).startswith("M"):
-            if before:
-                found[-1] += character
-            continue
-        if not (character.isalnum() or character == "_"):
-            before = ""
-            continue
-        if not before or SINGLE.match(before) or SINGLE.match(character):
-            found.append("")
-        found[-1] += {"ς": "σ"}.get(character, character.lower()[0])
-        before = character
-    return found
+    """The words of terms: those of the text as it is."""
+    return words(text, "none")

@@ -1,6 +1,7 @@
 """Slow oracles for deduplication: Python strings, sets and fractions, and every pair compared."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -16,17 +17,27 @@ SINGLE = re.compile(
 )
 
 
-def words(text: str) -> list[str]:
+def words(text: str, form: str = "nfc") -> list[str]:
+    """Words, character by character: letters, digits and "_", and marks after one."""
     found: list[str] = []
-    for run in re.findall(r"\w+", text):
-        for part in re.split(f"({SINGLE.pattern})", run):
-            if part:
-                found.append("".join(character.lower()[0] for character in part))
+    before = ""  # the character that the last word's marks are on, "" where no word is open
+    for character in text if form == "none" else unicodedata.normalize(form.upper(), text):
+        if unicodedata.category(character).startswith("M"):
+            if before:
+                found[-1] += character
+            continue
+        if not (character.isalnum() or character == "_"):
+            before = ""
+            continue
+        if not before or SINGLE.match(before) or SINGLE.match(character):
+            found.append("")
+        found[-1] += {"ς": "σ"}.get(character, character.lower()[0])
+        before = character
     return found
 
 
-def shingles(text: str, n: int) -> set[tuple[str, ...]]:
-    found = words(text)
+def shingles(text: str, n: int, form: str = "nfc") -> set[tuple[str, ...]]:
+    found = words(text, form)
     if not found:
         return set()
     if len(found) < n:
@@ -98,3 +109,13 @@ def graph_components(neighbours: dict[int, set[int]]) -> list[list[int]]:
         if len(component) > 1:
             found.append(sorted(component))
     return found
+
+
+def partner(texts: Sequence[str], component: Sequence[int], kept: int, document: int, least: float) -> int:
+    """The partner of a removed ``document`` of a component, whose numbers ascend, as unigrams have it."""
+    sets = {other: shingles(texts[other], 1) for other in component}
+    if float(similarity(sets[document], sets[kept])) >= least:
+        return kept
+    others = [other for other in component if other != document]
+    same = [other for other in others if words(texts[other]) == words(texts[document])]
+    return max(same or others, key=lambda other: (similarity(sets[document], sets[other]), -other))

@@ -316,7 +316,9 @@ def test_maps_damaged_after_they_were_opened_are_met_in_the_lookup(
     shuffle = np.load(path)
     shuffle[5] = 4_000_000_000
     np.save(path, shuffle)
-    viewer = BatchViewer.open(data)
+    with pytest.raises(DataError, match=r"holds 4000000000 at place 5.*no permutation"):
+        BatchViewer.open(data).batch(0)
+    viewer = BatchViewer.open(data, trust_files=True)
     viewer.batch(0)
     with pytest.raises(DataError, match=r"holds sample 4000000000.*damaged or of another dataset"):
         viewer.batch(1)
