@@ -62,6 +62,7 @@ def test_a_record_is_in_the_directory(name: str, tmp_path: Path) -> None:
 
 def test_only_partial_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
     (tmp_path / f"download{PARTIAL_SUFFIX}").write_bytes(b"another tool's")
+    (tmp_path / f"first.npy.{0:016x}{PARTIAL_SUFFIX}").write_bytes(b"half")
     with Pair(tmp_path) as group:
         assert not group.finished
     assert names(tmp_path) == [f"download{PARTIAL_SUFFIX}"]
