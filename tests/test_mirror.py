@@ -11,12 +11,6 @@ LEAST_CODE_LINES = 26
 TESTED_ELSEWHERE = {
     "pile_tools/__init__.py": "by test_import.py: what it names and what it loads",
     "pile_tools/train/__init__.py": "by test_import.py and test_training.py: what it names, without torch",
-    "pile_tools/corpus/file_magic.py": "by test_reader.py and test_row_lookup.py, for every format",
-    "pile_tools/corpus/files.py": "by test_shards.py, through list_shards",
-    "pile_tools/corpus/search.py": "by test_shards.py, through list_shards",
-    "pile_tools/corpus/shard.py": "by test_shards.py, through list_shards",
-    "pile_tools/corpus/parquet.py": "by test_reader.py, for every format",
-    "pile_tools/corpus/parquet_copy.py": "by test_shard_copy.py, for every format",
 }
 
 

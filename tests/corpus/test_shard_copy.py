@@ -2,8 +2,6 @@ import gzip
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pile_tools.corpus import jsonl
@@ -58,26 +56,6 @@ def test_another_number_of_rows_is_an_error(tmp_path: Path, rows: int) -> None:
     with pytest.raises(DataError, match="changed meanwhile"):
         copy_rows(shard, np.ones(rows, bool), tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
-
-
-def test_parquet_rows_keep_all_columns(tmp_path: Path) -> None:
-    table = pa.table(
-        {
-            "text": pa.array(["a", "b", None, "d"]),
-            "meta": pa.array([{"k": [1]}, None, {"k": []}, {"k": None}]),
-            "n": pa.array([1, 2, 3, 4], pa.uint8()),
-        }
-    ).replace_schema_metadata({"who": "me"})
-    path = tmp_path / "x.parquet"
-    pq.write_table(table, path, row_group_size=3, compression="gzip")
-    keep = np.array([True, False, True, True])
-    for out in ("one.parquet", "two.parquet"):
-        copy_rows(Shard(path, path.name), keep, tmp_path / out)
-    copied = pq.read_table(tmp_path / "one.parquet")
-    assert copied.equals(pq.read_table(path).filter(pa.array(keep)), check_metadata=True)
-    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
-    copy_rows(Shard(path, path.name), np.zeros(4, bool), tmp_path / "none.parquet")
-    assert pq.read_table(tmp_path / "none.parquet").schema.equals(table.schema)
 
 
 def test_text_file_is_copied_or_absent(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pile_tools.corpus.shards import list_shards, natural_key
+from pile_tools.corpus.shards import list_shards
 from pile_tools.errors import DataError, ParameterError, PileToolsError, UnfinishedError
 from pile_tools.storage.manifest import UNFINISHED_NAME, Manifest, file_entry
 
@@ -15,12 +15,6 @@ def touch(path: Path, content: bytes = b"") -> Path:
 
 def names(*inputs: Path | str) -> list[str]:
     return [shard.name for shard in list_shards(inputs)]
-
-
-def test_natural_order() -> None:
-    given = ["s10.jsonl", "s2.jsonl", "a/10.jsonl", "a/9.jsonl", "s02.jsonl", "s.jsonl"]
-    assert sorted(given, key=natural_key)[:3] == ["a/9.jsonl", "a/10.jsonl", "s2.jsonl"]
-    assert sorted(given, key=natural_key)[-2:] == ["s10.jsonl", "s.jsonl"]
 
 
 def test_directory_is_searched_and_names_are_relative(tmp_path: Path) -> None:
