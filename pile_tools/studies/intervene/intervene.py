@@ -5,74 +5,28 @@ The result is an overlay (``formats.overlay_json``): it holds what changes and n
 last 7 % and 21 % of training, and train those again.
 """
 
+import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
-import tokenizers
-
-from pile_tools.algorithms.array_types import Int64Array
-from pile_tools.algorithms.orders.repack import Piece, cut, exchange, fill, rebuild
-from pile_tools.errors import DataError, MissingFileError, OutOfRangeError, ParameterError
-from pile_tools.formats.index_maps import find_order
-from pile_tools.formats.npy import write_array
-from pile_tools.formats.overlay_json import (
-    DOCUMENTS_NAME,
-    OVERLAY_NAME,
-    PIECES_NAME,
-    SAMPLES_NAME,
-    OverlayRecord,
-    ParentPlace,
-)
-from pile_tools.formats.tokenizer import TokenizerFile
+from pile_tools.errors import ParameterError
 from pile_tools.jobs.progress import Progress, no_progress
 from pile_tools.jobs.workspace import Workspace
-from pile_tools.storage.atomic import atomic_write
 from pile_tools.storage.block_cache import BlockCache
-from pile_tools.storage.manifest import MANIFEST_NAME, Manifest, file_entry, sha256_file
-from pile_tools.storage.names import name_problem
+from pile_tools.storage.manifest import MANIFEST_NAME
 from pile_tools.storage.store import Io
-from pile_tools.storage.urls import child, is_url, without_credentials
-from pile_tools.stream.components import UNKNOWN, Component
-from pile_tools.stream.document_table import Decoder
-from pile_tools.stream.opening import OpenedStream, open_location
-from pile_tools.stream.overlay import OverlayComponent
-from pile_tools.stream.suite_stream import open_suite
+from pile_tools.stream.opening import open_location
 from pile_tools.studies.intervene.added_documents import AddedDocuments
-from pile_tools.studies.intervene.retokenize import CONTEXT_TOKENS, Retokenizer
-from pile_tools.studies.intervene.selection import is_file_selection, select_documents
-from pile_tools.studies.intervene.stacking import refuse_retokenised, refuse_shown_again
-from pile_tools.studies.intervene.swap_table import ResolvedTable, read_swap_table, resolve
-from pile_tools.suites import load_suite
+from pile_tools.studies.intervene.changed_samples import ChangedSamples, change_samples
+from pile_tools.studies.intervene.dataset_tokenizer import dataset_tokenizer
+from pile_tools.studies.intervene.intervention import Intervention, overlay_parameters
+from pile_tools.studies.intervene.overlay_writer import STAGE, finish_overlay, write_overlay
+from pile_tools.studies.intervene.sample_range import sample_range
+from pile_tools.studies.intervene.suite_parent import open_suite_parent
 
 __all__ = ["Change", "Intervention", "intervene"]
-
-STAGE: Final = "intervene"
-_BLOCK: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Intervention:
-    """What is to be changed, as it is spelled on the command line.
-
-    ``swap``: a table's file, or "pronouns"; ``drop``: selections of documents (``select_documents``);
-    ``replace``: pairs of a selection and a document's number or a text file; ``move``: pairs of a selection
-    and a step.
-    """
-
-    swap: str | None = None
-    allow_length_change: bool = False
-    drop: Sequence[str] = ()
-    replace: Sequence[tuple[str, str]] = ()
-    move: Sequence[tuple[str, int]] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        return self.swap is None and not (self.drop or self.replace or self.move)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +47,6 @@ class Change:
     swaps: int
     words: int
     existed: bool = False
-
-
-@dataclass(slots=True)
-class _Made:
-    samples: dict[int, list[Piece]] = field(default_factory=dict)
-    documents: set[int] = field(default_factory=set)
-    swaps: tuple[tuple[int, int], ...] = ()
-    words: int = 0
-    repeated: int = 0
-    cut: int = 0
 
 
 def intervene(
@@ -132,7 +76,7 @@ def intervene(
     if suite is None:
         stream = open_location(data, order, io, cache)
     else:
-        data, stream = _open_suite(suite, output, order, io, cache)
+        data, stream = open_suite_parent(suite, output, order, io, cache)
     stream.components[0].prove()
     if stream.blend is not None:
         raise ParameterError(
@@ -142,451 +86,31 @@ def intervene(
     batch = stream.batch_size if batch_size is None else batch_size
     if batch is None or batch < 1:
         raise ParameterError(f"{stream.place.name}: give a batch size of at least 1 with --batch-size")
-    first, last = _range(stream, batch, from_step, to_step)
+    samples = sample_range(stream, batch, from_step, to_step, progress)
     parent = stream.identity()
-    parameters = _parameters(intervention, first // batch, -(-last // batch), batch)
-    component = stream.components[0]
-    added = AddedDocuments(component, threading.Lock())
-    made = _Made()
+    parameters = overlay_parameters(intervention, samples.from_step, samples.to_step, batch)
+    parameters["parent"] = parent
+    added = AddedDocuments(samples.component, threading.Lock())
+    changed = ChangedSamples()
     if not (output / MANIFEST_NAME).exists():  # nothing is written where it cannot be made
-        loaded = _tokenizer(component, tokenizer) if _needs_tokenizer(intervention) else None
-        made = _Work(stream, component, loaded, added, first, last, batch, progress).make(intervention)
-    with Workspace(output, stage=STAGE, parameters=parameters | {"parent": parent}, inputs=[]) as space:
+        load = functools.cache(lambda: dataset_tokenizer(samples.component.dataset, tokenizer))
+        changed = change_samples(samples, intervention, added, load)
+    with Workspace(output, stage=STAGE, parameters=parameters, inputs=[]) as space:
         if space.finished is None:
-            record = _write(space, stream, made, added, (first, last), batch, parent)
+            record = write_overlay(space.directory, samples, changed, added, parent)
             counts = {
-                "range_samples": last - first,
-                "samples": len(made.samples),
-                "repeated": made.repeated,
-                "cut": made.cut,
-                "swaps": len(made.swaps),
-                "words": made.words,
+                "range_samples": samples.last - samples.first,
+                "samples": len(changed.samples),
+                "repeated": changed.repeated,
+                "cut": changed.cut,
+                "swaps": len(changed.swaps),
+                "words": changed.words,
                 "added_documents": record.added_documents,
             }
-            _finish(space, data, stream, parameters | {"parent": parent}, record, counts)
+            finish_overlay(space, data, stream, parameters, record, counts)
         else:
             counts = dict(space.finished.counts)
     counts = {key: value for key, value in counts.items() if key != "added_documents"}
     return Change(
-        output, parent, first // batch, -(-last // batch), **counts, existed=space.finished is not None
+        output, parent, samples.from_step, samples.to_step, **counts, existed=space.finished is not None
     )
-
-
-def _open_suite(
-    name: str, output: Path, order: str | None, io: Io, cache: BlockCache | None
-) -> tuple[str, OpenedStream]:
-    """Return the location of a suite's dataset, by which an overlay names its parent, and its stream."""
-    suite = load_suite(name)
-    stream = open_suite(suite, order, io, cache)
-    location = suite.dataset.location
-    if suite.dataset.prefix is not None:
-        location = child(location, suite.dataset.prefix)
-    label = _order_name(stream, output)
-    parent = ParentPlace(_seen_from(output, location), label).seen_from(str(output))
-    if open_location(*parent, io, cache).identity() != stream.identity():
-        raise ParameterError(
-            f"suite {suite.name}: {without_credentials(location)} alone does not name its stream, which a "
-            "counterfactual stream needs; fetch the steps with `pile-tools fetch` and name those with --data"
-        )
-    return location, stream
-
-
-def _range(stream: OpenedStream, batch: int, from_step: int, to_step: int | None) -> tuple[int, int]:
-    """Return the samples [first, last) of the stream that may change."""
-    begin = -(-stream.first_sample // batch)
-    end = (stream.first_sample + stream.samples) // batch
-    stop = end if to_step is None else to_step
-    if not begin <= from_step < stop <= end:
-        raise OutOfRangeError(
-            f"steps {from_step}:{stop}: no range of {stream.place.name}, which has steps {begin}:{end} at "
-            f"batch size {batch}"
-        )
-    return from_step * batch, stop * batch
-
-
-def _parameters(intervention: Intervention, start: int, stop: int, batch: int) -> dict[str, Any]:
-    """What the overlay depends on; files by their content."""
-
-    def content(name: str, is_file: bool) -> str:
-        return f"{Path(name).name} {sha256_file(name)}" if is_file and Path(name).is_file() else name
-
-    def selected(selection: str) -> str:
-        return content(selection, is_file_selection(selection))
-
-    swap = intervention.swap
-    return {
-        "from_step": start,
-        "to_step": stop,
-        "batch_size": batch,
-        "swap": None if swap is None else [list(pair) for pair in read_swap_table(swap)],
-        "allow_length_change": intervention.allow_length_change,
-        "drop": [selected(selection) for selection in intervention.drop],
-        "replace": [
-            [selected(selection), content(other, not other.isdecimal())]
-            for selection, other in intervention.replace
-        ],
-        "move": [[selected(selection), step] for selection, step in intervention.move],
-    }
-
-
-def _needs_tokenizer(intervention: Intervention) -> bool:
-    return intervention.swap is not None or any(not other.isdecimal() for _, other in intervention.replace)
-
-
-def _tokenizer(component: Component, given: str | None) -> TokenizerFile:
-    found = Decoder(component.dataset, given).file()
-    if found.max_id > np.iinfo(component.dataset.dtype).max:
-        raise DataError(f"{found.path}: ids up to {found.max_id} do not fit the dataset's dtype")
-    return found
-
-
-@dataclass(slots=True)
-class _Work:
-    """The samples [first, last) of ``stream``, and what makes them anew."""
-
-    stream: OpenedStream
-    component: Component
-    tokenizer: TokenizerFile | None
-    added: AddedDocuments
-    first: int
-    last: int
-    batch: int
-    progress: Progress
-
-    def make(self, intervention: Intervention) -> _Made:
-        made = _Made()
-        table = None
-        if intervention.swap is not None:
-            table = self._resolved(intervention)
-            if not table.longer:
-                made.swaps = table.swaps
-        edits = self._edits(intervention)
-        moves = [(set(self._select(selection)), step) for selection, step in intervention.move]
-        made.documents = set(edits).union(*(documents for documents, _ in moves))
-        if made.documents or (table is not None and table.longer):
-            refuse_retokenised(self.component, self.first, self.last, self.batch)
-        if table is not None and table.longer:
-            words = read_swap_table(str(intervention.swap))
-            made.words = len(words)
-            if edits or moves:
-                raise ParameterError(
-                    "words that are not one token and documents cannot be changed at once; make two "
-                    "overlays, that of the documents first"
-                )
-            self._retokenize(words, made)
-        if edits:
-            self._rebuild(edits, made)
-        for documents, step in moves:
-            self._move(documents, step, made)
-        refuse_shown_again(
-            self.component,
-            made.samples,
-            self.added.origin,
-            first_sample=self.stream.first_sample,
-            batch=self.batch,
-        )
-        return made
-
-    def _loaded(self) -> tokenizers.Tokenizer:
-        """A tokenizer that takes text for text: no special token is read out of it."""
-        if self.tokenizer is None:
-            raise ParameterError("a tokenizer is needed; give one with --tokenizer")
-        loaded = tokenizers.Tokenizer.from_buffer(self.tokenizer.content)
-        loaded.no_truncation()
-        loaded.no_padding()
-        loaded.encode_special_tokens = True
-        return loaded
-
-    def _resolved(self, intervention: Intervention) -> ResolvedTable:
-        name = str(intervention.swap)
-        table = resolve(read_swap_table(name), self._loaded(), name)
-        if table.longer and not intervention.allow_length_change:
-            words = ", ".join(f"{left!r} → {right!r}" for left, right in table.longer)
-            raise ParameterError(
-                f"{name}: not one token each in this tokenizer: {words}; leave them out of the table, or say "
-                "--allow-length-change"
-            )
-        return table
-
-    def _select(self, selection: str) -> list[int]:
-        if not self.component.knows_documents:
-            raise ParameterError(
-                f"{self.stream.place.name}: boundaries of documents are not known, so none can be changed"
-            )
-        documents: list[int] = select_documents(self.component.dataset, selection).tolist()
-        return documents
-
-    def _edits(self, intervention: Intervention) -> dict[int, tuple[int, int] | None]:
-        edits: dict[int, tuple[int, int] | None] = {}
-        for selection in intervention.drop:
-            edits |= dict.fromkeys(self._select(selection))
-        for selection, other in intervention.replace:
-            documents = self._select(selection)
-            twice = edits.keys() & set(documents)
-            if twice:
-                raise ParameterError(f"document {min(twice)} is changed twice")
-            if other.isdecimal():
-                [number] = self._select(other)
-                size = int(self.component.document_tokens(np.array([number]))[0])
-                edits |= dict.fromkeys(documents, (number, size))
-            else:
-                edits |= {document: self._added_text(Path(other), document) for document in documents}
-        return edits
-
-    def _added_text(self, path: Path, document: int) -> tuple[int, int]:
-        try:
-            text = path.read_bytes().decode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 at byte {error.start}") from None
-        loaded = self._loaded()
-        ids = loaded.encode(text, add_special_tokens=False).ids
-        end = self.component.dataset.sequence(document)[-1:].tolist()
-        special = loaded.get_added_tokens_decoder()
-        # The replacement ends as the document did: with EOD where the dataset has one.
-        ids += [token for token in end if token in special and special[token].special]
-        if not ids:
-            raise ParameterError(f"{path}: no token in it; to leave a document out, --drop it")
-        problem = name_problem(path.name, nested=False)
-        if problem is not None:
-            raise ParameterError(f"{path}: a name {problem}, and a table holds it; rename the file")
-        number = self.added.add(np.array(ids, self.component.dataset.dtype), path.name, None, None)
-        return number, len(ids)
-
-    def _positions(self, samples: Int64Array) -> Int64Array:
-        return samples - self.stream.first_sample
-
-    def _pieces(self, samples: Int64Array) -> list[list[Piece]]:
-        """Return the pieces of ``samples``; of a stream without documents, its sequences for them."""
-        positions = self._positions(samples)
-        if not self.component.knows_documents:
-            whole = self.component.seq_length + 1
-            return [[(number, 0, whole)] for number in self.component.packed_numbers(positions).tolist()]
-        return _lists(self.component.pieces(positions), len(samples))
-
-    def _packed(self, number: int) -> list[Piece]:
-        if not self.component.knows_documents:
-            return [(number, 0, self.component.seq_length + 1)]
-        return _lists(self.component.packed_pieces(np.array([number])), 1)[0]
-
-    def _blocks(self, label: str) -> Iterator[Int64Array]:
-        for start in range(self.first, self.last, _BLOCK):
-            stop = min(self.last, start + _BLOCK)
-            yield np.arange(start, stop)
-            self.progress(label, stop - self.first, self.last - self.first)
-
-    def _holding(self, documents: set[int]) -> dict[int, list[Piece]]:
-        """Return the samples of the range that show one of ``documents``, with their pieces."""
-        wanted = np.array(sorted(documents))
-        found: dict[int, list[Piece]] = {}
-        for samples in self._blocks("samples"):
-            pieces = self.component.pieces(self._positions(samples))
-            rows = np.unique(pieces.row[np.isin(pieces.document, wanted)])
-            if len(rows):
-                found |= dict(zip(samples[rows].tolist(), self._pieces(samples[rows]), strict=True))
-        self._refuse_packed_anew(np.array(list(found), np.int64))
-        return found
-
-    def _refuse_packed_anew(self, samples: Int64Array) -> None:
-        if isinstance(self.component, OverlayComponent) and len(samples):
-            listed = self.component.is_listed(self._positions(samples))
-            if listed.any():
-                step, row = divmod(int(samples[listed][0]), self.batch)
-                raise ParameterError(
-                    f"step {step}, row {row}: packed anew by the overlay below; change all documents in one "
-                    "overlay, and swap words that are not one token after that"
-                )
-
-    def _rebuild(self, edits: dict[int, tuple[int, int] | None], made: _Made) -> None:
-        samples = np.array(list(self._holding(set(edits))), np.int64)
-        if not len(samples):
-            raise ParameterError("none of the documents is shown in these steps, so nothing would change")
-        numbers = self.component.packed_numbers(self._positions(samples)).tolist()
-        found = rebuild(
-            numbers,
-            self._packed,
-            edits,
-            n_tokens=self.component.seq_length + 1,
-            n_samples=self.component.n_samples,
-            shares=self.component.shares_tokens,
-        )
-        for sample, number in zip(samples.tolist(), numbers, strict=True):
-            made.samples[sample] = found.samples[number]
-        made.repeated, made.cut = found.repeated, found.cut
-
-    def _move(self, documents: set[int], step: int, made: _Made) -> None:
-        targets = list(range(step * self.batch, (step + 1) * self.batch))
-        if targets[0] < self.first or targets[-1] >= self.last:
-            raise OutOfRangeError(
-                f"step {step}: documents are moved inside of the range, steps {self.first // self.batch}:"
-                f"{self.last // self.batch}"
-            )
-        samples = self._holding(documents)
-        if not samples:
-            raise ParameterError("none of the moved documents is shown in these steps")
-        self._refuse_packed_anew(np.array(targets))
-        samples |= dict(zip(targets, self._pieces(np.array(targets)), strict=True))
-        # What another change of this overlay has made of a sample is what counts, and may show them, too.
-        samples |= {
-            sample: pieces
-            for sample, pieces in made.samples.items()
-            if sample in samples or any(piece[0] in documents for piece in pieces)
-        }
-        ordered = dict(sorted(samples.items()))
-        made.samples |= exchange(ordered, targets, documents, self.component.seq_length + 1)
-
-    def _retokenize(self, words: Sequence[tuple[str, str]], made: _Made) -> None:
-        change = Retokenizer(words, self._loaded(), self.component.dataset.dtype)
-        whole = self.component.seq_length + 1
-        for samples in self._blocks("text"):
-            tokens = self.component.tokens(self._positions(samples))
-            for row, pieces in enumerate(self._pieces(samples)):
-                found: list[Piece] = []
-                position = 0
-                for document, offset, n_tokens in pieces:
-                    piece = tokens[row, position : position + n_tokens]
-                    new = change(piece, self._context(document, offset, n_tokens, int(samples[row])))
-                    position += n_tokens
-                    if new is None:
-                        found.append((document, offset, n_tokens))
-                    elif len(new):
-                        found.append((self.added.add_part(new, document), 0, len(new)))
-                if found == pieces:
-                    continue
-                self._refuse_packed_anew(samples[row : row + 1])
-                sample = int(samples[row])
-                before = sum(n_tokens for _, _, n_tokens in found)
-                made.samples[sample] = fill(found, self._after(sample, change), whole)
-                made.repeated += max(0, whole - before)
-                made.cut += max(0, before - whole)
-        if not made.samples:
-            raise ParameterError("none of the words is in these steps, so nothing would change")
-
-    def _context(
-        self, document: int, offset: int, n_tokens: int, sample: int
-    ) -> Callable[[], tuple[list[int], list[int]]]:
-        """Return what gives the tokens of ``document`` beside a piece of it, as in ``sample``."""
-
-        def read() -> tuple[list[int], list[int]]:
-            size = int(self.component.document_tokens(np.array([document]))[0])
-            ranges = (
-                (max(0, offset - CONTEXT_TOKENS), offset),
-                (offset + n_tokens, min(size, offset + n_tokens + CONTEXT_TOKENS)),
-            )
-            before, after = (
-                self.component.document_pieces(
-                    np.array([document]),
-                    np.array([start]),
-                    np.array([max(0, stop - start)]),
-                    self._positions(np.array([sample])),
-                ).tolist()
-                for start, stop in ranges
-            )
-            return before, after
-
-        return read
-
-    def _after(self, sample: int, change: Retokenizer) -> Iterator[Piece]:
-        """Yield the changed pieces that follow a sample in the packing, round the end of it."""
-        position = self._positions(np.array([sample]))
-        number = int(self.component.packed_numbers(position)[0])
-        for after in [*range(number + 1, self.component.n_samples), *range(number + 1)]:
-            skip = 1 if self.component.shares_tokens and after else 0
-            for document, offset, n_tokens in cut(self._packed(after), skip, self.component.seq_length + 1):
-                one, start, count = (np.array([value]) for value in (document, offset, n_tokens))
-                piece = self.component.document_pieces(one, start, count, position)
-                new = change(piece, self._context(document, offset, n_tokens, sample))
-                if new is None:
-                    yield document, offset, n_tokens
-                elif len(new):
-                    yield self.added.add_part(new, document), 0, len(new)
-
-
-def _lists(pieces: Any, rows: int) -> list[list[Piece]]:
-    found: list[list[Piece]] = [[] for _ in range(rows)]
-    columns = (pieces.row, pieces.document, pieces.offset, pieces.n_tokens)
-    for row, document, offset, n_tokens in zip(*(column.tolist() for column in columns), strict=True):
-        if document == UNKNOWN:
-            raise ParameterError("boundaries of documents are not known here")
-        found[row].append((document, offset, n_tokens))
-    return found
-
-
-def _write(
-    space: Workspace,
-    stream: OpenedStream,
-    made: _Made,
-    added: AddedDocuments,
-    samples: tuple[int, int],
-    batch: int,
-    parent: str,
-) -> OverlayRecord:
-    """Write everything but the manifest."""
-    directory = space.directory
-    files = []
-    if made.samples:
-        ordered = sorted(made.samples.items())
-        counts = [len(pieces) for _, pieces in ordered]
-        starts = np.cumsum([0, *counts[:-1]])
-        listed = np.stack([np.array([sample for sample, _ in ordered]), starts], axis=1).astype(np.int64)
-        pieces = np.array([piece for _, pieces in ordered for piece in pieces], np.int64)
-        files = [
-            write_array(directory / SAMPLES_NAME, listed),
-            write_array(directory / PIECES_NAME, pieces),
-        ]
-        if made.documents:
-            documents = np.array(sorted(made.documents), np.int64)
-            files.append(write_array(directory / DOCUMENTS_NAME, documents))
-    files += added.write(directory)
-    record = OverlayRecord(
-        parent=parent,
-        first_sample=samples[0],
-        last_sample=samples[1],
-        batch_size=batch,
-        swaps=made.swaps,
-        added_documents=len(added),
-        files=tuple(files),
-    )
-    with atomic_write(directory / OVERLAY_NAME) as file:
-        file.write(record.to_bytes())
-    return record
-
-
-def _finish(
-    space: Workspace,
-    data: str | os.PathLike[str],
-    stream: OpenedStream,
-    parameters: dict[str, Any],
-    record: OverlayRecord,
-    counts: dict[str, int],
-) -> None:
-    location = _seen_from(space.directory, os.fspath(data))
-    ParentPlace(location, _order_name(stream, space.directory)).write(space.directory)
-    manifest = stream.components[0].dataset.manifest
-    space.finish(
-        Manifest(
-            stage=STAGE,
-            parameters=parameters,
-            inputs=[],
-            outputs=[*record.files, file_entry(space.directory / OVERLAY_NAME)],
-            counts=counts,
-            parents=[record.parent, *([manifest.identity] if manifest is not None else [])],
-            versions={"tokenizers": tokenizers.__version__} if counts["words"] or counts["swaps"] else {},
-        )
-    )
-
-
-def _seen_from(directory: Path, location: str) -> str:
-    """Return ``location``, a URL or a path, as a path relative to ``directory`` where it is one."""
-    return without_credentials(location) if is_url(location) else os.path.relpath(location, directory)
-
-
-def _order_name(stream: OpenedStream, directory: Path) -> str:
-    """Return the label of the order of ``stream``, with the way to it where it is not beside its dataset."""
-    place, dataset = stream.place, stream.components[0].dataset
-    try:
-        beside = find_order(dataset.store, dataset.prefix, place.label)
-    except (MissingFileError, ParameterError):
-        beside = None
-    if beside is not None and beside.store.name == place.store.name:
-        return place.label
-    return _seen_from(directory, f"{place.store.name}/{place.label}")

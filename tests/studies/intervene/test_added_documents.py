@@ -23,7 +23,7 @@ def test_documents_are_replaced(data: Path, tmp_path: Path) -> None:
     shown = [p for s in range(viewer.steps) for r in range(4) for p in viewer.trace(s, r).to_pylist()]
     assert not {p["document"] for p in shown} & {10, 12, 13}
     added = [p for p in shown if p["document"] >= 60]
-    assert {(p["shard"], p["row"]) for p in added} == {("a.jsonl", None)}
+    assert {(p["shard"], p["shard_row"]) for p in added} == {("a.jsonl", None)}
     text = "".join(viewer.text(s, r) for s in range(viewer.steps) for r in range(4))
     assert "the dog heard nothing<|endoftext|>" in text
     check_traces(viewer, parent, range(viewer.steps))

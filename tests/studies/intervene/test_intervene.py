@@ -1,8 +1,6 @@
-import dataclasses
 import hashlib
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,76 +14,11 @@ from tokenizers import Tokenizer
 from xxhash import xxh3_128_digest
 
 from pile_tools import BatchViewer
-from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError, UnfinishedError
+from pile_tools.errors import DataError, OutOfRangeError, ParameterError, PileToolsError
 from pile_tools.stages.fetch.fetch import fetch_steps
 from pile_tools.stages.order.blend import make_blend
-from pile_tools.stages.order.order import make_order
 from pile_tools.studies.intervene.intervene import Intervention, intervene
-from tests.studies.intervene.conftest import batches, check_traces
-
-
-def test_dropped_documents_are_not_shown_in_the_range(data: Path, tmp_path: Path) -> None:
-    parent = BatchViewer.open(data)
-    pq.write_table(pa.table({"document": pa.array([7, 8], pa.int32())}), tmp_path / "list.parquet")
-    intervention = Intervention(drop=["3,4", str(tmp_path / "list.parquet"), "source:s1"])
-    change = intervene(data, tmp_path / "o", intervention, from_step=1, to_step=parent.steps - 1)
-    viewer = BatchViewer.open(tmp_path / "o")
-    gone = {3, 4, 7, 8, *(n for n in range(60) if n % 3 == 1)}
-    changed = 0
-    for step in range(viewer.steps):
-        for row in range(4):
-            before = {p["document"] for p in parent.trace(step, row).to_pylist()}
-            shown = {p["document"] for p in viewer.trace(step, row).to_pylist()}
-            if not 1 <= step < viewer.steps - 1 or not before & gone:
-                assert np.array_equal(viewer.sequence(step, row), parent.sequence(step, row))
-            else:
-                assert not shown & gone
-                changed += 1
-    assert changed == change.samples
-    check_traces(viewer, parent, range(viewer.steps))
-
-
-def test_moved_documents_change_places_with_what_was_there(data: Path, tmp_path: Path) -> None:
-    parent = BatchViewer.open(data)
-    sizes = np.array([len(parent.dataset.sequence(n)) for n in range(60)])
-    document = int(sizes.argmin())
-    change = intervene(data, tmp_path / "o", Intervention(move=[(str(document), 6)]), from_step=0)
-    viewer = BatchViewer.open(tmp_path / "o")
-    places = {
-        s
-        for s in range(viewer.steps)
-        for r in range(4)
-        if document in viewer.trace(s, r).column("document").to_pylist()
-    }
-    assert places == {6}
-    assert change.samples >= 2
-    assert change.repeated == change.cut == 0
-    assert np.load(tmp_path / "o/documents.npy").tolist() == [document]
-    assert Counter(batches(viewer).ravel().tolist()) == Counter(batches(parent).ravel().tolist())
-    check_traces(viewer, parent, range(viewer.steps))
-    with pytest.raises(OutOfRangeError, match="inside of the range"):
-        intervene(data, tmp_path / "p", Intervention(move=[("3", 2)]), from_step=3)
-
-
-def test_a_sequential_stream_without_documents(data: Path, tmp_path: Path) -> None:
-    from pile_tools.formats.mmidx import write_index
-
-    parent = batches(BatchViewer.open(data))
-    directory = tmp_path / "shuffled"
-    directory.mkdir()
-    flat = parent.reshape(-1, 33)
-    (directory / "document.bin").write_bytes(flat.tobytes())
-    write_index(directory / "document.idx", flat.dtype, np.full(len(flat), 33))
-    shutil.copy(data / "tokenizer.json", directory)
-    make_order(directory, seq_length=32, batch_size=4, steps=len(flat) // 4, recipe="sequential")
-    swap = Intervention(swap="pronouns", allow_length_change=True)
-    change = intervene(directory, tmp_path / "o", swap, from_step=2)
-    viewer = BatchViewer.open(tmp_path / "o")
-    assert np.array_equal(viewer.batch(1), parent[1])
-    assert change.samples > 0
-    assert viewer.trace(3, 0).column("document").null_count == 1
-    with pytest.raises(ParameterError, match="boundaries of documents are not known"):
-        intervene(directory, tmp_path / "p", Intervention(drop=["3"]), from_step=2)
+from tests.studies.intervene.conftest import batches
 
 
 def test_bad_input_is_named(data: Path, tmp_path: Path) -> None:
@@ -122,43 +55,6 @@ def test_bad_input_is_named(data: Path, tmp_path: Path) -> None:
         with pytest.raises(OutOfRangeError, match="which has steps 0:"):
             intervene(data, out, Intervention(drop=["1"]), from_step=start, to_step=stop)
     assert not out.exists()
-
-
-def test_an_overlay_knows_its_parent_and_itself(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data, tmp_path / "a/tokens")
-    place = tmp_path / "a/o"
-    one = intervene(tmp_path / "a/tokens", place, Intervention(drop=["1"]), from_step=0)
-    again = intervene(tmp_path / "a/tokens", place, Intervention(drop=["1"]), from_step=0)
-    assert again == dataclasses.replace(one, existed=True)
-    with pytest.raises(PileToolsError, match="finished by a different job"):
-        intervene(tmp_path / "a/tokens", place, Intervention(drop=["2"]), from_step=0)
-    content = batches(BatchViewer.open(place))
-    (tmp_path / "a").rename(tmp_path / "b")
-    place = tmp_path / "b/o"
-    assert np.array_equal(batches(BatchViewer.open(place)), content)
-    pieces = (place / "pieces.npy").read_bytes()
-    (place / "pieces.npy").write_bytes(pieces[:-8] + b"\1" + b"\0" * 7)
-    with pytest.raises(DataError, match="contradict each other"):
-        BatchViewer.open(place)
-    (place / "pieces.npy").write_bytes(pieces)
-    record = (place / "overlay.json").read_text()
-    (place / "overlay.json").write_text(record.replace('"batch_size": 4', '"batch_size":  4'))
-    with pytest.raises(DataError, match="edited by hand or damaged"):
-        BatchViewer.open(place)
-    (place / "overlay.json").write_text(record)
-    manifest = (place / "manifest.json").read_bytes()
-    (place / "manifest.json").unlink()
-    with pytest.raises(UnfinishedError, match="run `pile-tools intervene` again"):
-        BatchViewer.open(place)
-    (place / "manifest.json").write_bytes(manifest)
-    shutil.rmtree(tmp_path / "b/tokens")
-    with pytest.raises(PileToolsError, match="no such file"):
-        BatchViewer.open(place)
-    shutil.copytree(data, tmp_path / "b/tokens")
-    with (tmp_path / "b/tokens/document.bin").open("r+b") as file:
-        file.write(b"\7\0")
-    with pytest.raises(DataError, match=r"another token dataset|a change of the stream"):
-        BatchViewer.open(place)
 
 
 @pytest.mark.slow
