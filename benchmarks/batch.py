@@ -28,7 +28,7 @@ from pile_tools import BatchViewer
 from pile_tools.formats.mmidx import write_index
 from pile_tools.stages.order.order import make_order
 from pile_tools.storage.sources import MappedFile
-from pile_tools.stream.opening import open_stream
+from pile_tools.stream.opening import open_location
 
 BATCH, TOKENS = 1024, 2049
 
@@ -156,7 +156,7 @@ def owner(array: npt.NDArray[np.uint8]) -> mmap.mmap:
 
 def cold(scattered: Path, rounds: int) -> None:
     mapped, pread = BatchViewer.open(scattered), BatchViewer.open(scattered, io="pread")
-    component = open_stream(scattered, None, "pread", None).components[0]
+    component = open_location(scattered, None, "pread", None).components[0]
     pointers = component.dataset.pointers.whole()
     gc.collect()  # the viewers of before, whose mappings would hold pages
     file = ColdFile(scattered / "document.bin", [mapped_data(mapped)])
