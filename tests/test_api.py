@@ -1,4 +1,4 @@
-"""Functions of ``pile_tools`` that do what the commands do, which had to be sought in its modules."""
+"""Functions of ``pile_tools`` that do what the commands do."""
 
 import shutil
 import subprocess
@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import pile_tools
-from pile_tools import BatchViewer, DataError, ParameterError
-from pile_tools.jobs.bars import reporting
+from pile_tools import BatchViewer, DataError
 
-TREE = Path(__file__).parents[1] / "golden/0.1.0"
+TREE = Path(__file__).parent / "golden/0.1.0"
 FUNCTIONS = (
     *("dedup", "tokenize", "make_order", "digest", "diff", "intervene", "verify", "open_suite"),
     "token_losses",
@@ -87,23 +86,6 @@ def test_the_losses_of_a_row(home: Path) -> None:
     whole = model.token_losses(viewer.batch(6))
     np.testing.assert_allclose(losses, whole[3], rtol=1e-5)
     assert (pile_tools.token_losses("~/tokens", model, 6, 3) == losses).all()
-
-
-def test_progress_is_true_false_or_a_function(capsys: pytest.CaptureFixture[str]) -> None:
-    viewer = BatchViewer.open(TREE / "tokens")
-    viewer.repeats(progress=True)
-    shown = capsys.readouterr()
-    assert (shown.out, "%|" in shown.err) == ("", True)
-    viewer.repeats()
-    assert capsys.readouterr().err == ""
-    calls: list[str] = []
-    viewer.mixture(progress=lambda label, done, total: calls.append(label))
-    assert calls
-    with pytest.raises(ParameterError, match="progress 'yes' is not True, False or a function"):
-        viewer.repeats(progress="yes")  # type: ignore[arg-type]
-    with reporting(False) as progress:
-        progress("nothing", 1, 2)
-    assert capsys.readouterr().err == ""
 
 
 def test_files_are_trusted_where_that_is_asked() -> None:
