@@ -212,7 +212,11 @@ class Provenance:
         with readable(self.name, _REMEDY):
             table = self._file.read_row_group(group, columns=list(columns), use_threads=use_threads)
         if table.num_rows != self._starts[group + 1] - self._starts[group]:
-            raise DataError(f"{self.name}: {table.num_rows} rows in row group {group}; {_REMEDY}")
+            rows = self._starts[group + 1] - self._starts[group]
+            raise DataError(
+                f"{self.name}: not a readable Parquet file (row group {group} holds {table.num_rows} rows, "
+                f"not {rows}); {_REMEDY}"
+            )
         check_values(table, self._schema, self.name, _REMEDY)
         check_names(table, [name for name in ("shard",) if name in columns], self.name)
         return table

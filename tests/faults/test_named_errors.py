@@ -127,11 +127,11 @@ def test_a_failure_is_not_taken_for_absence(
 ) -> None:
     """A dataset that a server does not give now is not opened as an order of the one in this directory."""
 
-    def fail(name: str) -> None:
+    def fail(name: str, **options: Any) -> None:
         raise kind(f"{name}: no answer")
 
     monkeypatch.chdir(tokens)
-    monkeypatch.setattr(viewer, "find_dataset", fail)
+    monkeypatch.setattr(viewer, "find_stream", fail)
     with pytest.raises(kind, match="https-dataset: no answer"):
         viewer.open_named("https-dataset", None)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pile_tools.formats.provenance import Provenance, ProvenanceWriter, provenance_table
 
 from pile_tools.errors import DataError
+from pile_tools.formats.documents_parquet import Provenance, ProvenanceWriter, provenance_table
 
 
 @pytest.mark.parametrize("rows_read", [0, 2, 4])

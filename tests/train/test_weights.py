@@ -244,6 +244,6 @@ def test_hub_id_with_revision(hub: tuple[str, list[str]], tmp_path: Path) -> Non
     names = ("suite/small@step2", "suite/small@step3", "suite/large@main")
     lines = call(endpoint, tmp_path / "cache", *names)
     assert float(lines[0]) == pytest.approx(expected, abs=1e-6)
-    assert lines[1].startswith("PileToolsError suite/small, revision step3: cannot be fetched from the Hub")
+    assert lines[1].startswith("RemoteError suite/small, revision step3: cannot be fetched from the Hub")
     assert not any("pytorch_model.bin" in request for request in requests)
-    assert lines[2].startswith("PileToolsError suite/large")
+    assert lines[2].startswith("RemoteError suite/large")

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pile_tools.corpus.records import ReadCounts
 from pile_tools.formats.npy import write_npy
 from pile_tools.formats.signatures import DOCUMENT
 from pile_tools.stages.dedup import tables
 from pile_tools.stages.dedup.decide import DECISION
+from pile_tools.stages.dedup.sign import write_info
 from pile_tools.stages.dedup.tables import DEDUP_SCHEMA, SKIPPED_SCHEMA, write_removed, write_skipped
 from pile_tools.stages.dedup.work_files import CorpusFiles, DedupPaths
 
@@ -30,7 +31,7 @@ def files(tmp_path: Path) -> CorpusFiles:
         documents = np.zeros(size, DOCUMENT)
         documents["row"] = 2 * np.arange(size)
         write_npy(paths.documents(shard), documents)
-        paths.info(shard).write_bytes(orjson.dumps({"skipped": skipped}))
+        write_info(paths.info(shard), ReadCounts(documents=size), skipped=skipped)
     return CorpusFiles(paths, 3, n_against_shards=1)
 
 
