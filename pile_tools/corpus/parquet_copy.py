@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pile_tools.corpus.columns import first_line
 from pile_tools.corpus.parquet import open_parquet_shard
 from pile_tools.corpus.shard import Shard
 from pile_tools.corpus.shard_copy import check_rows
@@ -53,7 +54,7 @@ def copy_rows(shard: Shard, keep: NDArray[np.bool_], file: BinaryIO) -> int:
                 table = source.read_row_group(group)
             except (pa.ArrowException, OSError) as error:
                 raise DataError(
-                    f"{shard.path}: damaged Parquet data ({error}); fetch the file again"
+                    f"{shard.path}: damaged Parquet data ({first_line(error)}); fetch the file again"
                 ) from None
             kept = keep_rows(table, keep[start : start + table.num_rows])
             start += table.num_rows
