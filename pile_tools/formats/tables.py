@@ -45,9 +45,9 @@ def readable(name: str, remedy: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise MissingFileError(f"{name}: no such file; {remedy}") from None
+    except PileToolsError:
+        raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        if isinstance(error, PileToolsError):
-            raise
         reason = str(error).split("\n")[0].rstrip(".")[:200]
         raise DataError(f"{name}: not a readable Parquet file ({reason}); {remedy}") from None
 
