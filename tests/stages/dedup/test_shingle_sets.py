@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pile_tools.corpus.shards import Shard
@@ -41,6 +41,11 @@ words = st.lists(st.sampled_from("ab"), min_size=5, max_size=14).map(" ".join)
     threshold=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
     budget=st.sampled_from([1, 200, 1 << 20]),
 )
+@example(  # 8 of 10 shingles are common, which reaches 0.8
+    texts=["a a a a a", "a a a a a", "b b b b b a a b a a b a b a", "b b b b b a a b a a b a b b"],
+    threshold=0.8,
+    budget=1,
+)
 def test_edges_are_the_pairs_that_are_similar_enough(
     texts: list[str], threshold: float, budget: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -51,7 +56,7 @@ def test_edges_are_the_pairs_that_are_similar_enough(
     expected = [
         (i, j, len(sets[i] & sets[j]), len(sets[i] | sets[j]))
         for i, j in pairs
-        if oracle.similarity(sets[i], sets[j]) >= threshold
+        if float(oracle.similarity(sets[i], sets[j])) >= threshold
     ]
     assert found.tolist() == expected
 
